@@ -1,0 +1,1 @@
+"""Keyframe selectors: which frames stand for a film."""

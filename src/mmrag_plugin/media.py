@@ -1,0 +1,122 @@
+"""The nouns of mmrag: media, frames, signals, moments and hits, as plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Kind = Literal["image", "video"]
+Stage = Literal["scan", "read", "embed", "ocr", "caption", "speech"]
+Channel = Literal["visual", "text", "bm25"]
+Confidence = Literal["strong", "weak", "none"]
+SignalSource = Literal["annotation", "path", "exif", "ocr", "caption", "subtitle", "speech"]
+
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+SIGNAL_SOURCES: tuple[SignalSource, ...] = get_args(SignalSource)
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2 .mpo .ppm .pgm".split()
+)
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .3gp .wmv .flv .ogv".split()
+)
+
+
+def kind_of(path: PurePath | str) -> Kind | None:
+    """Say by the suffix whether a file is an image or a video; None for anything else."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    return "video" if suffix in VIDEO_SUFFIXES else None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Something with pixels and a time: an image, or a video keyframe.
+
+    ``picture`` is upright RGB. ``time_s`` is None for images; ``end_s`` is where the next keyframe
+    begins (or the film ends), so a frame stands for the span ``time_s``..``end_s``.
+    """
+
+    index: int
+    picture: Image
+    time_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A piece of text about a media, or about the span ``start_s``..``end_s`` of it."""
+
+    source: SignalSource
+    text: str
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True)
+class MediaFacts:
+    """What a file says about itself without looking at its pixels.
+
+    ``taken_at`` is ISO 8601; without an offset it is local to the camera. ``duration_s`` is None
+    for images. ``latitude`` and ``longitude`` are degrees.
+    """
+
+    width_px: int = 0
+    height_px: int = 0
+    duration_s: float | None = None
+    taken_at: str | None = None
+    camera: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    signals: tuple[Signal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The unit of a result: a whole image, or ``start_s``..``end_s`` of a video."""
+
+    media_id: str
+    kind: Kind
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A moment that was found: its score, its rank and why it matched.
+
+    ``why`` maps a channel to the moment's rank in it (1 is best); ``reason`` says it in words;
+    ``text`` is the piece of text that matched, which comes out of media and is never to be trusted.
+    """
+
+    rank: int
+    moment: Moment
+    path: str
+    score: float
+    confidence: Confidence
+    why: dict[Channel, int] = field(default_factory=dict)
+    reason: str = ""
+    text: str | None = None
+    taken_at: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON contract of a hit."""
+        return {
+            "rank": self.rank,
+            "media_id": self.moment.media_id,
+            "path": self.path,
+            "kind": self.moment.kind,
+            "start_s": self.moment.start_s,
+            "end_s": self.moment.end_s,
+            "score": round(self.score, 6),
+            "confidence": self.confidence,
+            "why": dict(self.why),
+            "reason": self.reason,
+            "text": self.text,
+            "taken_at": self.taken_at,
+        }

@@ -1,0 +1,1 @@
+"""Readers: media files in, LlamaIndex documents and frames out."""

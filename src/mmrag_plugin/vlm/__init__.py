@@ -1,0 +1,1 @@
+"""VLMs: models that look at pictures and answer."""

@@ -1,0 +1,25 @@
+"""What every test may use: the shared media, when they are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real photos and films that lies beside the project, or a skip."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("../shared/data is not there")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def minidual() -> Path:
+    """The folder of the small real text-image model, or a skip."""
+    if not (SHARED / "models" / "minidual").is_dir():
+        pytest.skip("../shared/models/minidual is not there")
+    return SHARED / "models" / "minidual"
