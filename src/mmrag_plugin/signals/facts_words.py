@@ -1,0 +1,28 @@
+"""The words of what a file says about itself: the date as people say it, and the camera."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mmrag_plugin.media import MediaFacts, Signal
+
+# English whatever the locale: calendar.month_name would change the terms with the machine.
+_MONTHS = (
+    "January February March April May June July August September October November December"
+).split()
+_WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+
+
+def facts_signals(facts: MediaFacts) -> list[Signal]:
+    """Give ``exif`` signals: ``Friday 6 October 2023`` and the camera, each where it is known."""
+    texts = (date_words(facts.taken_at), " ".join(facts.camera.split()))
+    return [Signal("exif", text) for text in texts if text]
+
+
+def date_words(taken_at: str | None) -> str:
+    """Say an ISO 8601 time the way people search for it; nothing when there is none to say."""
+    try:
+        taken = datetime.fromisoformat((taken_at or "").replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    return f"{_WEEKDAYS[taken.weekday()]} {taken.day} {_MONTHS[taken.month - 1]} {taken.year}"
