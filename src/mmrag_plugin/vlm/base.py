@@ -1,0 +1,117 @@
+"""What every VLM is given: pictures as blocks, media text that can't pose as anything else.
+
+Any LlamaIndex ``LLM`` that takes ``ImageBlock``s is a VLM here; this module holds what is the same
+for all of them. Text that comes out of media (OCR, subtitles, names, captions) is data: it goes
+through ``untrusted`` before a model reads it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from llama_index.core.base.llms.types import ContentBlock
+from llama_index.core.llms import ChatMessage, ImageBlock, MessageRole, TextBlock
+from llama_index.core.schema import ImageNode
+
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.pictures import open_picture, to_jpeg
+
+if TYPE_CHECKING:
+    from llama_index.core.llms import LLM
+    from PIL.Image import Image
+
+LONG_SIDE_PX = 1024  # beyond it most VLMs scale down themselves, or spend thousands of tokens
+MEDIA_TEXT_CHARS = 2_000
+UNTRUSTED_TAG = "media_text"
+
+PICTURE_TAG = "[img]"  # Ollama replaces it, in order, by the message's pictures
+_PICTURE_TAG_START = re.compile(r"\[(?=img)", re.IGNORECASE)
+# LlamaIndex's Ollama client joins a message's texts and sends its pictures apart from them
+_FLATTENING_LLMS = frozenset({"Ollama_llm", "Ollama_multi_modal_llm"})
+
+_KEPT_CONTROLS = "\n\t\u200c\u200d"  # line breaks, and the joiners that scripts and emoji need
+# Angle and square brackets make chat-template tokens (<|im_start|>, [INST]), fences and citations.
+_LOOKALIKES = str.maketrans("<>[]", "\u2039\u203a()")
+
+
+def picture_block(picture: Image) -> ImageBlock:
+    """Turn a picture into a block of JPEG bytes: at most LONG_SIDE_PX wide or high, no metadata."""
+    jpeg = to_jpeg(picture, long_side_px=LONG_SIDE_PX)
+    return ImageBlock(image=jpeg, image_mimetype="image/jpeg")
+
+
+def normal_picture(item: ImageBlock | ImageNode) -> ImageBlock:
+    """Turn anybody's picture into what ``picture_block`` makes: upright RGB, small, JPEG.
+
+    Raises MediaError if it can't be read, UsageError if it would have to be fetched from a URL.
+    """
+    path, url = (
+        (item.path, item.url) if isinstance(item, ImageBlock) else (item.image_path, item.image_url)
+    )
+    if item.image is None and path is None:
+        raise UsageError(
+            f"The picture {url!s:.200} would have to be fetched from the network.",
+            "Download it and pass its path or its bytes.",
+        )
+    source = item.resolve_image()
+    readable = source if isinstance(source, str) else source.read()
+    return picture_block(open_picture(readable, at_least_px=LONG_SIDE_PX))
+
+
+def escape_picture_tags(text: str) -> str:
+    """Keep a text from placing pictures in an Ollama prompt: ``[img`` becomes ``(img``."""
+    return _PICTURE_TAG_START.sub("(", text)
+
+
+def escape_media_text(text: str, max_chars: int = MEDIA_TEXT_CHARS) -> str:
+    """Make text out of media safe to embed: no control or hidden characters, bounded, no ``[img``.
+
+    Hidden characters are those that people don't see and models read: bidirectional overrides, tag
+    characters, zero-width marks.
+    """
+    cleaned = "".join(
+        char
+        for char in text[: 4 * max_chars]  # the bound comes first: a text may be megabytes
+        if char in _KEPT_CONTROLS or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co")
+    ).strip()
+    if len(cleaned) > max_chars:
+        cleaned = cleaned[: max_chars - 1].rstrip() + "…"
+    return escape_picture_tags(cleaned)
+
+
+def untrusted(label: str, text: str, max_chars: int = MEDIA_TEXT_CHARS) -> str:
+    """Fence text out of media, so that a model can tell it from its instructions.
+
+    Inside the fence no angle or square bracket is left: the text can't close the fence, open a turn
+    of the chat template or pose as a citation. ``label`` is ours, never from media.
+    """
+    inner = escape_media_text(text, max_chars).translate(_LOOKALIKES)
+    return f'<{UNTRUSTED_TAG} of="{label}">\n{inner}\n</{UNTRUSTED_TAG}>'
+
+
+def tag_pictures(blocks: Iterable[ContentBlock]) -> list[ContentBlock]:
+    """Write down in the text where each picture stands, for a client that sends them apart.
+
+    Each ImageBlock is preceded by a text of its own, ``[img]``; literal ``[img`` in other texts is
+    escaped, so the number of tags is the number of pictures. Neighbouring texts get a line break.
+    """
+    tagged: list[ContentBlock] = []
+    for block in blocks:
+        if isinstance(block, TextBlock):
+            joint = "\n" if tagged and isinstance(tagged[-1], TextBlock) else ""
+            tagged.append(TextBlock(text=joint + escape_picture_tags(block.text)))
+        elif isinstance(block, ImageBlock):
+            tagged += [TextBlock(text=f"\n{PICTURE_TAG}\n"), block]
+        else:
+            tagged.append(block)
+    return tagged
+
+
+def user_message(llm: LLM, blocks: list[ContentBlock]) -> ChatMessage:
+    """Build the user's message, its texts and pictures in this order whatever the client does."""
+    if llm.class_name() in _FLATTENING_LLMS:
+        blocks = tag_pictures(blocks)
+    return ChatMessage(role=MessageRole.USER, blocks=blocks)
