@@ -12,12 +12,48 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType
 
+from mmrag_plugin.errors import ModelError
 from mmrag_plugin.pictures import open_picture
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
+
+
+MAX_ASPECT = 32  # beyond that a picture is a line: scaling its short side up would fill the memory
+
+
+def bounded(picture: Image, at_least_px: int) -> Image:
+    """Box-filter a much too large picture down, its short side still ``at_least_px`` or more.
+
+    Model preprocessors copy every pixel several times before they scale; a picture that is already
+    twice the model's input looks the same to it. A picture longer than 32 times its breadth is cut
+    to its middle.
+    """
+    short_px, long_px = sorted(picture.size)
+    if long_px > MAX_ASPECT * short_px:
+        keep_px = MAX_ASPECT * short_px
+        left = (picture.width - min(picture.width, keep_px)) // 2
+        top = (picture.height - min(picture.height, keep_px)) // 2
+        box = (left, top, left + min(picture.width, keep_px), top + min(picture.height, keep_px))
+        picture = picture.crop(box)
+    factor = short_px // at_least_px
+    return picture.reduce(factor) if factor >= 2 else picture
+
+
+def normalised(rows: NDArray[np.float32], *, by: str) -> NDArray[np.float32]:
+    """L2-normalise each row, zeros stay zeros. Raises ModelError when a number is not finite."""
+    import numpy as np
+
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    if not np.isfinite(rows).all():
+        raise ModelError(
+            f"The model {by} gave a vector that is not finite.",
+            "Its files may be damaged: fetch it again, or choose another model.",
+        )
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return cast("NDArray[np.float32]", (rows / np.maximum(lengths, 1e-12)).astype(np.float32))
 
 
 class VisualEmbedding(MultiModalEmbedding):

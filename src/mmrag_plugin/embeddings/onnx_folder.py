@@ -1,0 +1,309 @@
+"""A dual encoder as a folder of two ONNX graphs, the layout in which Immich publishes its models.
+
+    config.json                     embed_dim, text_cfg.context_length (as open_clip writes it)
+    visual/model.onnx               image or pixel_values -> vectors
+    visual/preprocess_cfg.json      size, mean, std, interpolation, resize_mode
+    textual/model.onnx              text or input_ids [, attention_mask] -> vectors
+    textual/tokenizer.json          and tokenizer_config.json where the pad token is named
+
+Names, types and batch sizes of the inputs are read from the graphs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import PrivateAttr
+
+from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, normalised
+from mmrag_plugin.embeddings.fingerprint import fingerprint
+from mmrag_plugin.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+_PUNCTUATION = str.maketrans("", "", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the visual graph's input, as open_clip's preprocess_cfg.json says it.
+
+    ``shortest`` scales the short side to ``short_side_px`` and cuts out the middle square;
+    ``squash`` scales both sides; ``longest`` scales the long side and fills up with
+    ``fill_colour``. A picture that is exactly ``size_px`` square is taken as it is.
+    """
+
+    size_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    short_side_px: int = 0
+    fill_colour: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Preprocessing:
+        """Read preprocess_cfg.json. Raises ValueError, KeyError or TypeError when it is wrong."""
+        given = json.loads(path.read_text("utf-8"))
+        size = given["size"]
+        width_px, height_px = (size, size) if isinstance(size, int) else size
+        if width_px != height_px:
+            raise ValueError(f"the input is {width_px} x {height_px}, not a square")
+        mode = given.get("resize_mode", "shortest")
+        if mode not in ("shortest", "squash", "longest"):
+            raise ValueError(f"unknown resize_mode {mode!r}")
+        interpolation = given.get("interpolation", "bicubic")
+        if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
+            interpolation = "bicubic"  # open_clip's `random` is for training
+        return cls(
+            size_px=int(width_px),
+            mean=tuple(map(float, given["mean"])),
+            std=tuple(map(float, given["std"])),
+            interpolation=interpolation,
+            resize_mode=mode,
+            short_side_px=int(given.get("resize_short_side") or width_px),
+            fill_colour=int(given.get("fill_color") or 0),
+        )
+
+    def square(self, picture: Image) -> Image:
+        """Scale and cut or fill an RGB picture to the square that the model sees."""
+        from PIL import Image, ImageOps
+
+        size_px = self.size_px
+        if picture.size == (size_px, size_px):
+            return picture
+        way = Image.Resampling[self.interpolation.upper()]
+        if self.resize_mode == "squash":
+            return picture.resize((size_px, size_px), way)
+        width_px, height_px = picture.size
+        if self.resize_mode == "longest":
+            scale = size_px / max(width_px, height_px)
+            scaled = picture.resize(
+                (max(1, round(width_px * scale)), max(1, round(height_px * scale))), way
+            )
+            return ImageOps.pad(scaled, (size_px, size_px), way, (self.fill_colour,) * 3)
+        scale = self.short_side_px / min(width_px, height_px)
+        # torchvision's rounding, with which these models were trained: the long side is cut off
+        scaled_px = (
+            self.short_side_px if width_px <= height_px else int(width_px * scale),
+            self.short_side_px if height_px <= width_px else int(height_px * scale),
+        )
+        left = round((scaled_px[0] - size_px) / 2)
+        top = round((scaled_px[1] - size_px) / 2)
+        return picture.resize(scaled_px, way).crop((left, top, left + size_px, top + size_px))
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A session and what its inputs are called."""
+
+    session: Any
+    types: dict[str, str]
+    main: str
+    batch: int  # of the main input; 0 when any will do
+
+    @classmethod
+    def open(cls, path: Path, names: tuple[str, ...]) -> _Graph:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = _cores()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+        session = onnxruntime.InferenceSession(path, options, providers=providers)
+        inputs = {node.name: node for node in session.get_inputs()}
+        unknown = [node.type for node in inputs.values() if node.type not in _TYPES]
+        if unknown:
+            raise ValueError(f"{path.name} takes inputs of type {unknown[0]}")
+        main = next((name for name in names if name in inputs), next(iter(inputs)))
+        batch = inputs[main].shape[0] if inputs[main].shape else None
+        return cls(
+            session,
+            {name: _TYPES[node.type] for name, node in inputs.items()},
+            main,
+            batch if isinstance(batch, int) and batch > 0 else 0,
+        )
+
+    def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Run one batch, filled up to the graph's own batch size where that is fixed."""
+        import numpy as np
+
+        count = len(inputs[self.main])
+        given = {}
+        for name, array in inputs.items():
+            if name in self.types:
+                fill = max(self.batch, count) - count
+                filled = np.concatenate([array, np.repeat(array[-1:], fill, axis=0)])
+                given[name] = filled.astype(self.types[name], copy=False)
+        output: NDArray[np.float32] = self.session.run(None, given)[0]
+        return output[:count].reshape(count, -1).astype(np.float32)
+
+
+class OnnxEmbedding(VisualEmbedding):
+    """A text-image model from a folder of two ONNX graphs. Raises ModelError when it is damaged."""
+
+    _preprocessing: Preprocessing = PrivateAttr()
+    _visual: _Graph = PrivateAttr()
+    _textual: _Graph = PrivateAttr()
+    _tokenizer: Any = PrivateAttr()
+    _pad_id: int = PrivateAttr(default=0)
+    _canonical: bool = PrivateAttr(default=False)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def __init__(
+        self, folder: str | Path, *, embed_batch_size: int = 16, **settings: Any
+    ) -> None:
+        folder = Path(folder).expanduser()
+        super().__init__(model_name=folder.name, embed_batch_size=embed_batch_size, **settings)
+        try:
+            self._load(folder)
+            self.dim = self.embed_texts(["a photo"]).shape[1]
+            dim = self.embed_pictures([_grey(self.input_px)]).shape[1]
+        except ModelError:
+            raise
+        except Exception as error:  # damaged graphs make the runtime raise nearly anything
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f"The ONNX model in {folder} can't be loaded: {reason}",
+                "It should hold visual/model.onnx, visual/preprocess_cfg.json, textual/model.onnx "
+                "and textual/tokenizer.json: fetch it again, or choose another model.",
+            ) from error
+        if dim != self.dim:
+            raise ModelError(
+                f"The towers in {folder} don't fit: pictures give {dim} numbers, texts {self.dim}.",
+                "Take visual/ and textual/ from the same model.",
+            )
+        self.stamp = f"onnx-{_fingerprint(folder)}"
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name that LlamaIndex writes down for this class."""
+        return "OnnxEmbedding"
+
+    def embed_pictures(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        """Embed upright RGB pictures of any size: [n, dim], rows L2-normalised."""
+        import numpy as np
+
+        rows = [np.zeros((0, self.dim), np.float32)] if self.dim else []
+        step = self._visual.batch or self.embed_batch_size
+        for start in range(0, len(pictures), step):
+            squares = [
+                np.asarray(self._preprocessing.square(bounded(picture, 2 * self.input_px)))
+                for picture in pictures[start : start + step]
+            ]
+            rows.append(self._visual.run({self._visual.main: self._pixels(np.stack(squares))}))
+        return normalised(np.concatenate(rows), by=self.model_name)
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts: [n, dim], rows L2-normalised; what is past ``max_tokens`` is cut off."""
+        import numpy as np
+
+        rows = [np.zeros((0, self.dim), np.float32)] if self.dim else []
+        step = self._textual.batch or self.embed_batch_size
+        for start in range(0, len(texts), step):
+            cleaned = [self._clean(text) for text in texts[start : start + step]]
+            with self._lock:
+                encodings = self._tokenizer.encode_batch(cleaned)
+            inputs = {
+                self._textual.main: np.array([encoding.ids for encoding in encodings]),
+                "attention_mask": np.array([encoding.attention_mask for encoding in encodings]),
+            }
+            rows.append(self._textual.run(inputs))
+        return normalised(np.concatenate(rows), by=self.model_name)
+
+    def _pixels(self, squares: NDArray[np.uint8]) -> NDArray[Any]:
+        import numpy as np
+
+        if self._visual.types[self._visual.main] == "uint8":
+            return squares  # the graph scales and normalises [n, height, width, 3] itself
+        mean = np.array(self._preprocessing.mean, np.float32)
+        std = np.array(self._preprocessing.std, np.float32)
+        scaled = (squares.astype(np.float32) / 255 - mean) / std
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+    def _clean(self, text: str) -> str:
+        text = " ".join(text.split())
+        # open_clip's `canonicalize`: what the SigLIPs were trained on
+        return " ".join(text.lower().translate(_PUNCTUATION).split()) if self._canonical else text
+
+    def _load(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        text_config = config.get("text_cfg") or {}
+        self._preprocessing = Preprocessing.read(folder / "visual" / "preprocess_cfg.json")
+        self.input_px = self._preprocessing.size_px
+        self._visual = _Graph.open(folder / "visual" / "model.onnx", ("pixel_values", "image"))
+        self._textual = _Graph.open(folder / "textual" / "model.onnx", ("input_ids", "text"))
+        self.max_tokens = int(text_config.get("context_length") or 77)
+        cleaning = (text_config.get("tokenizer_kwargs") or {}).get("clean")
+        self._canonical = cleaning == "canonicalize"
+        self._tokenizer = Tokenizer.from_file(str(folder / "textual" / "tokenizer.json"))
+        pad_id, pad_token = self._padding(folder, text_config)
+        self._tokenizer.enable_padding(length=self.max_tokens, pad_id=pad_id, pad_token=pad_token)
+        self._tokenizer.enable_truncation(max_length=self.max_tokens)
+
+    def _padding(self, folder: Path, text_config: dict[str, Any]) -> tuple[int, str]:
+        """Find the pad token: named by the model, set in the tokenizer, or number 0."""
+        named_in = folder / "textual" / "tokenizer_config.json"
+        if named_in.is_file():
+            token = json.loads(named_in.read_text("utf-8")).get("pad_token")
+            token = token.get("content") if isinstance(token, dict) else token
+            number = self._tokenizer.token_to_id(token) if token else None
+            if number is not None:
+                return number, token
+        if isinstance(text_config.get("pad_id"), int):
+            number = text_config["pad_id"]
+            return number, self._tokenizer.id_to_token(number) or "[PAD]"
+        padding = self._tokenizer.padding
+        return (padding["pad_id"], padding["pad_token"]) if padding else (0, "[PAD]")
+
+
+def _cores() -> int:
+    """The cores this process may use; onnxruntime would count those of the whole machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _grey(side_px: int) -> Image:
+    from PIL import Image
+
+    return Image.new("RGB", (side_px, side_px), "grey")
+
+
+def _fingerprint(folder: Path) -> str:
+    names = (
+        "config.json",
+        "visual/preprocess_cfg.json",
+        "textual/tokenizer.json",
+        "textual/tokenizer_config.json",
+    )
+    weights = [
+        path
+        for part in ("visual", "textual")
+        for path in sorted((folder / part).glob("model.onnx*"))
+    ]
+    return fingerprint(
+        [folder / name for name in names if (folder / name).is_file()], weights
+    )
