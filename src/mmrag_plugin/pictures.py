@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import stat
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +18,10 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 250_000_000  # a 100-megapixel photo with room; more is a bomb or a map
 JPEG_QUALITY = 85
+
+# Only formats that people keep pictures in, each with a decoder in C. Pillow's others are decoded
+# in Python (a 4 kB DDS file can take minutes) or start other programs (EPS).
+_FORMATS = "JPEG PNG WEBP GIF BMP TIFF HEIF AVIF JPEG2000 PPM".split()
 
 
 def open_picture(
@@ -26,40 +34,86 @@ def open_picture(
     Raises MediaError with a remedy for anything that can't be decoded whole.
     """
     import PIL.Image
-    import PIL.ImageOps
+
+    with identified_picture(source) as image:
+        if at_least_px is not None:
+            _draft(image, at_least_px)
+        turn = _upright_by(orientation_of(image))
+        return to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
+
+
+@contextmanager
+def identified_picture(source: str | Path | bytes | io.BytesIO) -> Iterator[Image]:
+    """Open a picture without decoding its pixels: size, format, EXIF and the like can be read.
+
+    Raises MediaError, also for what goes wrong while the caller reads from the picture.
+    """
+    import PIL.Image
 
     _register_heif()
     name = str(source) if isinstance(source, (str, Path)) else "the picture"
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about EXIF oddities that do no harm
-            with PIL.Image.open(opened) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise MediaError(
-                        f"{name} has {image.width} x {image.height} pixels, more than "
-                        f"{MAX_PIXELS:,}.",
-                        "Scale it down if it should be in the library.",
-                        path=name,
-                    )
-                if at_least_px is not None:
-                    _draft(image, at_least_px)
-                return to_rgb(PIL.ImageOps.exif_transpose(image))
+        if isinstance(opened, io.BytesIO):
+            opened.seek(0)
+        else:
+            require_file(opened)
+        with _pillow_guard, PIL.Image.open(opened, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(name, f"{image.width} x {image.height} pixels")
+            yield image
     except MediaError:
         raise
+    except PIL.Image.DecompressionBombError as error:
+        raise _too_large(name, str(error)) from None
+    except Exception as error:  # decoders raise nearly anything on hostile bytes
+        detail = str(error).replace(repr(name), "it").replace(name, "it") or type(error).__name__
+        raise MediaError(
+            f"{name} is not a readable picture ({detail}).",
+            "Open it in another program; restore it from a backup or remove it.",
+            path=name,
+        ) from error
+
+
+def require_file(path: str | Path) -> None:
+    """Raise MediaError unless the path is a regular file with something in it.
+
+    A directory, a pipe or a device has no place in a library, and opening a pipe may never return.
+    """
+    name = str(path)
+    try:
+        status = Path(path).stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size:
+            with Path(path).open("rb"):
+                return
     except FileNotFoundError:
         raise MediaError(f"{name} does not exist.", "Check the path.", path=name) from None
     except PermissionError:
         raise MediaError(
             f"{name} may not be read.", "Give yourself read permission.", path=name
         ) from None
-    except Exception as error:  # decoders raise nearly anything on hostile bytes
-        detail = str(error).replace(name, "it") or type(error).__name__
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(
-            f"{name} is not a readable picture ({detail}).",
-            "Open it in another program; restore it from a backup or remove it.",
-            path=name,
-        ) from error
+            f"{name} can't be read ({reason}).", "Check the path.", path=name
+        ) from None
+    if stat.S_ISREG(status.st_mode):
+        raise MediaError(
+            f"{name} is empty.", "Restore it from a backup or remove it.", path=name
+        ) from None
+    raise MediaError(f"{name} is not a file.", "Give the path of a file.", path=name) from None
+
+
+def orientation_of(image: Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none or the EXIF is broken.
+
+    PNG may keep its EXIF behind the pixels; Pillow then decodes them to find it.
+    """
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except Exception:  # a picture is not worse for broken EXIF
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def to_rgb(image: Image) -> Image:
@@ -69,7 +123,9 @@ def to_rgb(image: Image) -> Image:
     if image.mode == "RGB":
         image.load()
         return image
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if image.mode.startswith("I;16"):
+        image = image.convert("I")
+    if image.mode in ("I", "F"):
         low, high = image.getextrema()
         if isinstance(low, (int, float)) and isinstance(high, (int, float)) and high > 255:
             full = 65535 if high > 4095 or low < 0 else high
@@ -102,6 +158,29 @@ def _draft(image: Image, at_least_px: int) -> None:
         image.draft("RGB", (int(image.width * scale) + 1, int(image.height * scale) + 1))
 
 
+def _upright_by(orientation: int) -> int | None:
+    """Return the PIL.Image.Transpose that turns an EXIF orientation upright (EXIF 2.32, 4.6.4)."""
+    from PIL.Image import Transpose
+
+    return {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(orientation)
+
+
+def _too_large(name: str, size: str) -> MediaError:
+    return MediaError(
+        f"{name} is too large to decode ({size}; the limit is {MAX_PIXELS:,} pixels).",
+        "Scale it down if it should be in the library.",
+        path=name,
+    )
+
+
 def _register_heif() -> None:
     import PIL.Image
 
@@ -110,3 +189,41 @@ def _register_heif() -> None:
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
+
+
+class _PillowGuard:
+    """Holds Pillow to our pixel limit and silences its harmless warnings, while any thread decodes.
+
+    Both are settings of the whole process, and ``warnings.catch_warnings`` used by several threads
+    at once restores the wrong ones. Here the first in sets them and the last out restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._warnings = warnings.catch_warnings()
+        self._max_pixels: int | None = None
+
+    def __enter__(self) -> None:
+        import PIL.Image
+
+        with self._lock:
+            self._depth += 1
+            if self._depth == 1:
+                self._warnings = warnings.catch_warnings()
+                self._warnings.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                self._max_pixels = PIL.Image.MAX_IMAGE_PIXELS
+                PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses at twice its limit
+
+    def __exit__(self, *_: object) -> None:
+        import PIL.Image
+
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                PIL.Image.MAX_IMAGE_PIXELS = self._max_pixels
+                self._warnings.__exit__(None, None, None)
+
+
+_pillow_guard = _PillowGuard()

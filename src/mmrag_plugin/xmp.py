@@ -1,0 +1,222 @@
+"""Read XMP packets (ISO 16684-1), embedded in a file or beside it as ``.xmp``.
+
+The properties that people fill in: title, description, keywords, people, places, date, rating.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from mmrag_plugin.errors import MediaError
+
+MAX_PACKET_BYTES = 16 * 2**20
+_MAX_DEPTH = 100
+
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+_DC = "http://purl.org/dc/elements/1.1/"
+_XMP = "http://ns.adobe.com/xap/1.0/"
+_EXIF = "http://ns.adobe.com/exif/1.0/"
+_TIFF = "http://ns.adobe.com/tiff/1.0/"
+_PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
+_LIGHTROOM = "http://ns.adobe.com/lightroom/1.0/"
+_DIGIKAM = "http://www.digikam.org/ns/1.0/"
+_IPTC_CORE = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
+_IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_MWG_REGIONS = "http://www.metadataworkinggroup.com/schemas/regions/"
+_MICROSOFT_REGION = "http://ns.microsoft.com/photo/1.2/t/Region#"
+
+_DATE = re.compile(
+    r"(\d{4})[-:/.](\d{1,2})[-:/.](\d{1,2})"
+    r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d*)?)?)?"
+    r"\s*(Z|[+-]\d{2}:?\d{2})?\s*"
+)
+_FIRST_PHOTOGRAPH = 1826
+
+
+@dataclass(frozen=True)
+class XmpFacts:
+    """What a packet says. ``taken_at`` is ISO 8601; ``rating`` is -1 (rejected) to 5 stars."""
+
+    title: str = ""
+    description: str = ""
+    keywords: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    taken_at: str | None = None
+    rating: int | None = None
+    places: tuple[str, ...] = ()
+
+
+def parse_xmp(packet: bytes | str) -> XmpFacts:
+    """Parse a packet; what it does not say stays empty. Raises MediaError for anything malformed.
+
+    Document type declarations are refused, so no entity is ever expanded or fetched.
+    """
+    root = _tree(packet)
+    properties = [
+        description
+        for rdf in root.iter(_name(_RDF, "RDF"))
+        for description in rdf.findall(_name(_RDF, "Description"))
+    ]
+
+    def texts(namespace: str, name: str) -> Iterator[str]:
+        qualified = _name(namespace, name)
+        for node in properties:
+            if attribute := _clean(node.get(qualified)):
+                yield attribute
+            for child in node.findall(qualified):
+                yield from _values(child)
+
+    def first(*names: tuple[str, str]) -> str:
+        return next((text for name in names for text in texts(*name)), "")
+
+    keywords = [*texts(_DC, "subject")]
+    for text in texts(_LIGHTROOM, "hierarchicalSubject"):
+        keywords += text.split("|")
+    for text in texts(_DIGIKAM, "TagsList"):
+        keywords += text.split("/")
+    dates = ((_EXIF, "DateTimeOriginal"), (_PHOTOSHOP, "DateCreated"), (_XMP, "CreateDate"))
+    return XmpFacts(
+        title=first((_DC, "title"), (_PHOTOSHOP, "Headline")),
+        description=first(
+            (_DC, "description"), (_TIFF, "ImageDescription"), (_IPTC_CORE, "AltTextAccessibility")
+        ),
+        keywords=distinct(keywords),
+        people=distinct([*texts(_IPTC_EXT, "PersonInImage"), *_faces(root)]),
+        taken_at=next(
+            (date for name in dates for text in texts(*name) if (date := iso_date(text))), None
+        ),
+        rating=_rating(first((_XMP, "Rating"))),
+        places=distinct(
+            text
+            for name in (
+                (_IPTC_CORE, "Location"),
+                (_PHOTOSHOP, "City"),
+                (_PHOTOSHOP, "State"),
+                (_PHOTOSHOP, "Country"),
+            )
+            for text in texts(*name)
+        ),
+    )
+
+
+def iso_date(text: str, offset: str = "") -> str | None:
+    """Turn the date of an EXIF, XMP, IPTC or film tag into ISO 8601; None where it is no date.
+
+    ``offset`` (``+02:00``) counts where the text names none itself. Fractions of a second are
+    dropped, and so are dates before the first photograph: those are clocks that were never set.
+    """
+    match = _DATE.fullmatch(text.strip("\x00 \t\r\n"))
+    if not match:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    zone = (match[7] or offset.strip("\x00 ")).replace("Z", "+00:00")
+    if zone and not re.fullmatch(r"[+-]\d{2}:?\d{2}", zone):
+        zone = ""
+    if len(zone) == 5:
+        zone = f"{zone[:3]}:{zone[3:]}"
+    try:
+        iso = datetime(year, month, day, hour, minute, second).isoformat() + zone
+        datetime.fromisoformat(iso)  # refuses offsets of a day and more
+    except ValueError:
+        return None
+    if year < _FIRST_PHOTOGRAPH or iso.startswith(("1904-01-01T00:00:00", "1970-01-01T00:00:00")):
+        return None
+    return iso
+
+
+def distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    """Drop blanks and repetitions (whatever their case), keeping the order."""
+    seen: dict[str, str] = {}
+    for text in texts:
+        if cleaned := _clean(text):
+            seen.setdefault(cleaned.casefold(), cleaned)
+    return tuple(seen.values())
+
+
+def _tree(packet: bytes | str) -> Element:
+    if len(packet) > MAX_PACKET_BYTES:
+        raise MediaError(
+            f"The XMP packet has {len(packet):,} bytes, more than {MAX_PACKET_BYTES:,}.",
+            "Remove it with a metadata editor.",
+        )
+    if isinstance(packet, bytes):
+        utf_16 = packet[:2] in (b"\xff\xfe", b"\xfe\xff")
+        packet = packet.decode("utf-16" if utf_16 else "utf-8", errors="replace")
+    text = packet.encode("utf-8", errors="replace").decode().strip("\ufeff\x00 \t\r\n")
+
+    builder = TreeBuilder()
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.buffer_text = True
+    depth = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise ValueError("it is nested too deeply")
+        builder.start(_braced(tag), {_braced(name): text for name, text in attributes.items()})
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(_braced(tag))
+
+    def refuse_doctype(*_: object) -> None:
+        raise ValueError("it declares a document type")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse_doctype
+    try:
+        parser.Parse(text, True)
+        return builder.close()
+    except (expat.ExpatError, ValueError, AssertionError) as error:
+        raise MediaError(
+            f"The XMP packet can't be read: {error}.", "Write it anew with a metadata editor."
+        ) from None
+
+
+def _name(namespace: str, name: str) -> str:
+    return f"{{{namespace}}}{name}"
+
+
+def _braced(name: str) -> str:
+    return "{" + name if "}" in name else name
+
+
+def _values(node: Element) -> Iterator[str]:
+    """Yield the texts of a simple value, or of a Bag, Seq or Alt with the default language first."""
+    items = [*node.iter(_name(_RDF, "li"))]
+    if not items:
+        items = [node]
+    items.sort(key=lambda item: item.get(_XML_LANG) != "x-default")
+    for item in items:
+        if text := _clean("".join(item.itertext())):
+            yield text
+
+
+def _faces(root: Element) -> Iterator[str]:
+    for node in root.iter():
+        values = dict(node.attrib) | {child.tag: child.text or "" for child in node}
+        if values.get(_name(_MWG_REGIONS, "Type"), "Face") == "Face":
+            yield values.get(_name(_MWG_REGIONS, "Name"), "")
+        yield values.get(_name(_MICROSOFT_REGION, "PersonDisplayName"), "")
+
+
+def _rating(text: str) -> int | None:
+    try:
+        rating = round(float(text))
+    except (ValueError, OverflowError):
+        return None
+    return rating if -1 <= rating <= 5 else None
+
+
+def _clean(text: str | None) -> str:
+    return " ".join((text or "").replace("\x00", " ").split())
