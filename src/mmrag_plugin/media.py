@@ -92,6 +92,7 @@ class Hit:
 
     ``why`` maps a channel to the moment's rank in it (1 is best); ``reason`` says it in words;
     ``text`` is the piece of text that matched, which comes out of media and is never to be trusted.
+    ``at_s`` is the time of the frame that stands for the moment, None for images.
     """
 
     rank: int
@@ -103,6 +104,7 @@ class Hit:
     reason: str = ""
     text: str | None = None
     taken_at: str | None = None
+    at_s: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The JSON contract of a hit."""

@@ -1,0 +1,77 @@
+"""Fusion: one ranked list out of the channels' lists.
+
+``StandardScores`` is the default because it won: on COCO training photos with one caption as the
+annotation and the others as queries it beats reciprocal ranks in every combination of channels
+(``python -m benchmarks retrieval``). Its weights were set there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from statistics import fmean, pstdev
+from typing import TypeVar
+
+from mmrag_plugin.media import Channel
+
+DEPTH = 200  # candidates that a channel hands over, and the length to which its list is padded
+
+Key = TypeVar("Key", bound=Hashable)
+Ranked = Sequence[tuple[Key, float]]  # best first, scores higher for better, each key once
+
+# Beside a sentence model, word matches repeat much of what it says and count for less.
+WEIGHTS: dict[Channel, float] = {"visual": 1.0, "text": 1.0, "bm25": 1.0}
+WEIGHTS_WITH_SENTENCE_MODEL: dict[Channel, float] = {"visual": 1.0, "text": 1.5, "bm25": 0.3}
+
+
+class Fusion(ABC):
+    """Joins the ranked lists of channels; a key that a channel lacks loses by it, never wins."""
+
+    def __init__(self, weights: Mapping[Channel, float] = WEIGHTS) -> None:
+        self.weights = weights
+
+    @abstractmethod
+    def scores(self, channel: Channel, ranked: Ranked[Key]) -> tuple[dict[Key, float], float]:
+        """Make one channel's scores comparable; also the score of a key that is not in the list."""
+
+    def fuse(self, lists: Mapping[Channel, Ranked[Key]]) -> list[tuple[Key, float]]:
+        """Add up the channels' weighted scores: all keys, best first, ties in order of arrival."""
+        totals: dict[Key, float] = {key: 0.0 for ranked in lists.values() for key, _ in ranked}
+        for channel, ranked in lists.items():
+            if ranked:
+                scores, missing = self.scores(channel, ranked)
+                for key in totals:
+                    totals[key] += self.weights.get(channel, 1.0) * scores.get(key, missing)
+        return sorted(totals.items(), key=lambda item: -item[1])
+
+
+class ReciprocalRanks(Fusion):
+    """Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+    def __init__(self, weights: Mapping[Channel, float] = WEIGHTS, *, k: int = 10) -> None:
+        super().__init__(weights)
+        self.k = k
+
+    def scores(self, channel: Channel, ranked: Ranked[Key]) -> tuple[dict[Key, float], float]:
+        """1 / (k + rank), and 0 for what is not in the list."""
+        return {key: 1 / (self.k + rank) for rank, (key, _) in enumerate(ranked, 1)}, 0.0
+
+
+class StandardScores(Fusion):
+    """Scores in standard deviations from the mean of the channel's list.
+
+    A word search's list is padded with zeros to DEPTH first: one photo in ten thousand that holds
+    the word stands out as far as it should, and a photo without it is worth a score of zero.
+    """
+
+    def scores(self, channel: Channel, ranked: Ranked[Key]) -> tuple[dict[Key, float], float]:
+        """(score - mean) / deviation, and for what is not in the list its lowest possible."""
+        values = [score for _, score in ranked]
+        lowest = values[-1]
+        if channel == "bm25":
+            values += [0.0] * (DEPTH - len(values))
+            lowest = 0.0
+        mean, deviation = fmean(values), max(pstdev(values), 1e-6)
+        return {key: (score - mean) / deviation for key, score in ranked}, (
+            lowest - mean
+        ) / deviation

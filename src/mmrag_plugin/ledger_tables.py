@@ -1,0 +1,82 @@
+"""The tables of the ledger."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+)
+
+roots = sa.Table("roots", metadata, sa.Column("path", sa.Text, primary_key=True))
+
+media = sa.Table(
+    "media",
+    metadata,
+    sa.Column("media_id", sa.String(32), primary_key=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("content_hash", sa.String(64), nullable=False, index=True),
+    sa.Column("width_px", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("height_px", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("duration_s", sa.Float),
+    sa.Column("taken_at", sa.String(40), index=True),
+    sa.Column("camera", sa.Text, nullable=False, server_default=""),
+    sa.Column("latitude", sa.Float),
+    sa.Column("longitude", sa.Float),
+    # the text model under whose stamp the words of this media stand in Milvus
+    sa.Column("words_stamp", sa.Text, nullable=False, server_default=""),
+    sa.Column("words_rows", sa.Integer, nullable=False, server_default="0"),
+)
+
+paths = sa.Table(
+    "paths",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), nullable=False, index=True),
+    sa.Column("root", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("sidecar_stamp", sa.String(64), nullable=False, server_default=""),
+)
+
+stages = sa.Table(
+    "stages",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("stage", sa.String(16), primary_key=True),
+    sa.Column("state", sa.String(8), nullable=False),  # writing, done or failed
+    sa.Column("stamp", sa.Text, nullable=False),
+    sa.Column("made", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("remedy", sa.Text, nullable=False, server_default=""),
+)
+
+signals = sa.Table(
+    "signals",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("stage", sa.String(16), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("source", sa.String(16), nullable=False, index=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("start_s", sa.Float),
+    sa.Column("end_s", sa.Float),
+)
+
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("name", sa.String(16), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
+)

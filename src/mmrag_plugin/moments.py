@@ -1,0 +1,129 @@
+"""Join rows that were found, frames and words, into moments: whole images, or spans of films."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mmrag_plugin.media import Channel, Moment
+
+if TYPE_CHECKING:
+    from mmrag_plugin.milvus_store import FoundRow
+
+JOIN_GAP_S = 1.0  # rows this close together show the same moment
+MOMENT_S = 30.0  # the most that one moment grows to
+_MUCH_WEAKER = 0.7  # of the way from the best row of the film down to its weakest
+
+
+@dataclass
+class Candidate:
+    """A moment with the best row that each channel found in it."""
+
+    media_id: str
+    kind: str
+    start_s: float | None
+    end_s: float | None
+    best: dict[Channel, FoundRow] = field(default_factory=dict)
+
+    @property
+    def moment(self) -> Moment:
+        """The moment itself."""
+        kind = "video" if self.kind == "video" else "image"
+        return Moment(self.media_id, kind, self.start_s, self.end_s)
+
+    @property
+    def at_s(self) -> float | None:
+        """The time of the frame that shows the moment best."""
+        seen = self.best.get("visual")
+        if seen is not None:
+            return seen.start_s
+        if self.start_s is None or self.end_s is None:
+            return self.start_s
+        return (self.start_s + self.end_s) / 2
+
+    def take(self, channel: Channel, row: FoundRow) -> None:
+        """Let a row count for this moment if it is the channel's best so far."""
+        known = self.best.get(channel)
+        if known is None or row.score > known.score:
+            self.best[channel] = row
+
+
+def join(found: Mapping[Channel, Sequence[FoundRow]]) -> list[Candidate]:
+    """Join the rows of all channels into moments, those of each media apart."""
+    rows: dict[str, list[tuple[Channel, FoundRow]]] = {}
+    for channel, channel_rows in found.items():
+        for row in channel_rows:
+            rows.setdefault(row.media_id, []).append((channel, row))
+    strength = {channel: _scale(channel_rows) for channel, channel_rows in found.items()}
+    candidates: list[Candidate] = []
+    for media_id, media_rows in rows.items():
+        kind = media_rows[0][1].kind
+        timed = [(channel, row) for channel, row in media_rows if row.start_s is not None]
+        moments = _spans(media_id, kind, timed, strength) or [Candidate(media_id, kind, None, None)]
+        for channel, row in media_rows:
+            if row.start_s is None:  # about the media as a whole: it lifts the best moment
+                moments[0].take(channel, row)
+        candidates += moments
+    return candidates
+
+
+def _spans(
+    media_id: str,
+    kind: str,
+    timed: Sequence[tuple[Channel, FoundRow]],
+    strength: Mapping[Channel, tuple[float, float]],
+) -> list[Candidate]:
+    """Grow moments around the strongest rows of one film, strongest first."""
+
+    def strong(item: tuple[Channel, FoundRow]) -> float:
+        low, span = strength[item[0]]
+        return (item[1].score - low) / span
+
+    left = sorted(timed, key=lambda item: (-strong(item), item[1].start_s or 0.0))
+    spans: list[Candidate] = []
+    while left:
+        channel, seed = left.pop(0)
+        moment = Candidate(media_id, kind, seed.start_s, seed.end_s or seed.start_s)
+        moment.take(channel, seed)
+        enough = strong((channel, seed)) * _MUCH_WEAKER
+        grown = True
+        while grown:
+            grown = False
+            for item in list(left):
+                inside = _overlaps(moment, item[1])
+                if inside or (strong(item) >= enough and _touches(moment, item[1])):
+                    left.remove(item)
+                    moment.take(*item)
+                    if not inside:
+                        _grow(moment, item[1])
+                    grown = True
+        spans.append(moment)
+    return spans
+
+
+def _scale(rows: Sequence[FoundRow]) -> tuple[float, float]:
+    scores = [row.score for row in rows]
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    return low, max(high - low, 1e-6)
+
+
+def _overlaps(moment: Candidate, row: FoundRow) -> bool:
+    """Whether the middle of either lies in the other: they show the same."""
+    start_s, end_s = row.start_s or 0.0, row.end_s or row.start_s or 0.0
+    moment_start_s, moment_end_s = moment.start_s or 0.0, moment.end_s or 0.0
+    row_middle, middle = (start_s + end_s) / 2, (moment_start_s + moment_end_s) / 2
+    return moment_start_s <= row_middle <= moment_end_s or start_s <= middle <= end_s
+
+
+def _touches(moment: Candidate, row: FoundRow) -> bool:
+    start_s, end_s = row.start_s or 0.0, row.end_s or row.start_s or 0.0
+    moment_start_s, moment_end_s = moment.start_s or 0.0, moment.end_s or 0.0
+    together_s = max(end_s, moment_end_s) - min(start_s, moment_start_s)
+    near = start_s <= moment_end_s + JOIN_GAP_S and end_s >= moment_start_s - JOIN_GAP_S
+    return near and together_s <= MOMENT_S
+
+
+def _grow(moment: Candidate, row: FoundRow) -> None:
+    moment.start_s = min(moment.start_s or 0.0, row.start_s or 0.0)
+    moment.end_s = max(moment.end_s or 0.0, row.end_s or row.start_s or 0.0)

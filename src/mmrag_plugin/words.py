@@ -1,0 +1,100 @@
+"""Which rows of words stand in Milvus for one media: the projection of its signals.
+
+One combined row holds all the words of a media together, because "Lisbon receipt" is a folder and a
+text in the picture. What is said or shown at a time stands in rows of its own, windows of a few
+seconds, which say where in a film the words are. With a dense text channel each piece of prose has
+a row as well, since a vector of one caption is sharper than a vector of everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mmrag_plugin.media import Signal, SignalSource
+from mmrag_plugin.metadata import COMBINED
+from mmrag_plugin.terms import terms_of
+
+WORDS_VERSION = 1
+WINDOW_S = 20.0  # the most that one row of timed words spans
+PAUSE_S = 6.0  # a silence this long begins a new row
+MAX_TEXT_BYTES = 60_000  # of Milvus's 65,535
+_ORDER: tuple[SignalSource, ...] = (
+    "annotation",
+    "caption",
+    "ocr",
+    "subtitle",
+    "speech",
+    "path",
+    "exif",
+)
+_PROSE = ("annotation", "caption", "ocr", "subtitle", "speech")
+
+
+@dataclass(frozen=True)
+class WordRow:
+    """One row to be: ``terms`` is empty where the row is for the dense channel alone."""
+
+    row_id: str
+    source: str
+    text: str
+    terms: tuple[str, ...]
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+def word_rows(media_id: str, signals: Sequence[Signal], *, dense: bool) -> list[WordRow]:
+    """Build the rows of one media; none when nothing is known about it in words."""
+    ordered = sorted(signals, key=lambda signal: _ORDER.index(signal.source))
+    timed = [signal for signal in ordered if signal.start_s is not None]
+    untimed = [signal for signal in ordered if signal.start_s is None]
+    if not ordered:
+        return []
+    prose = [signal for signal in untimed if signal.source in _PROSE]
+    rows = [
+        WordRow(
+            f"{media_id}:{COMBINED}",
+            COMBINED,
+            _joined(prose or untimed or timed),
+            tuple(terms_of(_joined(untimed + timed))),
+        )
+    ]
+    rows += [
+        WordRow(
+            f"{media_id}:w{number}",
+            window[0].source,
+            _joined(window),
+            tuple(terms_of(_joined(window))),
+            window[0].start_s,
+            max(signal.end_s or signal.start_s or 0.0 for signal in window),
+        )
+        for number, window in enumerate(_windows(timed))
+    ]
+    if dense and len(prose) > 1:
+        rows += [
+            WordRow(f"{media_id}:s{number}", signal.source, _joined([signal]), ())
+            for number, signal in enumerate(prose)
+        ]
+    return rows
+
+
+def _joined(signals: Sequence[Signal]) -> str:
+    seen = dict.fromkeys(signal.text.strip() for signal in signals)
+    return "\n".join(seen).encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
+
+
+def _windows(timed: Sequence[Signal]) -> Iterator[list[Signal]]:
+    window: list[Signal] = []
+    last_end_s = 0.0
+    for signal in sorted(timed, key=lambda signal: (signal.start_s or 0.0, signal.source)):
+        start_s = signal.start_s or 0.0
+        end_s = signal.end_s or start_s
+        if window and (
+            end_s - (window[0].start_s or 0.0) > WINDOW_S or start_s - last_end_s > PAUSE_S
+        ):
+            yield window
+            window, last_end_s = [], 0.0
+        window.append(signal)
+        last_end_s = max(last_end_s, end_s)
+    if window:
+        yield window
