@@ -51,7 +51,7 @@ def main_colour(picture: PIL.Image.Image) -> str:
 
 
 def say_what_is_seen(pictures: Sequence[PIL.Image.Image]) -> str:
-    """Say ``I see 2 pictures: [1] mostly red, 640x480; [2] mostly blue, 512x288.``"""
+    """Say "I see 2 pictures: [1] mostly red, 640x480; [2] mostly blue, 512x288."."""
     if not pictures:
         return "I see no picture."
     seen = "; ".join(
