@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.base.llms.types import ContentBlock
 from llama_index.core.llms import ChatMessage, ImageBlock, MessageRole, TextBlock
-from llama_index.core.schema import ImageNode
+from llama_index.core.schema import ImageDocument, ImageNode
 
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.pictures import open_picture, to_jpeg
@@ -43,7 +43,7 @@ def picture_block(picture: Image) -> ImageBlock:
     return ImageBlock(image=jpeg, image_mimetype="image/jpeg")
 
 
-def normal_picture(item: ImageBlock | ImageNode) -> ImageBlock:
+def normal_picture(item: ImageBlock | ImageNode | ImageDocument) -> ImageBlock:
     """Turn anybody's picture into what ``picture_block`` makes: upright RGB, small, JPEG.
 
     Raises MediaError if it can't be read, UsageError if it would have to be fetched from a URL.

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, closing
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import ollama
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -23,7 +23,7 @@ from llama_index.core.llms import (
     ChatResponseGen,
     ImageBlock,
 )
-from llama_index.core.schema import ImageNode
+from llama_index.core.schema import ImageDocument, ImageNode
 from llama_index.llms.ollama import Ollama
 from llama_index.llms.ollama.base import DEFAULT_REQUEST_TIMEOUT
 
@@ -44,6 +44,7 @@ NUM_PREDICT = 2_048  # tokens; without a bound a model that repeats itself never
 TEMPERATURE = 0.2
 
 _T = TypeVar("_T")
+_Picture: TypeAlias = ImageBlock | ImageNode | ImageDocument
 
 
 class OllamaVLM(Ollama):
@@ -218,7 +219,7 @@ class OllamaVLM(Ollama):
         return all_pieces()
 
     def _ready(
-        self, messages: Sequence[ChatMessage], documents: Iterable[ImageNode | ImageBlock]
+        self, messages: Sequence[ChatMessage], documents: Iterable[_Picture]
     ) -> list[ChatMessage]:
         """Preflight, and write the messages as the server has to get them.
 
@@ -232,7 +233,7 @@ class OllamaVLM(Ollama):
             message.model_copy(
                 update={
                     "blocks": tag_pictures(
-                        normal_picture(item) if isinstance(item, (ImageBlock, ImageNode)) else item
+                        normal_picture(item) if isinstance(item, _Picture) else item
                         for item in content
                     )
                 }

@@ -18,7 +18,7 @@ CONNECT_TIMEOUT_S = 10.0
 
 def checked_host(host: str) -> str:
     """Return the address as a URL; UsageError if it is none."""
-    url = host.strip().rstrip("/")
+    url = host.strip()
     bare = "://" not in url
     try:
         parts = urlsplit(f"http://{url}" if bare else url)
@@ -32,7 +32,7 @@ def checked_host(host: str) -> str:
         )
     if bare and not parts.port:  # without a scheme Ollama assumes its own port
         parts = parts._replace(netloc=f"{parts.netloc}:11434")
-    return parts.geturl()
+    return parts.geturl().rstrip("/")
 
 
 def is_this_machine(url: str) -> bool:
