@@ -37,6 +37,7 @@ _ONNX_PATTERNS = [
     "textual/model.onnx",
     "textual/model.onnx[._]data",
 ]
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -100,10 +101,12 @@ def models_on_disk(models_home: Path) -> list[LocalModel]:
         for folder in sorted(models_home.iterdir()):
             if not folder.name.startswith(".") and folder.is_dir() and layout_of(folder):
                 found[folder.name.replace("--", "/")] = folder
-    for row in (*VISUAL_MODELS, *TEXT_MODELS):
-        cached = None if row.name in found else _in_hub_cache(row.hub_id)
+    for name, hub_id in [(row.name, row.hub_id) for row in VISUAL_MODELS] + [
+        (row.name, row.hub_id) for row in TEXT_MODELS
+    ]:
+        cached = None if name in found else _in_hub_cache(hub_id)
         if cached is not None:
-            found[row.name] = cached
+            found[name] = cached
     models = []
     for name, folder in found.items():
         layout = layout_of(folder)
@@ -113,14 +116,34 @@ def models_on_disk(models_home: Path) -> list[LocalModel]:
     return models
 
 
-def missing(name: str) -> ModelMissing:
-    """The error that names the one command that mends it."""
-    row = find(name)
-    size = f" (about {row.size_mb} MB)" if row else ""
-    return ModelMissing(
-        f"The model {name} is not on this disk{size}.",
-        f"Fetch it with `mmrag models pull {row.name if row else name}`.",
-    )
+def locate(setting: str | Path, models_home: Path | None, *, allow_download: bool = False) -> Path:
+    """Find the folder that a folder's path, a catalogue name or a hub name means.
+
+    Raises ModelMissing with the command that fetches it, and ModelError for a folder that holds no
+    model.
+    """
+    folder = Path(setting).expanduser()
+    if folder.is_dir():
+        if layout_of(folder) is None:
+            raise ModelError(
+                f"{folder} holds no model that mmrag can load.",
+                "A model folder holds visual/model.onnx and textual/model.onnx (ONNX), or "
+                "config.json and model.safetensors with the tokenizer's files "
+                "(transformers, sentence-transformers).",
+            )
+        return folder
+    name = str(setting)
+    found = on_disk(name, models_home)
+    if found is None and allow_download and models_home is not None:
+        found = pull(name, models_home)
+    if found is None:
+        row = find(name)
+        size = f" (about {row.size_mb} MB)" if row else ""
+        raise ModelMissing(
+            f"The model {name} is not on this disk{size}.",
+            f"Fetch it with `mmrag models pull {row.name if row else name}`.",
+        )
+    return found
 
 
 def pull(name: str, models_home: Path) -> Path:
@@ -131,7 +154,6 @@ def pull(name: str, models_home: Path) -> Path:
     ModelError when it is of no known layout, ServiceError when the hub cannot be reached and
     StorageError when the disk is full or not writable.
     """
-    import httpx
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -161,27 +183,31 @@ def pull(name: str, models_home: Path) -> Path:
         )
         if layout_of(partial) is None:
             shutil.rmtree(partial)
-            raise _wrong_layout(hub_id)
+            raise ModelError(
+                f"{hub_id} holds no model that mmrag can load.",
+                "Choose a CLIP, SigLIP or sentence-transformers model; see `mmrag models list`.",
+            )
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub client's own bookkeeping
         partial.replace(target)
+    except (ModelError, StorageError):
+        raise
     except (errors.RepositoryNotFoundError, errors.GatedRepoError) as error:
         raise ModelMissing(
             f"The hub does not hand out {hub_id}: {_first_line(error)}",
             "Check the name, or accept its terms and log in with `hf auth login`.",
         ) from error
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, ConnectionError) as error:
-        raise _unreachable(hub_id, endpoint, error) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EEXIST):
+    except Exception as error:  # the hub client passes on whatever its HTTP library raises
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise StorageError(
                 f"{models_home} can't take the model {name}: {error.strerror}.",
                 "Free some room or choose another place with MMRAG_HOME.",
             ) from error
-        raise _unreachable(hub_id, endpoint, error) from error
-    except httpx.HTTPError as error:
-        raise _unreachable(hub_id, endpoint, error) from error
-    except RuntimeError as error:
-        raise _unreachable(hub_id, endpoint, error) from error
+        raise ServiceError(
+            f"{hub_id} can't be fetched from {endpoint or 'the model hub'}: {_first_line(error)}",
+            "Check the connection (HF_ENDPOINT, HF_HUB_OFFLINE, proxies) and run the command "
+            "again: it goes on where it stopped. Or copy the model's folder here and give its "
+            "path.",
+        ) from error
     return target
 
 
@@ -200,22 +226,6 @@ def _check_room(folder: Path, size_mb: int, name: str) -> None:
             f"{name} takes {size_mb} MB and {folder} has {free_mb} MB left.",
             "Free some room or choose another place with MMRAG_HOME.",
         )
-
-
-def _wrong_layout(what: str) -> ModelError:
-    return ModelError(
-        f"{what} holds no model that mmrag can load.",
-        "A model folder holds visual/model.onnx and textual/model.onnx (ONNX), or config.json and "
-        "model.safetensors of a CLIP, SigLIP or similar model (transformers).",
-    )
-
-
-def _unreachable(hub_id: str, endpoint: str | None, error: Exception) -> ServiceError:
-    return ServiceError(
-        f"{hub_id} can't be fetched from {endpoint or 'the model hub'}: {_first_line(error)}",
-        "Check the connection (HF_ENDPOINT, HF_HUB_OFFLINE, proxies) and run the command again: it "
-        "goes on where it stopped. Or copy the model's folder here and give its path.",
-    )
 
 
 def _first_line(error: Exception) -> str:

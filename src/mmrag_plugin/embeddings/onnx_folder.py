@@ -170,9 +170,7 @@ class OnnxEmbedding(VisualEmbedding):
     _canonical: bool = PrivateAttr(default=False)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
-    def __init__(
-        self, folder: str | Path, *, embed_batch_size: int = 16, **settings: Any
-    ) -> None:
+    def __init__(self, folder: str | Path, *, embed_batch_size: int = 16, **settings: Any) -> None:
         folder = Path(folder).expanduser()
         super().__init__(model_name=folder.name, embed_batch_size=embed_batch_size, **settings)
         try:
@@ -268,13 +266,12 @@ class OnnxEmbedding(VisualEmbedding):
         named_in = folder / "textual" / "tokenizer_config.json"
         if named_in.is_file():
             token = json.loads(named_in.read_text("utf-8")).get("pad_token")
-            token = token.get("content") if isinstance(token, dict) else token
-            number = self._tokenizer.token_to_id(token) if token else None
+            token = str((token.get("content") if isinstance(token, dict) else token) or "")
+            number = self._tokenizer.token_to_id(token)
             if number is not None:
-                return number, token
+                return int(number), token
         if isinstance(text_config.get("pad_id"), int):
-            number = text_config["pad_id"]
-            return number, self._tokenizer.id_to_token(number) or "[PAD]"
+            return text_config["pad_id"], "[PAD]"  # only the number reaches the graph
         padding = self._tokenizer.padding
         return (padding["pad_id"], padding["pad_token"]) if padding else (0, "[PAD]")
 
@@ -304,6 +301,4 @@ def _fingerprint(folder: Path) -> str:
         for part in ("visual", "textual")
         for path in sorted((folder / part).glob("model.onnx*"))
     ]
-    return fingerprint(
-        [folder / name for name in names if (folder / name).is_file()], weights
-    )
+    return fingerprint([folder / name for name in names if (folder / name).is_file()], weights)

@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 
 from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, normalised
 from mmrag_plugin.embeddings.fingerprint import fingerprint
-from mmrag_plugin.embeddings.local_models import layout_of, missing, on_disk, pull
+from mmrag_plugin.embeddings.local_models import locate
 from mmrag_plugin.errors import ModelError
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ class TransformersEmbedding(VisualEmbedding):
         embed_batch_size: int = 16,
         **settings: Any,
     ) -> None:
-        folder = _locate(model, models_home, allow_download=allow_download)
-        super().__init__(model_name=str(model), embed_batch_size=embed_batch_size, **settings)
+        folder = locate(model, models_home, allow_download=allow_download)
+        settings.setdefault("model_name", str(model))
+        super().__init__(embed_batch_size=embed_batch_size, **settings)
         self.device = _device(device)
         self._load(folder)
         self._choose_dtype(folder, dtype)
@@ -149,7 +150,7 @@ class TransformersEmbedding(VisualEmbedding):
         from transformers import AutoModel
 
         try:
-            with _quiet():
+            with quiet():
                 model = AutoModel.from_pretrained(
                     folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
                 )
@@ -212,24 +213,6 @@ class TransformersEmbedding(VisualEmbedding):
         pictures = [Image.fromarray(tile).resize((side_px, side_px)) for tile in noise]
         texts = ["a photo of a dog on the beach", "red", "a receipt from a hotel in Lisbon"]
         return np.concatenate([self.embed_pictures(pictures), self.embed_texts(texts)])
-
-
-def _locate(model: str | Path, models_home: Path | None, *, allow_download: bool) -> Path:
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        if layout_of(folder) is None:
-            raise ModelError(
-                f"{folder} holds no transformers model.",
-                "It should hold config.json, model.safetensors, the tokenizer's files and "
-                "preprocessor_config.json.",
-            )
-        return folder
-    found = on_disk(str(model), models_home)
-    if found is None and allow_download and models_home is not None:
-        found = pull(str(model), models_home)
-    if found is None:
-        raise missing(str(model))
-    return found
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -297,7 +280,7 @@ def _has_bfloat16(device: str) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' progress bars and load reports off the terminal, and put them back."""
     from transformers.utils import logging
 

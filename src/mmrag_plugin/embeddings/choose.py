@@ -1,0 +1,143 @@
+"""Turn the settings ``visual_model`` and ``text_model`` into embeddings, and say which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+from mmrag_plugin.embeddings.catalogue import DEFAULT_VISUAL, TEXT_MODELS, find_text, find_visual
+from mmrag_plugin.embeddings.local_models import layout_of, locate, on_disk
+from mmrag_plugin.errors import ModelError, RemoteNotAllowed, UsageError
+
+
+def choose_visual(
+    setting: str, *, models_home: Path, allow_download: bool = False
+) -> tuple[VisualEmbedding, list[str]]:
+    """Load the visual model that a setting names; the warnings are for the person, in words.
+
+    ``auto`` takes the catalogue's default when it is on this disk (or fetches it where
+    ``allow_download`` says so) and otherwise the palette. Raises ModelMissing for a named model
+    that is not on this disk, ModelError for a damaged one or a folder that holds none.
+    """
+    if setting == "palette":
+        return _palette(), []
+    if setting == "auto":
+        default = DEFAULT_VISUAL
+        folder = on_disk(default.name, models_home)
+        if folder is None and not allow_download:
+            return _palette(), [
+                f"No visual model is on this disk: pictures are compared by colour alone "
+                f"(palette). For search by content run `mmrag models pull {default.name}` "
+                f"({default.size_mb} MB), then index again: only the embed stage is repeated."
+            ]
+        setting = default.name
+    if find_text(setting) is not None:
+        raise ModelError(
+            f"{setting} reads texts, not pictures.",
+            f"Choose a visual model, such as {DEFAULT_VISUAL.name}; see `mmrag models list`.",
+        )
+    folder = locate(setting, models_home, allow_download=allow_download)
+    return _load_visual(folder, setting), []
+
+
+def choose_text(
+    setting: str,
+    visual: VisualEmbedding,
+    *,
+    ollama_host: str,
+    models_home: Path | None = None,
+    allow_download: bool = False,
+    allow_remote: bool = False,
+) -> tuple[TextModel | None, list[str]]:
+    """Load the text model that a setting names; None means that texts are found by words alone.
+
+    ``auto`` takes a sentence model of the catalogue that is on this disk, else an embedding model
+    of an Ollama server on this machine, else the visual model's own text tower where that
+    compares texts, else none; the message says which. Raises ModelMissing, ModelError,
+    OllamaUnavailable, and RemoteNotAllowed when texts would go to another machine.
+    """
+    if setting == "off":
+        return None, []
+    if setting == "auto":
+        return _auto_text(visual, ollama_host, models_home)
+    if setting == "visual":
+        if not visual.compares_texts:
+            raise UsageError(
+                f"The visual model {visual.model_name} can't compare texts.",
+                "Choose another text model: auto, off, ollama:NAME, a hub name or a folder.",
+            )
+        return _tower(visual), []
+    if setting.startswith("ollama:"):
+        return _ollama(setting.removeprefix("ollama:"), ollama_host, allow_remote), []
+    if find_visual(setting) is not None:
+        raise ModelError(
+            f"{setting} is a visual model.",
+            "Say `visual` to use the visual model's text tower, or choose a text model; "
+            "see `mmrag models list`.",
+        )
+    return _sentence(locate(setting, models_home, allow_download=allow_download)), []
+
+
+def _auto_text(
+    visual: VisualEmbedding, ollama_host: str, models_home: Path | None
+) -> tuple[TextModel | None, list[str]]:
+    from mmrag_plugin.embeddings.ollama_text import find_embedding_model, is_loopback
+
+    for row in TEXT_MODELS:
+        folder = on_disk(row.name, models_home)
+        if folder is not None:
+            return _sentence(folder), []
+    advice = f"`mmrag models pull {TEXT_MODELS[0].name}` ({TEXT_MODELS[0].size_mb} MB) is better."
+    name = find_embedding_model(ollama_host) if is_loopback(ollama_host) else None
+    if name is not None:
+        return _ollama(name, ollama_host, allow_remote=False), [
+            f"Texts are compared by {name} on Ollama: no sentence model is on this disk."
+        ]
+    if visual.compares_texts:
+        return _tower(visual), [
+            f"Texts are compared by the text half of {visual.model_name}, which reads the first "
+            f"{visual.max_tokens} tokens: {advice}"
+        ]
+    return None, [f"Texts are found by their words alone: {advice}"]
+
+
+def _palette() -> VisualEmbedding:
+    from mmrag_plugin.embeddings.palette import PaletteEmbedding
+
+    return PaletteEmbedding()
+
+
+def _load_visual(folder: Path, name: str) -> VisualEmbedding:
+    if layout_of(folder) == "onnx":
+        from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
+
+        return OnnxEmbedding(folder)
+    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+
+    return TransformersEmbedding(folder, model_name=name)
+
+
+def _tower(visual: VisualEmbedding) -> TextModel:
+    from mmrag_plugin.embeddings.text_models import VisualTextTower
+
+    tower = VisualTextTower(visual)
+    return TextModel(tower, tower.stamp, tower.dim)
+
+
+def _sentence(folder: Path) -> TextModel:
+    from mmrag_plugin.embeddings.text_models import SentenceEmbedding
+
+    model = SentenceEmbedding(folder)
+    return TextModel(model, model.stamp, model.dim)
+
+
+def _ollama(name: str, host: str, allow_remote: bool) -> TextModel:
+    from mmrag_plugin.embeddings.ollama_text import OllamaTextEmbedding, is_loopback
+
+    if not is_loopback(host) and not allow_remote:
+        raise RemoteNotAllowed(
+            f"The words of your media would go to {host}.",
+            "Allow it with --allow-remote, or point OLLAMA_HOST to this machine.",
+        )
+    model = OllamaTextEmbedding(name, host=host)
+    return TextModel(model, model.stamp, model.dim)

@@ -1,0 +1,220 @@
+"""Embeddings for the dense text channel: a local sentence model, or a visual model's text tower."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from pydantic import PrivateAttr
+
+from mmrag_plugin.embeddings.base import VisualEmbedding, normalised
+from mmrag_plugin.embeddings.fingerprint import fingerprint
+from mmrag_plugin.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_CONFIG_NAMES = (
+    "config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
+
+class TextEmbedding(BaseEmbedding):
+    """What LlamaIndex calls, built on ``embed``; the async half runs in a worker thread."""
+
+    stamp: str = ""
+    dim: int = 0
+    max_tokens: int = 256
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Embed texts as documents or as queries: [n, dim], rows L2-normalised."""
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return cast(list[list[float]], self.embed(texts).tolist())
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return cast(list[float], self.embed([query], query=True)[0].tolist())
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return await asyncio.to_thread(self._get_text_embedding, text)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return await asyncio.to_thread(self._get_text_embeddings, texts)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return await asyncio.to_thread(self._get_query_embedding, query)
+
+
+class VisualTextTower(TextEmbedding):
+    """The text half of a visual model as a text embedding; mind its short token limit."""
+
+    _visual: VisualEmbedding = PrivateAttr()
+
+    def __init__(self, visual: VisualEmbedding, **settings: Any) -> None:
+        super().__init__(model_name=visual.model_name, **settings)
+        self._visual = visual
+        self.stamp, self.dim = f"tower-{visual.stamp}", visual.dim
+        self.max_tokens = visual.max_tokens
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name that LlamaIndex writes down for this class."""
+        return "VisualTextTower"
+
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Embed texts: [n, dim], rows L2-normalised."""
+        return self._visual.embed_texts(texts)
+
+
+class SentenceEmbedding(TextEmbedding):
+    """A sentence-transformers model from a folder, run with plain transformers in float32.
+
+    Reads modules.json, the pooling configuration, ``max_seq_length`` and the prompts for queries
+    and documents. Raises ModelError for a damaged model, or one with a layer besides transformer,
+    pooling and normalisation.
+    """
+
+    device: str = "cpu"
+    query_prompt: str = ""
+    document_prompt: str = ""
+
+    _model: Any = PrivateAttr()
+    _tokenizer: Any = PrivateAttr()
+    _pooling: str = PrivateAttr(default="mean")
+    _lower: bool = PrivateAttr(default=False)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def __init__(self, folder: str | Path, *, embed_batch_size: int = 32, **settings: Any) -> None:
+        folder = Path(folder).expanduser()
+        super().__init__(model_name=folder.name, embed_batch_size=embed_batch_size, **settings)
+        try:
+            self._load(folder)
+            self.dim = self.embed(["a photo"]).shape[1]
+        except ModelError:
+            raise
+        except Exception as error:  # damaged files make the loaders raise nearly anything
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f"The text model in {folder} can't be loaded: {reason}",
+                "Its files may be damaged or incomplete: fetch it again, or choose another model.",
+            ) from error
+        poolings = folder.glob("*_Pooling/config.json")
+        configs = [folder / name for name in _CONFIG_NAMES if (folder / name).is_file()]
+        weights = list(folder.glob("model*.safetensors")) or list(folder.glob("pytorch_model*.bin"))
+        self.stamp = f"sentence-{fingerprint([*configs, *poolings], weights)}"
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name that LlamaIndex writes down for this class."""
+        return "SentenceEmbedding"
+
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Embed texts: [n, dim], rows L2-normalised; what is past ``max_tokens`` is cut off."""
+        import numpy as np
+        import torch
+
+        prompt = self.query_prompt if query else self.document_prompt
+        # equal lengths together, so that little is padding
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        rows = np.zeros((len(texts), self.dim), np.float32)
+        for start in range(0, len(order), self.embed_batch_size):
+            numbers = order[start : start + self.embed_batch_size]
+            batch = [prompt + (texts[i].lower() if self._lower else texts[i]) for i in numbers]
+            with self._lock:  # a fast tokenizer can't be shared: its padding is set by each call
+                inputs = self._tokenizer(
+                    batch,
+                    padding=True,
+                    truncation=True,
+                    max_length=self.max_tokens,
+                    return_tensors="pt",
+                ).to(self.device)
+            with torch.inference_mode():
+                hidden = self._model(**inputs).last_hidden_state
+            pooled = self._pool(hidden, inputs["attention_mask"]).float().cpu().numpy()
+            if rows.shape[1] == 0:
+                rows = np.zeros((len(texts), pooled.shape[1]), np.float32)
+            rows[numbers] = pooled
+        return normalised(rows, by=self.model_name)
+
+    def _pool(self, hidden: Any, mask: Any) -> Any:
+        if self._pooling == "cls":
+            return hidden[:, 0]
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+
+    def _load(self, folder: Path) -> None:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        from mmrag_plugin.embeddings.transformers_model import quiet
+
+        self._read_modules(folder)
+        with quiet():
+            model = AutoModel.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            )
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        self._model = model.to(self.device).eval()
+        limits = _read(folder / "sentence_bert_config.json")
+        self._lower = bool(limits.get("do_lower_case"))
+        self.max_tokens = int(
+            limits.get("max_seq_length") or min(self._tokenizer.model_max_length, 512)
+        )
+        prompts = _read(folder / "config_sentence_transformers.json").get("prompts") or {}
+        self.query_prompt = prompts.get("query") or ""
+        self.document_prompt = prompts.get("document") or prompts.get("passage") or ""
+
+    def _read_modules(self, folder: Path) -> None:
+        modules = folder / "modules.json"
+        if not modules.is_file():
+            return
+        for module in json.loads(modules.read_text("utf-8")):
+            kind = str(module["type"]).rsplit(".", 1)[-1]
+            if kind == "Pooling":
+                config = _read(folder / str(module["path"]) / "config.json")
+                named = config.get("pooling_mode")  # as newer versions write it
+                modes = (
+                    [named]
+                    if isinstance(named, str)
+                    else [
+                        key.removeprefix("pooling_mode_")
+                        .removesuffix("_tokens")
+                        .removesuffix("_token")
+                        for key, value in config.items()
+                        if key.startswith("pooling_mode_") and value is True
+                    ]
+                )
+                if modes not in (["mean"], ["cls"]):
+                    raise _unsupported(folder, f"pools by {modes}")
+                self._pooling = modes[0]
+            elif kind not in ("Transformer", "Normalize"):
+                raise _unsupported(folder, f"has a layer {kind}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def _unsupported(folder: Path, what: str) -> ModelError:
+    return ModelError(
+        f"The text model in {folder} {what}, which mmrag does not compute.",
+        "Choose a model with mean or cls pooling; see `mmrag models list`.",
+    )
