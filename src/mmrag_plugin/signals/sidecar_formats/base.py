@@ -1,0 +1,71 @@
+"""The seam of sidecar files: a file beside the media in, annotations and subtitles out."""
+
+from __future__ import annotations
+
+import unicodedata
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
+from typing import ClassVar
+
+from mmrag_plugin.media import Signal
+
+
+class MediaNames:
+    """The names of the media in one folder, to be found by full name, stem or beginning."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.all = frozenset(names)
+        self._sorted = sorted(self.all)
+        self._by_key: dict[str, set[str]] = defaultdict(set)
+        for name in self.all:
+            stem = PurePath(name).stem
+            for key in (name, folded(name), stem, folded(stem)):
+                self._by_key[key].add(name)
+
+    def named(self, base: str) -> frozenset[str]:
+        """Find the media whose name or stem is ``base``: as written, else whatever the case."""
+        return frozenset(self._by_key.get(base) or self._by_key.get(folded(base)) or ())
+
+    def beginning_with(self, beginning: str) -> frozenset[str]:
+        """Find the media whose names begin so."""
+        found = []
+        for name in self._sorted[bisect_left(self._sorted, beginning) :]:
+            if not name.startswith(beginning):
+                break
+            found.append(name)
+        return frozenset(found)
+
+
+class SidecarFormat(ABC):
+    """One kind of file that speaks about media: about one of a like name, or about a folder."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def subjects(self, sidecar_name: str, media: MediaNames) -> frozenset[str] | None:
+        """Say by its name alone which media a file may speak about.
+
+        None means any media of its folder and of the folders below; an empty set means none, that
+        is, a file of another kind.
+        """
+
+    @abstractmethod
+    def parse(self, sidecar_name: str, data: bytes) -> Iterator[tuple[str | None, Signal]]:
+        """Yield signals with the file that each is about, as written; None means its subjects.
+
+        Raises ValueError with the reason, at the first or after the last line that can be read.
+        """
+
+
+def folded(name: str) -> str:
+    """Fold what differs between file systems: case, and composed or decomposed letters."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def without_ending(name: str, *endings: str) -> str | None:
+    """Cut the first of the endings that a file's name has; None when it has none of them."""
+    lowered = name.lower()
+    return next((name[: -len(end)] for end in endings if lowered.endswith(end)), None)

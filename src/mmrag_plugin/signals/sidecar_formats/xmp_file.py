@@ -1,0 +1,33 @@
+"""``photo.xmp`` or ``photo.jpg.xmp``: what photo managers write beside a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmrag_plugin.media import Signal
+from mmrag_plugin.signals.annotations import annotations_of
+from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat, without_ending
+from mmrag_plugin.xmp import parse_xmp
+
+
+class XmpFile(SidecarFormat):
+    """An XMP packet that is about the media of the same name."""
+
+    name = "xmp"
+
+    def subjects(self, sidecar_name: str, media: MediaNames) -> frozenset[str]:
+        """Match ``NAME.xmp`` with media NAME, with or without their suffix."""
+        return media.named(without_ending(sidecar_name, ".xmp") or "")
+
+    def parse(self, sidecar_name: str, data: bytes) -> Iterator[tuple[str | None, Signal]]:
+        """Yield title, description, keywords, people and places as annotations."""
+        facts = parse_xmp(data)
+        record = {
+            "title": facts.title,
+            "description": facts.description,
+            "keywords": list(facts.keywords),
+            "people": list(facts.people),
+            "places": list(facts.places),
+        }
+        for signal in annotations_of(record):
+            yield None, signal

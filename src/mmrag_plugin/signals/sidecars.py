@@ -1,0 +1,148 @@
+"""What the files beside the media of one folder say about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from mmrag_plugin.errors import MediaError
+from mmrag_plugin.media import Signal, kind_of
+from mmrag_plugin.signals.sidecar_formats import SIDECAR_FORMATS, SidecarFormat
+from mmrag_plugin.signals.sidecar_formats.base import MediaNames, folded
+
+SIDECARS_VERSION = 1  # part of every stamp: a new way to read gives new signals
+MAX_SIDECAR_BYTES = 16 * 2**20
+
+_Sidecars = list[tuple[str, SidecarFormat]]
+
+
+class FolderSidecars:
+    """Finds the sidecar files of one folder by name and reads them when they are asked for.
+
+    ``entries`` maps each file in the folder to its size in bytes and its modification time in
+    nanoseconds, so that nothing is looked up twice. ``above`` is the parent folder, when its lists
+    may speak about this one: ``captions.json`` beside ``images/``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        entries: Mapping[str, tuple[int, int]],
+        above: FolderSidecars | None = None,
+    ) -> None:
+        self._folder = folder
+        self._entries = entries
+        self._above = above
+        self._media = MediaNames(name for name in entries if kind_of(name))
+        self._own: dict[str, _Sidecars] = defaultdict(list)
+        self._lists: _Sidecars = []
+        self._listed: dict[str, list[Signal]] | None = None
+        self._problems: list[MediaError] = []
+        self._bad: set[str] = set()
+        for name in sorted(entries.keys() - self._media.all):
+            self._sort_in(name)
+        self._lists_stamp: str = self._stamp(self._lists, above._lists_stamp if above else "")
+
+    def stamp_for(self, media_name: str) -> str:
+        """Hash name, size and time of every file that may speak about a media; "" without any.
+
+        Reads nothing. Another stamp means that ``signals_for`` may answer differently.
+        """
+        return self._stamp(self._own.get(media_name, []), self._lists_stamp)
+
+    def signals_for(self, media_name: str) -> list[Signal]:
+        """Read what is said about a media, each thing once; bad files are left to ``problems``."""
+        signals: dict[Signal, None] = {}
+        for name, sidecar_format in self._own.get(media_name, []):
+            signals |= dict.fromkeys(signal for _, signal in self._parse(name, sidecar_format))
+        signals |= dict.fromkeys(self._listed_for(PurePosixPath(media_name)))
+        return list(signals)
+
+    def problems(self) -> list[MediaError]:
+        """Hand over the files that could not be read, each once: a second call gives only news."""
+        problems, self._problems = self._problems, []
+        return [*(self._above.problems() if self._above else []), *problems]
+
+    def _sort_in(self, name: str) -> None:
+        for sidecar_format in SIDECAR_FORMATS:
+            subjects = sidecar_format.subjects(name, self._media)
+            if subjects is None:
+                self._lists.append((name, sidecar_format))
+                return
+            for media_name in subjects:
+                self._own[media_name].append((name, sidecar_format))
+            if subjects:
+                return
+
+    def _stamp(self, sidecars: _Sidecars, rest: str) -> str:
+        if not sidecars:
+            return rest
+        facts = [f"{name}\0{self._entries[name]}" for name, _ in sidecars]
+        joined = "\n".join([str(SIDECARS_VERSION), rest, *facts])
+        return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+    def _listed_for(self, path: PurePosixPath) -> Iterator[Signal]:
+        """Look a media up in the lists of this folder and of those above; ``path`` from here."""
+        listed = self._read_lists()
+        spellings = [path, PurePosixPath(self._folder.name, path)]
+        if not self._media.all:  # a folder of lists beside a folder of media: bare names will do
+            spellings.append(PurePosixPath(path.name))
+        for spelling in spellings:
+            yield from listed.get(folded(str(spelling)), ())
+            yield from listed.get(folded(str(spelling.with_suffix(""))), ())
+        if self._above is not None:
+            yield from self._above._listed_for(PurePosixPath(self._folder.name, path))
+
+    def _read_lists(self) -> dict[str, list[Signal]]:
+        if self._listed is None:
+            self._listed = defaultdict(list)
+            for name, sidecar_format in self._lists:
+                for written, signal in self._parse(name, sidecar_format):
+                    self._listed[self._key(written or "")].append(signal)
+        return self._listed
+
+    def _key(self, written: str) -> str:
+        """Bring a file as written in a list to the form it is looked up by."""
+        path = PurePosixPath(written.replace("\\", "/"))
+        if path.is_absolute() and path.is_relative_to(self._folder):
+            path = path.relative_to(self._folder)
+        return folded(str(path))
+
+    def _parse(
+        self, name: str, sidecar_format: SidecarFormat
+    ) -> Iterator[tuple[str | None, Signal]]:
+        """Yield what one file says; what is wrong with it becomes a problem, reported once."""
+        path = self._folder / name
+        try:
+            yield from sidecar_format.parse(name, self._read(path))
+        except MediaError as error:
+            self._add_problem(path, error.message)
+        except (ValueError, RecursionError) as error:
+            self._add_problem(path, str(error) or type(error).__name__)
+        except OSError as error:
+            self._add_problem(path, error.strerror or type(error).__name__)
+
+    def _read(self, path: Path) -> bytes:
+        size_bytes = self._entries[path.name][0]
+        if size_bytes <= MAX_SIDECAR_BYTES:
+            with path.open("rb") as file:
+                data = file.read(MAX_SIDECAR_BYTES + 1)  # it may have grown since the scan
+            if len(data) <= MAX_SIDECAR_BYTES:
+                return data
+            size_bytes = len(data)
+        raise ValueError(
+            f"it is larger than {MAX_SIDECAR_BYTES // 2**20} MB ({size_bytes:,} bytes)"
+        )
+
+    def _add_problem(self, path: Path, reason: str) -> None:
+        if path.name not in self._bad:
+            self._bad.add(path.name)
+            self._problems.append(
+                MediaError(
+                    f"{path} can't be read whole: {reason.rstrip('.')}.",
+                    "Mend it, or rename or remove it if it does not speak about media.",
+                    path=str(path),
+                )
+            )
