@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from llama_index.core.schema import ImageNode, TextNode
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.milvus_store import MediaVectorStore
+    from mmrag_plugin.readers.base import MediaReader
+    from mmrag_plugin.signals.ocr import TextReader
+    from mmrag_plugin.signals.sidecars import FolderSidecars
 
 READ_STAMP = "read-1"
 OCR_AT_LEAST_PX = 1400  # small print on a photo of a page stays readable
@@ -45,39 +48,8 @@ _T = TypeVar("_T")
 _Group = list[tuple[MediaRow, Future[list[Frame] | Iterator[Frame]]]]
 
 
-class Reader(Protocol):
-    """What the flow needs of a media reader."""
-
-    def facts(self, path: Path) -> MediaFacts: ...
-    def frames(self, path: Path, *, at_least_px: int | None = None) -> Iterator[Frame]: ...
-
-
-class TextReader(Protocol):
-    """What the flow needs of an OCR engine."""
-
-    @property
-    def stamp(self) -> str: ...
-    def read(self, picture: object, /) -> str: ...
-
-
-class Sidecars(Protocol):
-    """What the flow needs of the sidecars of one folder."""
-
-    def stamp_for(self, media_name: str) -> str: ...
-    def signals_for(self, media_name: str) -> list[Signal]: ...
-    def problems(self) -> list[MediaError]: ...
-
-
-class Progress(Protocol):
-    """Who wants to know how far a run is."""
-
-    def begin(self, stage: Stage, total: int) -> None: ...
-    def advance(self, stage: Stage, count: int) -> None: ...
-    def end(self, stage: Stage) -> None: ...
-
-
-class Silent:
-    """Progress that nobody watches."""
+class Progress:
+    """Who wants to know how far a run is; this one does not."""
 
     def begin(self, stage: Stage, total: int) -> None:
         """Hear that a stage begins."""
@@ -139,13 +111,13 @@ class Parts:
     ledger: Ledger
     frames: MediaVectorStore
     words: MediaVectorStore
-    readers: Mapping[Kind, Reader]
+    readers: Mapping[Kind, MediaReader]
     visual: VisualEmbedding
     text: TextModel | None
     text_reader: TextReader | None
-    sidecars: Callable[[Path, dict[str, tuple[int, int]]], Sidecars]
-    words_of_path: Callable[[Path], str]
-    words_of_facts: Callable[[MediaFacts], str]
+    sidecars: type[FolderSidecars]
+    path_signals: Callable[[Path], list[Signal]]
+    facts_signals: Callable[[MediaFacts], list[Signal]]
     keyframes_stamp: str
 
     @property
@@ -163,9 +135,10 @@ class Parts:
         """Text read under another stamp is read again."""
         return f"{self.text_reader.stamp if self.text_reader else ''}|{self.keyframes_stamp}"
 
-    def sidecar_stamp(self) -> SidecarStamp:
-        """How the scan finds out that a sidecar changed."""
-        return lambda folder, entries: self.sidecars(folder, entries).stamp_for
+
+def sidecar_stamps(sidecars: type[FolderSidecars]) -> SidecarStamp:
+    """How the scan finds out that a sidecar changed."""
+    return lambda folder, entries: sidecars(folder, entries).stamp_for
 
 
 class Indexer:
@@ -174,9 +147,9 @@ class Indexer:
     def __init__(self, parts: Parts, progress: Progress | None = None) -> None:
         self.parts = parts
         self.ledger = parts.ledger
-        self.progress = progress or Silent()
+        self.progress = progress or Progress()
         self.report = IndexReport()
-        self._folders: dict[Path, Sidecars] = {}
+        self._folders: dict[Path, FolderSidecars] = {}
 
     def run(self, roots: Sequence[Path]) -> IndexReport:
         """Scan resolved folders, then finish whatever is pending in the whole library."""
@@ -185,7 +158,7 @@ class Indexer:
             found = scan(
                 self.ledger,
                 roots,
-                self.parts.sidecar_stamp(),
+                sidecar_stamps(self.parts.sidecars),
                 seen=lambda files: self.progress.advance("scan", files),
             )
         for root in roots:
@@ -246,13 +219,10 @@ class Indexer:
         facts = self.parts.readers[media.kind].facts(path)
         signals = [*facts.signals, *self._sidecars(path.parent, media.root).signals_for(path.name)]
         named = path.relative_to(media.root) if path != Path(media.root) else Path(path.name)
-        if words := self.parts.words_of_path(named):
-            signals.append(Signal("path", words))
-        if words := self.parts.words_of_facts(facts):
-            signals.append(Signal("exif", words))
+        signals += self.parts.path_signals(named) + self.parts.facts_signals(facts)
         return facts, [signal for signal in dict.fromkeys(signals) if signal.text.strip()]
 
-    def _sidecars(self, folder: Path, root: str) -> Sidecars:
+    def _sidecars(self, folder: Path, root: str) -> FolderSidecars:
         if folder not in self._folders:
             inside = Path(root) if Path(root).is_dir() else folder
             try:

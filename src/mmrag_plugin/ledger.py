@@ -138,6 +138,11 @@ class Ledger:
         with self._writing() as connection:
             self._insert_missing(connection, roots, {"path": root})
 
+    def drop_roots(self, gone: Iterable[str]) -> None:
+        """Forget folders of the library."""
+        with self._writing() as connection:
+            connection.execute(roots.delete().where(roots.c.path.in_(list(gone))))
+
     def roots(self) -> list[str]:
         """The folders of the library."""
         with self._reading() as connection:
@@ -243,14 +248,24 @@ class Ledger:
                 .values(state=WRITING, stamp="", reason="", remedy="")
             )
 
-    def reread(self, media_ids: Iterable[str]) -> None:
-        """Have the read stage look again (a sidecar or a name changed)."""
+    def redo(self, stage: Stage, media_ids: Iterable[str]) -> None:
+        """Have a stage look at media again."""
         with self._writing() as connection:
             for batch in _batches(media_ids):
                 connection.execute(
                     stages.update()
-                    .where(stages.c.media_id.in_(batch), stages.c.stage == "read")
+                    .where(stages.c.media_id.in_(batch), stages.c.stage == stage)
                     .values(state=WRITING, stamp="")
+                )
+
+    def forget_words(self, media_ids: Iterable[str]) -> None:
+        """Have the words of media written to Milvus again."""
+        with self._writing() as connection:
+            for batch in _batches(media_ids):
+                connection.execute(
+                    media.update()
+                    .where(media.c.media_id.in_(batch))
+                    .values(words_stamp=WRITING, words_rows=0)
                 )
 
     def relocate(self, old: str, new: str) -> int:
@@ -533,8 +548,8 @@ class Ledger:
             ).one()
             return earliest, latest
 
-    def stage_items(self, stage: Stage) -> dict[str, int]:
-        """How many items a stage made of each media with which it is done."""
+    def stage_made(self, stage: Stage) -> dict[str, int]:
+        """How many rows or signals a stage made of each media with which it is done."""
         query = sa.select(stages.c.media_id, stages.c.made).where(
             stages.c.stage == stage, stages.c.state == "done"
         )

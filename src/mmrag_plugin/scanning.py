@@ -193,7 +193,7 @@ class _Comparison:
             elif file.sidecar_stamp != known.sidecar_stamp:
                 self.result.updated += 1
                 if not self.dry_run:
-                    self.ledger.reread([media_id])
+                    self.ledger.redo("read", [media_id])
         else:
             media_id = self._identify(file, content_hash)
         if not self.dry_run:
@@ -218,7 +218,7 @@ class _Comparison:
                 self.result.moved += 1
                 if not self.dry_run:
                     self.ledger.drop_paths([left[0]])
-                    self.ledger.reread([media_id])  # its folder and file name are words too
+                    self.ledger.redo("read", [media_id])  # its folder and file name are words too
                 return media_id
         if twins:  # one more copy of a media that is there already
             return next(iter(twins))

@@ -1,0 +1,102 @@
+"""What a search is restricted to, in a person's terms, and what the ledger makes of it."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.media import Kind
+from mmrag_plugin.metadata import RowFilter
+
+if TYPE_CHECKING:
+    from mmrag_plugin.ledger import Ledger
+
+_DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Restrictions of a search; all that are set must hold.
+
+    ``since`` and ``until`` are dates, ``2019``, ``2019-05`` or ``2019-05-20``, both inclusive to
+    their end. ``folder`` is a path, absolute or the name of a folder inside the library's roots.
+    ``camera`` is part of a camera's name. ``has_text`` asks for text in the picture, or for none.
+    """
+
+    kind: Kind | None = None
+    since: str | None = None
+    until: str | None = None
+    folder: str | None = None
+    camera: str | None = None
+    has_text: bool | None = None
+
+    def resolve(self, ledger: Ledger) -> RowFilter | None:
+        """Turn the restrictions into one on rows; None when there is none.
+
+        Raises UsageError for a date that is none and a folder that the library doesn't know.
+        """
+        if self == Filters():
+            return None
+        only: frozenset[str] | None = None
+        left_out: frozenset[str] | None = None
+        if self.folder:
+            only = self._media_in_folder(ledger)
+        if self.has_text is not None:
+            with_text = ledger.media_ids_with_text()
+            if not self.has_text:
+                left_out = with_text
+            else:
+                only = with_text if only is None else only & with_text
+        if only is not None and left_out is not None:
+            only, left_out = only - left_out, None
+        return RowFilter(
+            kind=self.kind,
+            taken_from_s=None if self.since is None else _first_second(self.since),
+            taken_to_s=None if self.until is None else _last_second(self.until),
+            cameras=None if self.camera is None else ledger.cameras_like(self.camera),
+            media_ids=only,
+            not_media_ids=left_out,
+        )
+
+    def _media_in_folder(self, ledger: Ledger) -> frozenset[str]:
+        folder = Path(self.folder or "").expanduser()
+        places = [folder.resolve()] + [Path(root) / folder for root in ledger.roots()]
+        found = frozenset[str]().union(*(ledger.media_ids_under(str(place)) for place in places))
+        if not found:
+            raise UsageError(
+                f"No media of this library lies in the folder {self.folder}.",
+                "Name a folder that was indexed, or one inside it: mmrag status lists them.",
+            )
+        return found
+
+
+def _first_second(date: str) -> int:
+    return int(_parse(date)[0].timestamp())
+
+
+def _last_second(date: str) -> int:
+    return int(_parse(date)[1].timestamp()) - 1
+
+
+def _parse(date: str) -> tuple[datetime, datetime]:
+    """The first moment of a date, and the first after it."""
+    match = _DATE.fullmatch(date.strip())
+    try:
+        if match is None:
+            raise ValueError
+        year, month, day = int(match[1]), int(match[2] or 1), int(match[3] or 1)
+        first = datetime(year, month, day, tzinfo=timezone.utc)
+    except ValueError:
+        raise UsageError(f"{date!r} is not a date.", "Write 2019, 2019-05 or 2019-05-20.") from None
+    if match[3]:
+        days = 1
+    elif match[2]:
+        days = calendar.monthrange(year, month)[1]
+    else:
+        days = 366 if calendar.isleap(year) else 365
+    return first, first + timedelta(days=days)

@@ -1,0 +1,661 @@
+"""A library: the one place that turns Settings into objects and joins them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmrag_plugin.errors import (
+    MmragError,
+    ModelMismatch,
+    NotALibrary,
+    NotFound,
+    StorageError,
+    UsageError,
+)
+from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
+from mmrag_plugin.media import Hit, Kind, Moment
+from mmrag_plugin.settings import CONFIG_FILE, Settings, load_settings
+
+if TYPE_CHECKING:
+    from llama_index.core.llms import LLM
+    from PIL.Image import Image
+
+    from mmrag_plugin.answering import MediaQueryEngine
+    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.indexing import IndexReport, Parts, Progress
+    from mmrag_plugin.milvus_connection import MilvusConnection
+    from mmrag_plugin.milvus_store import MediaVectorStore
+    from mmrag_plugin.readers.base import MediaReader
+    from mmrag_plugin.retrieval import MediaRetriever, Searcher, SearchResult
+    from mmrag_plugin.scanning import ScanResult
+
+MARKER = "mmrag-library.json"  # tells a library from any other directory
+LEDGER_FILE = "ledger.sqlite3"
+FORMAT = 1
+_DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
+_ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model made a collection's vectors, and how to load it again."""
+
+    setting: str
+    stamp: str
+    dim: int
+    collection: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape that the ledger keeps."""
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``mmrag index --dry-run`` expects of a run."""
+
+    scan: ScanResult
+    seconds: float
+    disk_bytes: int
+
+
+@dataclass
+class Difference:
+    """Where Milvus and the ledger disagree about a collection, in media ids."""
+
+    collection: str
+    missing: list[str] = field(default_factory=list)
+    surplus: list[str] = field(default_factory=list)
+
+
+class MediaLibrary:
+    """One library: index folders into it, search it, ask it. Use it as a context manager.
+
+    Heavy parts (models, Milvus) are loaded when they are first needed.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self.settings = settings
+        self.directory = settings.directory
+        self.ledger = ledger
+        self.warnings: list[str] = []
+        self._visuals: dict[str, VisualEmbedding] = {}
+        self._texts: dict[str, TextModel | None] = {}
+        self._searchers: dict[tuple[object, ...], Searcher] = {}
+
+    # ---- opening and closing -----------------------------------------------------------------
+
+    @classmethod
+    def open(cls, settings: Settings | None = None, *, create: bool = False) -> MediaLibrary:
+        """Open the library that the settings name.
+
+        Raises NotFound when there is none and ``create`` is not set, NotALibrary when the directory
+        holds something else, StorageError when it can't be written.
+        """
+        settings = settings or load_settings()
+        directory = settings.directory
+        marker = directory / MARKER
+        try:
+            if not marker.is_file():
+                _check_place(directory, settings.library)
+                if not create:
+                    raise NotFound(
+                        f"There is no library {settings.library!r} in {settings.home} yet.",
+                        "Make it with: mmrag index FOLDER",
+                    )
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                marker.write_text(json.dumps({"format": FORMAT}) + "\n")
+            _check_format(marker)
+        except OSError as error:
+            raise StorageError(
+                f"{directory} can't be used: {error.strerror}.",
+                "Check its permissions and free space, or set MMRAG_HOME to another place.",
+            ) from error
+        return cls(settings, Ledger(settings.ledger_url or sqlite_url(directory / LEDGER_FILE)))
+
+    def close(self) -> None:
+        """Give files and connections back."""
+        if "connection" in self.__dict__:
+            self.connection.close()
+        self.ledger.close()
+
+    def __enter__(self) -> MediaLibrary:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @cached_property
+    def connection(self) -> MilvusConnection:
+        """The connection to Milvus: this library's own, or a server."""
+        from mmrag_plugin.milvus_connection import MilvusConnection
+
+        settings = self.settings
+        return MilvusConnection(
+            None if settings.milvus_uri else self.directory,
+            uri=settings.milvus_uri,
+            token=settings.milvus_token,
+        )
+
+    # ---- models ------------------------------------------------------------------------------
+
+    @property
+    def models_home(self) -> Path:
+        """Where fetched models lie, beside the libraries, which share them."""
+        return self.settings.home.expanduser() / ".models"
+
+    def recorded(self, name: str) -> Model | None:
+        """The model in use for ``visual`` or ``words``; None before the first index."""
+        known = self.ledger.fact(name)
+        return None if known is None else Model(**known)
+
+    def _visual(self, setting: str) -> VisualEmbedding:
+        if setting not in self._visuals:
+            from mmrag_plugin.embeddings.choose import choose_visual
+
+            model, warnings = choose_visual(setting, models_home=self.models_home)
+            self.warnings += warnings
+            self._visuals[setting] = model
+        return self._visuals[setting]
+
+    def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
+        key = f"{setting}|{visual.stamp}"
+        if key not in self._texts:
+            from mmrag_plugin.embeddings.choose import choose_text
+
+            model, warnings = choose_text(
+                setting,
+                visual,
+                ollama_host=self.settings.ollama_host,
+                models_home=self.models_home,
+                allow_remote=self.settings.allow_remote,
+            )
+            self.warnings += warnings
+            self._texts[key] = model
+        return self._texts[key]
+
+    def _model_in_use(self) -> tuple[VisualEmbedding, Model]:
+        """The visual model that made this library's vectors. Raises ModelMismatch for another."""
+        known = self.recorded("visual")
+        if known is None:
+            raise NotFound(
+                f"The library {self.settings.library!r} is empty.", "Fill it: mmrag index FOLDER"
+            )
+        asked = self.settings.visual_model
+        visual = self._visual(known.setting if asked == "auto" else asked)
+        if visual.stamp != known.stamp:
+            raise ModelMismatch(
+                f"The vectors of library {self.settings.library!r} were made by {known.setting}; "
+                f"{visual.setting} makes others.",
+                "Run mmrag index with this model to embed again, or leave MMRAG_VISUAL_MODEL and "
+                "--visual-model out.",
+            )
+        return visual, known
+
+    def _name(self, what: str, stamp: str) -> str:
+        """A collection's name: the library's id and the model's stamp, whatever people call it."""
+        digest = hashlib.blake2b(stamp.encode(), digest_size=6).hexdigest()
+        return f"{what}_{self.ledger.fact('id')}_{digest}"
+
+    # ---- indexing ----------------------------------------------------------------------------
+
+    def index(self, paths: Sequence[Path], progress: Progress | None = None) -> IndexReport:
+        """Bring the library up to date with some folders (its known ones without any).
+
+        Raises NotFound or UsageError for a wrong path, LibraryBusy while another process writes.
+        """
+        from mmrag_plugin.indexing import Indexer
+
+        roots = self._roots(paths)
+        with self.ledger.writer("indexing"):
+            parts, models = self._parts()
+            report = Indexer(parts, progress).run(roots)
+            self._switch(models)
+        report.warnings = [*self._taken_warnings(), *report.warnings]
+        return report
+
+    async def aindex(self, paths: Sequence[Path], progress: Progress | None = None) -> IndexReport:
+        """Index without holding up the event loop."""
+        return await asyncio.to_thread(self.index, paths, progress)
+
+    def plan(self, paths: Sequence[Path]) -> Plan:
+        """Say what indexing would do, how long it would take and what room it needs."""
+        from mmrag_plugin.indexing import sidecar_stamps
+        from mmrag_plugin.scanning import scan
+        from mmrag_plugin.signals.sidecars import FolderSidecars
+
+        found = scan(self.ledger, self._roots(paths), sidecar_stamps(FolderSidecars), dry_run=True)
+        rates = _DEFAULT_RATES | (self.ledger.fact("rates") or {})
+        if self.settings.ocr == "off":
+            rates.pop("ocr", None)
+        new = sum(found.new_kinds.values())
+        known = self.recorded("visual")
+        return Plan(
+            found, new * sum(rates.values()), new * (_ROW_BYTES + 8 * (known.dim if known else 512))
+        )
+
+    def _roots(self, paths: Sequence[Path]) -> list[Path]:
+        from mmrag_plugin.scanning import resolve_root
+
+        if paths:
+            roots = [resolve_root(path) for path in paths]
+        else:
+            roots = [Path(root) for root in self.ledger.roots()]
+            for root in [root for root in roots if not root.exists()]:
+                self.warnings.append(f"{root} is not there now; what is known of it is kept.")
+                roots.remove(root)
+        if not roots:
+            raise UsageError("There is no folder to index.", "Name one: mmrag index FOLDER")
+        home = self.directory.resolve()
+        for root in roots:
+            if home.is_relative_to(root) or root.is_relative_to(home):
+                raise UsageError(
+                    f"{root} and the library's own directory {home} lie in one another.",
+                    "Name the folders with the media, or set MMRAG_HOME to another place.",
+                )
+        return [root for root in roots if not any(root in other.parents for other in roots)]
+
+    def _parts(self) -> tuple[Parts, dict[str, Model]]:
+        """Build what the indexing flow joins, with the models that the vectors shall be of."""
+        from mmrag_plugin.indexing import Parts
+        from mmrag_plugin.milvus_store import open_frames, open_signals
+        from mmrag_plugin.signals.facts_words import facts_signals
+        from mmrag_plugin.signals.path_words import path_signals
+        from mmrag_plugin.signals.sidecars import FolderSidecars
+
+        known = self.recorded("visual")
+        setting = self.settings.visual_model
+        if setting == "auto" and known is not None and known.setting != "palette":
+            setting = known.setting
+        visual = self._visual(setting)
+        text = self._text(self._text_setting(), visual)
+        models = {
+            "visual": Model(
+                visual.setting, visual.stamp, visual.dim, self._name("frames", visual.stamp)
+            ),
+            "words": Model(
+                text.setting if text else "off",
+                text.stamp if text else "",
+                text.dim if text else 0,
+                self._name("signals", text.stamp if text else ""),
+            ),
+        }
+        for name, model in models.items():
+            if self.ledger.fact(name) is None:  # searchable from the first rows on
+                self.ledger.state(**{name: model.as_dict()})
+        text_reader = None
+        if self.settings.ocr != "off":
+            from mmrag_plugin.signals.ocr import RapidOcrReader
+
+            text_reader = RapidOcrReader()
+        readers = self.readers
+        parts = Parts(
+            ledger=self.ledger,
+            frames=open_frames(self.connection, models["visual"].collection, visual.dim),
+            words=open_signals(
+                self.connection, models["words"].collection, text.dim if text else None
+            ),
+            readers=readers,
+            visual=visual,
+            text=text,
+            text_reader=text_reader,
+            sidecars=FolderSidecars,
+            path_signals=path_signals,
+            facts_signals=facts_signals,
+            keyframes_stamp=self._selector().stamp,
+        )
+        return parts, models
+
+    def _text_setting(self) -> str:
+        known = self.recorded("words")
+        asked = self.settings.text_model
+        if asked != "auto" or known is None or known.setting in ("off", "visual"):
+            return asked
+        return known.setting
+
+    def _switch(self, models: dict[str, Model]) -> None:
+        """Search what the run has built from now on, and drop what it replaces."""
+        for name, model in models.items():
+            before = self.recorded(name)
+            self.ledger.state(**{name: model.as_dict()})
+            if before is not None and before.collection != model.collection:
+                self.connection.call("drop_collection", before.collection)
+
+    def _selector(self) -> Any:
+        from mmrag_plugin import keyframes
+
+        return keyframes.make_selector(self.settings.keyframes)
+
+    @cached_property
+    def readers(self) -> dict[Kind, MediaReader]:
+        """The readers by kind of media."""
+        from mmrag_plugin.readers.photo import PhotoReader
+        from mmrag_plugin.readers.video import VideoReader
+
+        return {"image": PhotoReader(), "video": VideoReader(self._selector())}
+
+    def _taken_warnings(self) -> list[str]:
+        taken, self.warnings = list(dict.fromkeys(self.warnings)), []
+        return taken
+
+    # ---- searching ---------------------------------------------------------------------------
+
+    def searcher(self) -> Searcher:
+        """The searcher over the collections in use; a new one after another process switched."""
+        from mmrag_plugin.fusion import WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL, StandardScores
+        from mmrag_plugin.milvus_store import open_frames, open_signals
+        from mmrag_plugin.retrieval import Searcher
+
+        visual, model = self._model_in_use()
+        words = self.recorded("words")
+        if words is None:
+            raise NotALibrary("The ledger knows no words collection.", "Run mmrag index again.")
+        key = (model.collection, words.collection)
+        if key not in self._searchers:
+            text = self._text_in_use(words, visual)
+            sentences = text is not None and words.setting != "visual"
+            self._searchers[key] = Searcher(
+                self.ledger,
+                open_frames(self.connection, model.collection, model.dim),
+                open_signals(self.connection, words.collection, words.dim or None),
+                visual,
+                text,
+                StandardScores(WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS),
+            )
+        return self._searchers[key]
+
+    def _text_in_use(self, words: Model, visual: VisualEmbedding) -> TextModel | None:
+        """The text model that made the vectors of words; without it that channel is off."""
+        try:
+            text = self._text(words.setting, visual)
+        except MmragError as error:
+            self.warnings.append(f"The text channel is off: {error}")
+            return None
+        if (text.stamp if text else "") != words.stamp:
+            self.warnings.append(
+                f"The text channel is off: {words.setting} is not the model it was. "
+                "Run mmrag index to compare texts with it again."
+            )
+            return None
+        return text
+
+    def search(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
+        """Find moments by words, by a picture or by both; options as of ``Searcher.search``."""
+        result = self.searcher().search(query, picture=picture, **options)
+        result.warnings[:0] = self._taken_warnings()
+        return result
+
+    async def asearch(self, query: str, **options: Any) -> SearchResult:
+        """Find moments without holding up the event loop."""
+        return await asyncio.to_thread(self.search, query, **options)
+
+    def similar(self, target: str, **options: Any) -> SearchResult:
+        """Find what looks like a picture: a file that the person names, a media id or a path."""
+        from mmrag_plugin.pictures import open_picture
+
+        own = self.find(target)
+        picture = (
+            open_picture(Path(target).expanduser()) if own is None else self._picture(own, None)
+        )
+        limit = int(options.pop("limit", 10))
+        result = self.search("", picture=picture, limit=limit + 1, **options)
+        kept = [hit for hit in result.hits if own is None or hit.moment.media_id != own.media_id]
+        from dataclasses import replace
+
+        hits = [replace(hit, rank=rank) for rank, hit in enumerate(kept[:limit], 1)]
+        return replace(result, query=target, hits=hits)
+
+    # ---- LlamaIndex --------------------------------------------------------------------------
+
+    def as_retriever(self, **options: Any) -> MediaRetriever:
+        """A LlamaIndex retriever; options as of ``MediaRetriever``."""
+        from mmrag_plugin.retrieval import MediaRetriever
+
+        return MediaRetriever(self.searcher, **options)
+
+    def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
+        """A LlamaIndex query engine that answers with numbered sources."""
+        from mmrag_plugin.answering import build_query_engine
+
+        return build_query_engine(self, llm, **options)
+
+    def vlm(self) -> LLM:
+        """The VLM of the settings, on Ollama."""
+        from mmrag_plugin.vlm.ollama import OllamaVLM
+
+        settings = self.settings
+        return OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
+
+    def picture_of(self, hit: Hit) -> Image | None:
+        """The picture of a hit, a film's at its best frame; None when the file is gone."""
+        row = self.ledger.media_rows([hit.moment.media_id]).get(hit.moment.media_id)
+        try:
+            return None if row is None else self._picture(row, hit.at_s)
+        except MmragError:
+            return None
+
+    def _picture(self, row: MediaRow, at_s: float | None) -> Image:
+        from mmrag_plugin.pictures import open_picture
+        from mmrag_plugin.readers.video import frame_at
+
+        for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
+            if Path(path).exists():
+                if row.kind == "image":
+                    return open_picture(Path(path), at_least_px=1024)
+                return frame_at(Path(path), at_s if at_s is not None else (row.duration_s or 0) / 3)
+        raise NotFound(
+            f"{row.path} is not there any more.",
+            "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
+        )
+
+    def moment_pictures(self, moment: Moment, count: int = 6) -> list[tuple[float | None, Image]]:
+        """Pictures of a moment with their times: one of an image, several of a film, in order."""
+        row = self.ledger.media_rows([moment.media_id]).get(moment.media_id)
+        if row is None:
+            raise NotFound(f"There is no media {moment.media_id!r}.", "Search for it first.")
+        if row.kind == "image":
+            return [(None, self._picture(row, None))]
+        start_s = moment.start_s or 0.0
+        end_s = moment.end_s if moment.end_s is not None else row.duration_s or start_s
+        step_s = (end_s - start_s) / count
+        times = [start_s + (number + 0.5) * step_s for number in range(count)]
+        return [(time_s, self._picture(row, time_s)) for time_s in times]
+
+    # ---- looking after it --------------------------------------------------------------------
+
+    def find(self, target: str) -> MediaRow | None:
+        """A media by its id or by a path of it."""
+        row = self.ledger.media_rows([target]).get(target)
+        if row is not None:
+            return row
+        path = str(Path(target).expanduser().absolute())
+        ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(
+            os.path.realpath(path)
+        )
+        if len(ids) != 1 or Path(path).is_dir():
+            return None
+        return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
+
+    def forget(self, target: Path) -> int:
+        """Take a file or a folder out of the library; the files stay. Says how many media went."""
+        path = str(target.expanduser().absolute())
+        with self.ledger.writer("forgetting"):
+            known = self.ledger.known_paths(path) or self.ledger.known_paths(os.path.realpath(path))
+            if not known:
+                raise NotFound(
+                    f"Nothing at {target} belongs to library {self.settings.library!r}.",
+                    "mmrag status lists its folders.",
+                )
+            self.ledger.drop_paths(sorted(known))
+            gone = self.ledger.pathless()
+            self._delete_rows(gone)
+            self.ledger.drop_media(gone)
+            self.ledger.drop_roots([path, os.path.realpath(path)])
+        return len(gone)
+
+    def relocate(self, old: str, new: Path) -> int:
+        """Tell the library that a folder lies elsewhere now; nothing is read again."""
+        place = new.expanduser().resolve()
+        if not place.is_dir():
+            raise NotFound(f"{new} is not a folder.", "Name the folder's new place.")
+        with self.ledger.writer("relocating"):
+            moved = self.ledger.relocate(str(Path(old).expanduser().absolute()), str(place))
+        if not moved:
+            raise NotFound(
+                f"No path of library {self.settings.library!r} lies under {old}.",
+                "mmrag status lists its folders.",
+            )
+        return moved
+
+    def backup(self, target: Path) -> int:
+        """Copy ledger, configuration and vectors into a new directory; says how many bytes.
+
+        It is a library itself: put it under MMRAG_HOME to use it.
+        """
+        if target.exists():
+            raise UsageError(f"{target} exists already.", "Name a new directory.")
+        if self.settings.ledger_url:
+            raise UsageError(
+                "The ledger of this library is in PostgreSQL.", "Back it up with pg_dump."
+            )
+        with self.ledger.writer("backing up"):
+            for name in ("visual", "words"):
+                model = self.recorded(name)
+                if model is not None:
+                    self.connection.call("flush", model.collection)
+            self.connection.close()
+            with self._storage_errors(target):
+                target.mkdir(parents=True, mode=0o700)
+                for name in (MARKER, CONFIG_FILE):
+                    if (self.directory / name).is_file():
+                        shutil.copy2(self.directory / name, target / name)
+                source = sqlite3.connect(self.directory / LEDGER_FILE)
+                copy = sqlite3.connect(target / LEDGER_FILE)
+                with closing(source), closing(copy):
+                    source.backup(copy)
+                if not self.settings.milvus_uri:
+                    self._copy_vectors(target)
+        return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+    def _copy_vectors(self, target: Path) -> None:
+        from mmrag_plugin.milvus_owner import paused
+
+        with paused(self.directory):
+            shutil.copytree(self.directory / "milvus", target / "milvus")
+
+    @contextmanager
+    def _storage_errors(self, target: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{target} can't be written: {error.strerror or error}.",
+                "Free some space or name another place.",
+            ) from error
+
+    def status(self) -> dict[str, Any]:
+        """Counts, models, folders and the Milvus in use; the JSON of ``mmrag status``."""
+        counts = self.ledger.counts()
+        visual, words = self.recorded("visual"), self.recorded("words")
+        first, last = self.ledger.dates()
+        return {
+            "library": self.settings.library,
+            "directory": str(self.directory),
+            "roots": self.ledger.roots(),
+            "media": counts["kinds"],
+            "stages": counts["stages"],
+            "signals": counts["signals"],
+            "rows": counts["rows"],
+            "taken_at": {"first": first, "last": last},
+            "models": {
+                "visual": visual.setting if visual else None,
+                "text": words.setting if words else None,
+                "vlm": self.settings.vlm,
+            },
+            "milvus": self.connection.describe(),
+            "writer": self.ledger.lease_holder(),
+            "failed": len(self.ledger.failures()),
+        }
+
+    def verify(self) -> list[Difference]:
+        """Compare Milvus with the ledger, media by media, in both collections."""
+        expected = {"visual": self.ledger.stage_made("embed"), "words": self.ledger.words_rows()}
+        differences: list[Difference] = []
+        for name, store in self._stores().items():
+            found: dict[str, int] = {}
+            for _, media_id in store.row_ids():
+                found[media_id] = found.get(media_id, 0) + 1
+            known = expected[name]
+            difference = Difference(store.collection_name)
+            for media_id in sorted(found.keys() | known.keys()):
+                rows, owed = found.get(media_id, 0), known.get(media_id, 0)
+                if rows < owed:
+                    difference.missing.append(media_id)
+                elif rows > owed:
+                    difference.surplus.append(media_id)
+            differences.append(difference)
+        return differences
+
+    def repair(self) -> list[Difference]:
+        """Mend what ``verify`` finds: rows of nobody go, missing ones are made again."""
+        with self.ledger.writer("repairing"):
+            differences = self.verify()
+            for (name, store), difference in zip(self._stores().items(), differences, strict=True):
+                broken = difference.missing + difference.surplus
+                if broken:
+                    store.delete_media(broken)
+                    store.flush()
+                    if name == "visual":
+                        self.ledger.redo("embed", broken)
+                    else:
+                        self.ledger.forget_words(broken)
+        if any(difference.missing or difference.surplus for difference in differences):
+            self.index([])
+        return differences
+
+    def _stores(self) -> dict[str, MediaVectorStore]:
+        from mmrag_plugin.milvus_store import open_frames, open_signals
+
+        visual, words = self.recorded("visual"), self.recorded("words")
+        if visual is None or words is None:
+            return {}
+        return {
+            "visual": open_frames(self.connection, visual.collection, visual.dim),
+            "words": open_signals(self.connection, words.collection, words.dim or None),
+        }
+
+    def _delete_rows(self, media_ids: Sequence[str]) -> None:
+        if media_ids:
+            for store in self._stores().values():
+                store.delete_media(media_ids)
+                store.flush()
+
+
+def _check_place(directory: Path, name: str) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise NotALibrary(
+            f"{directory} is not a library of mmrag.",
+            f"Choose another name than {name!r} or another MMRAG_HOME.",
+        )
+
+
+def _check_format(marker: Path) -> None:
+    try:
+        found = json.loads(marker.read_text()).get("format")
+    except (ValueError, AttributeError):
+        found = None
+    if found != FORMAT:
+        raise NotALibrary(
+            f"{marker} names format {found}, this program knows {FORMAT}.", "Upgrade mmrag."
+        )
