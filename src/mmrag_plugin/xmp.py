@@ -192,7 +192,7 @@ def _braced(name: str) -> str:
 
 
 def _values(node: Element) -> Iterator[str]:
-    """Yield the texts of a simple value, or of a Bag, Seq or Alt with the default language first."""
+    """Yield the texts of a simple value, or of a list or Alt, the default language first."""
     items = [*node.iter(_name(_RDF, "li"))]
     if not items:
         items = [node]

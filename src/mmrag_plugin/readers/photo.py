@@ -1,0 +1,45 @@
+"""Photos, screenshots and other pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.schema import Document
+
+from mmrag_plugin.media import Frame, MediaFacts
+from mmrag_plugin.pictures import identified_picture, open_picture
+from mmrag_plugin.readers.base import MediaReader, caption, image_document
+from mmrag_plugin.readers.exif import picture_facts
+
+# What other programs decode and models accept; pictures in other formats are handed on as JPEG
+_COMMON_SUFFIXES = frozenset(".jpg .jpeg .jpe .png .webp .gif".split())
+_SMALL_PX = 64
+
+
+class PhotoReader(MediaReader):
+    """Reads pictures: one frame and one document each, of an animation the first frame."""
+
+    kind = "image"
+
+    def facts(self, path: Path) -> MediaFacts:
+        """Collect size, date, camera, place and annotations without decoding the pixels."""
+        with identified_picture(path) as image:
+            return picture_facts(image)
+
+    def frames(self, path: Path, *, at_least_px: int | None = None) -> Iterator[Frame]:
+        """Yield the one frame; with ``at_least_px`` a large JPEG is decoded at a smaller scale."""
+        yield Frame(0, open_picture(path, at_least_px=at_least_px))
+
+    def _documents(
+        self, path: Path, facts: MediaFacts, metadata: dict[str, Any], *, keep_path: bool
+    ) -> Iterator[Document]:
+        text = caption(facts.signals, None, None)
+        if keep_path and path.suffix.lower() in _COMMON_SUFFIXES:
+            open_picture(
+                path, at_least_px=_SMALL_PX
+            )  # a broken picture fails here, not in an index
+            yield image_document(metadata, text, path=path)
+        else:
+            yield image_document(metadata, text, frame=Frame(0, open_picture(path)))

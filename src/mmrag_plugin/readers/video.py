@@ -1,0 +1,202 @@
+"""Films."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.schema import Document
+
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.films import Film, open_film, unreadable
+from mmrag_plugin.media import Frame, MediaFacts, Signal
+from mmrag_plugin.readers.base import MediaReader, caption, image_document
+from mmrag_plugin.readers.exif import annotation_signals, camera_name
+from mmrag_plugin.xmp import iso_date
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from mmrag_plugin.keyframes.base import KeyframeSelector
+
+_MAX_CUES = 20_000
+_APPLE = "com.apple.quicktime."
+_DATES = (f"{_APPLE}creationdate", "creation_time", "date", "date_recorded", "datetimeoriginal")
+_TEXTS = ("title", "description", "synopsis", "comment", "subject", "summary")
+_KEYWORDS = ("keywords", "genre", "show", "artist")
+_MAKES = (f"{_APPLE}make", "com.android.manufacturer", "make", "make-eng")
+_MODELS = (f"{_APPLE}model", "com.android.model", "model", "model-eng")
+_PLACES = (f"{_APPLE}location.iso6709", "location", "location-eng")
+_ISO_6709 = re.compile(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)(?:[+-][\d.]+)?/?.*")
+
+
+class VideoReader(MediaReader):
+    """Reads films: the frames that a selector chooses, one document each.
+
+    ``selector`` is ``IFrameSelector()`` unless given.
+    """
+
+    kind = "video"
+
+    def __init__(self, selector: KeyframeSelector | None = None) -> None:
+        if selector is None:
+            from mmrag_plugin.keyframes.iframes import IFrameSelector
+
+            selector = IFrameSelector()
+        self.selector = selector
+
+    def facts(self, path: Path) -> MediaFacts:
+        """Collect size, length, date, camera, place, titles and embedded subtitles.
+
+        Decodes one frame: only frames tell which way a film is turned. Raises MediaError where
+        there is none, such as in a sound file with a cover.
+        """
+        with open_film(path) as film:
+            frame = next((frame for _, frame in film.frames("keys")), None)
+            if frame is None:
+                raise unreadable(path, "no frame of it can be decoded")
+            width_px, height_px = film.upright_size(frame)
+            tags = _tags(film)
+            latitude, longitude = _position(_first(tags, _PLACES))
+            signals = annotation_signals(
+                [tags[name] for name in _names(_TEXTS) if name in tags],
+                [
+                    word
+                    for name in _names(_KEYWORDS)
+                    for word in re.split(r"[;,]", tags.get(name, ""))
+                ],
+            )
+            return MediaFacts(
+                width_px=width_px,
+                height_px=height_px,
+                duration_s=film.duration_s or film.measured_duration_s(),
+                taken_at=next(
+                    (date for name in _DATES if (date := iso_date(tags.get(name, "")))), None
+                ),
+                camera=camera_name(_first(tags, _MAKES), _first(tags, _MODELS)),
+                latitude=latitude,
+                longitude=longitude,
+                signals=(*signals, *_subtitles(film)),
+            )
+
+    def frames(self, path: Path, *, at_least_px: int | None = None) -> Iterator[Frame]:
+        """Yield the selector's frames in their full size, whatever ``at_least_px``."""
+        return self.selector.select(path)
+
+    def _documents(
+        self, path: Path, facts: MediaFacts, metadata: dict[str, Any], *, keep_path: bool
+    ) -> Iterator[Document]:
+        for frame in self.frames(path):
+            assert frame.time_s is not None
+            assert frame.end_s is not None
+            times = {"time_s": round(frame.time_s, 3), "end_s": round(frame.end_s, 3)}
+            text = caption(facts.signals, frame.time_s, frame.end_s)
+            yield image_document(metadata | times, text, frame=frame)
+
+
+def frame_at(path: Path, time_s: float) -> Image:
+    """Decode the frame that is on the screen at a time: the last one at or before ``time_s``.
+
+    Before the first frame that is the first, after the end the last. Raises MediaError, and
+    UsageError for a time that is no number.
+    """
+    if not math.isfinite(time_s):
+        raise UsageError(f"{time_s} is not a time.", "Give seconds, such as 83.5.")
+    with open_film(path) as film:
+        if film.duration_s is not None:
+            time_s = min(time_s, film.duration_s)
+        shown = _last_frame_until(film, time_s, from_s=time_s)
+        if shown is None:  # the seek overshot, or nothing can be decoded there
+            shown = _last_frame_until(film, time_s, from_s=0.0)
+        if shown is None:
+            shown = next((frame for _, frame in film.frames(from_s=0.0)), None)
+        if shown is None:
+            raise unreadable(path, "no frame of it can be decoded")
+        return film.picture(shown)
+
+
+def _last_frame_until(film: Film, time_s: float, from_s: float) -> Any | None:
+    shown = None
+    for shown_s, frame in film.frames(from_s=from_s):
+        if shown_s > time_s + 1e-3:  # times that were rounded to milliseconds find their frame
+            break
+        shown = frame
+    return shown
+
+
+def _tags(film: Film) -> dict[str, str]:
+    """Return the film's tags with names in lower case; the container's win over the stream's."""
+    return {
+        name.lower(): " ".join(text.replace("\x00", " ").split())
+        for tags in (film.stream.metadata, film.container.metadata)
+        for name, text in tags.items()
+    }
+
+
+def _names(names: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        yield name
+        yield _APPLE + name
+
+
+def _first(tags: dict[str, str], names: tuple[str, ...]) -> str:
+    return next((tags[name] for name in names if tags.get(name)), "")
+
+
+def _position(text: str) -> tuple[float | None, float | None]:
+    match = _ISO_6709.fullmatch(text)
+    if not match:
+        return None, None
+    latitude, longitude = float(match[1]), float(match[2])
+    if abs(latitude) > 90 or abs(longitude) > 180 or latitude == longitude == 0:
+        return None, None
+    return latitude, longitude
+
+
+def _subtitles(film: Film) -> tuple[Signal, ...]:
+    """Read the cues of all text subtitle streams; identical cues of two streams once."""
+    import av
+
+    streams = [
+        stream
+        for stream in film.container.streams.subtitles
+        if stream.codec_context is not None and stream.codec_context.codec.is_decoder
+    ]
+    cues: dict[Signal, None] = {}
+    if not streams:
+        return ()
+    try:
+        film.container.seek(0)
+        for packet in film.container.demux(*streams):
+            if packet.pts is None or len(cues) >= _MAX_CUES:
+                continue
+            start_s = max(float(packet.pts * packet.time_base) - film.start_s, 0.0)
+            end_s = start_s + float((packet.duration or 0) * packet.time_base)
+            if text := _cue_text(packet):
+                cues[Signal("subtitle", text, round(start_s, 3), round(end_s, 3))] = None
+    except av.FFmpegError:
+        pass  # broken off: what was read counts
+    return tuple(sorted(cues, key=lambda cue: cue.start_s or 0.0))
+
+
+def _cue_text(packet: Any) -> str:
+    import av
+
+    try:
+        rectangles = [rectangle for cue in packet.decode() for rectangle in _rectangles(cue)]
+    except (av.FFmpegError, ValueError):
+        return ""
+    lines = [
+        rectangle.dialogue.decode(errors="replace")
+        for rectangle in rectangles
+        if hasattr(rectangle, "dialogue")  # others are bitmaps
+    ]
+    plain = re.sub(r"\{[^}]*\}|<[^>]*>", "", "\n".join(lines))
+    return " ".join(plain.replace("\\N", " ").replace("\\n", " ").replace("\\h", " ").split())
+
+
+def _rectangles(cue: Any) -> Any:
+    return cue.rects if hasattr(cue, "rects") else (cue,)
