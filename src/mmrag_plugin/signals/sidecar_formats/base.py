@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import islice, takewhile
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -31,12 +32,9 @@ class MediaNames:
 
     def beginning_with(self, beginning: str) -> frozenset[str]:
         """Find the media whose names begin so."""
-        found = []
-        for name in self._sorted[bisect_left(self._sorted, beginning) :]:
-            if not name.startswith(beginning):
-                break
-            found.append(name)
-        return frozenset(found)
+        first = bisect_left(self._sorted, beginning)
+        from_there = islice(self._sorted, first, None)
+        return frozenset(takewhile(lambda name: name.startswith(beginning), from_there))
 
 
 class SidecarFormat(ABC):

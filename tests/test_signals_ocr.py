@@ -1,0 +1,99 @@
+"""Text in pictures, read by the real models."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from mmrag_plugin.errors import MissingExtra, ModelMissing
+from mmrag_plugin.pictures import open_picture
+from mmrag_plugin.signals import ocr
+from mmrag_plugin.signals.ocr import RapidOcrReader, TextReader
+from mmrag_plugin.terms import terms_of
+
+
+@pytest.fixture(scope="module")
+def reader() -> TextReader:
+    return RapidOcrReader(threads=2)
+
+
+def written(
+    *lines: tuple[int, int, str], size: tuple[int, int] = (640, 360), font_px: int = 28
+) -> Image.Image:
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    for x, y, text in lines:
+        draw.text((x, y), text, fill="black", font=ImageFont.load_default(font_px))
+    return picture
+
+
+def test_lines_are_read_from_top_to_bottom(reader: TextReader) -> None:
+    picture = written(
+        (40, 220, "Departure 14:05"), (40, 40, "BOARDING PASS"), (40, 130, "GATE B42")
+    )
+    assert reader.read(picture).split("\n") == ["BOARDING PASS", "GATE B42", "Departure 14:05"]
+
+
+def test_words_side_by_side_make_one_line_and_columns_do_not(reader: TextReader) -> None:
+    picture = written((30, 50, "Coffee"), (450, 50, "3.50"), (30, 150, "Two"), (110, 150, "words"))
+    assert reader.read(picture).split("\n") == ["Coffee", "3.50", "Two words"]
+
+
+def test_white_on_black_is_read(reader: TextReader) -> None:
+    picture = written((40, 40, "NIGHT MARKET")).point(lambda value: 255 - value)
+    assert reader.read(picture) == "NIGHT MARKET"
+
+
+def test_a_large_picture_is_scaled_down_and_still_read(reader: TextReader) -> None:
+    picture = written((400, 400, "GATE B42"), size=(5000, 2500), font_px=200)
+    assert reader.read(picture) == "GATE B42"
+    assert picture.size == (5000, 2500)
+
+
+@pytest.mark.parametrize("size", [(640, 360), (8, 8), (16, 2000), (3000, 40), (1, 1)])
+def test_a_picture_without_text_gives_nothing(reader: TextReader, size: tuple[int, int]) -> None:
+    assert reader.read(Image.new("RGB", size, "navy")) == ""
+
+
+def test_real_photos_with_text_are_read(reader: TextReader, shared_data: Path) -> None:
+    folder = shared_data / "tricky" / "albums_text"
+    book = reader.read(open_picture(folder / "book-beside-flowers.jpg", at_least_px=2000))
+    shop = reader.read(open_picture(folder / "japanese-shop.jpg", at_least_px=1500))
+    assert "sesli düşünebildiğin" in book
+    assert "KIRIN" in shop
+    assert set(terms_of("キリンビール")) <= set(terms_of(shop))
+
+
+def test_the_engine_is_silent(reader: TextReader, capfd: pytest.CaptureFixture[str]) -> None:
+    RapidOcrReader(threads=1).read(written((40, 40, "HELLO")))
+    out, err = capfd.readouterr()
+    assert out + err == ""
+    assert logging.getLogger().level == logging.WARNING
+
+
+def test_nothing_is_downloaded_when_the_models_are_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    elsewhere = importlib.util.spec_from_file_location("rapidocr", tmp_path / "__init__.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: elsewhere)
+    with pytest.raises(ModelMissing, match="det, rec, cls"):
+        RapidOcrReader().read(written((40, 40, "HELLO")))
+
+
+def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="pip install rapidocr"):
+        RapidOcrReader()
+
+
+def test_the_stamp_names_engine_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    stamp = RapidOcrReader().stamp
+    assert stamp.startswith("rapidocr-")
+    assert stamp == RapidOcrReader(threads=1).stamp
+    monkeypatch.setattr(ocr, "MIN_CONFIDENCE", 0.9)
+    assert RapidOcrReader().stamp != stamp
