@@ -1,0 +1,179 @@
+"""One collection in Milvus: opened or created, written, searched by vector or by word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mmrag_plugin.errors import ModelMismatch, ServiceError, UsageError
+from mmrag_plugin.milvus_connection import BUILD_S, WRITE_S, MilvusConnection
+from mmrag_plugin.milvus_rows import DENSE, SPARSE, index_definitions, make_schema
+
+MAX_LIMIT = 16_384  # a Milvus server's bound for one search
+MIN_EF = 256  # recall@100 of 0.99 and more at 50,000 rows (benchmarks/milvus_recall.py)
+ROWS_PER_WRITE = 256
+BYTES_PER_WRITE = 16 * 1024 * 1024
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+
+
+class Collection:
+    """A collection with dense vectors of ``dim`` numbers, BM25 over terms, or both.
+
+    Hits are pymilvus's, with a ``distance`` that is higher for a better match everywhere.
+    """
+
+    def __init__(
+        self, connection: MilvusConnection, name: str, *, dim: int | None, words: bool
+    ) -> None:
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} is not a collection name.",
+                "Use letters, digits and underscores, and begin with no digit.",
+            )
+        self.connection = connection
+        self.name = name
+        self.dim = dim
+        self.words = words
+        self.open()
+
+    def call(self, method: str, **options: Any) -> Any:
+        """Call a method of MilvusClient on this collection, as ``MilvusConnection.call``."""
+        return self.connection.call(method, self.name, **options)
+
+    def open(self) -> None:
+        """Create what is missing and load; two processes may do this at the same time.
+
+        Raises ModelMismatch for a collection of another dimension.
+        """
+        if not self.call("has_collection"):
+            schema = make_schema(self.dim, self.words)
+            self._unless_it_exists("create_collection", schema=schema)
+        self._check()
+        present = set(self.call("list_indexes"))
+        for field, definition in index_definitions(self.dim, self.words).items():
+            if field not in present:
+                params = self.connection.client.prepare_index_params()
+                params.add_index(field, index_name=field, **definition)
+                # without sync=False pymilvus sleeps half a second for each; loading waits anyway
+                self._unless_it_exists("create_index", index_params=params, sync=False)
+        self.call("load_collection", timeout_s=BUILD_S)
+
+    def _unless_it_exists(self, method: str, **options: Any) -> None:
+        try:
+            self.call(method, timeout_s=BUILD_S, **options)
+        except ServiceError as error:
+            if "already exist" not in error.message:
+                raise
+
+    def _check(self) -> None:
+        fields = {field["name"]: field for field in self.call("describe_collection")["fields"]}
+        found = int(fields[DENSE]["params"]["dim"]) if DENSE in fields else None
+        if found != self.dim:
+            raise ModelMismatch(
+                f"The collection {self.name} holds vectors of {found} numbers, "
+                f"the model makes {self.dim}.",
+                "Index again with this model, or go back to the earlier one.",
+            )
+        self.words = SPARSE in fields
+
+    def upsert(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write rows in batches that any server takes."""
+        batch: list[dict[str, Any]] = []
+        batch_bytes = 0
+        for row in rows:
+            row_bytes = 4 * (self.dim or 0) + 2 * len(row["text"]) + len(row["_node_content"])
+            full = len(batch) == ROWS_PER_WRITE or batch_bytes + row_bytes > BYTES_PER_WRITE
+            if batch and full:
+                self.call("upsert", data=batch, timeout_s=WRITE_S)
+                batch, batch_bytes = [], 0
+            batch.append(row)
+            batch_bytes += row_bytes
+        if batch:
+            self.call("upsert", data=batch, timeout_s=WRITE_S)
+
+    def delete(self, expressions: Iterable[str]) -> None:
+        """Delete the rows that any of the expressions matches."""
+        for expression in expressions:
+            self.call("delete", filter=expression, timeout_s=WRITE_S)
+
+    def flush(self) -> None:
+        """Put every acknowledged row on disk: until then a power loss could take it.
+
+        A server does that by itself (its log is written before it acknowledges), and limits
+        flushes to one in ten seconds, so there is nothing to do.
+        """
+        if self.connection.embedded:
+            self.call("flush", timeout_s=2 * WRITE_S)
+
+    def drop(self) -> None:
+        """Delete the collection."""
+        self.call("drop_collection", timeout_s=WRITE_S)
+
+    def dense_hits(
+        self, vector: list[float], limit: int, expression: str, fields: Sequence[str]
+    ) -> list[Any]:
+        """Find the rows nearest to a vector by cosine."""
+        search_params = {"metric_type": "COSINE", "params": {"ef": max(MIN_EF, limit)}}
+        return self._hits(vector, DENSE, search_params, limit, expression, fields)
+
+    def word_hits(
+        self, terms: str, limit: int, expression: str, fields: Sequence[str]
+    ) -> list[Any]:
+        """Find the rows that hold any of the space-joined terms, by BM25."""
+        self.require_words()
+        if not terms:
+            return []
+        search_params = {"metric_type": "BM25", "params": {}}
+        hits = self._hits(terms, SPARSE, search_params, limit, expression, fields)
+        for hit in hits:
+            hit["distance"] = abs(hit["distance"])  # Lite gives BM25 scores a minus sign
+        return hits
+
+    def hybrid_hits(
+        self, vector: list[float], terms: str, limit: int, expression: str, fields: Sequence[str]
+    ) -> list[Any]:
+        """Let Milvus fuse the dense and the word list by reciprocal rank (k = 60)."""
+        from pymilvus import AnnSearchRequest, RRFRanker
+
+        self.require_words()
+        if not terms:
+            return self.dense_hits(vector, limit, expression, fields)
+        dense = {"metric_type": "COSINE", "params": {"ef": max(MIN_EF, limit)}}
+        requests = [
+            AnnSearchRequest([vector], DENSE, dense, limit, expression),
+            AnnSearchRequest([terms], SPARSE, {"metric_type": "BM25"}, limit, expression),
+        ]
+        found = self.call(
+            "hybrid_search",
+            reqs=requests,
+            ranker=RRFRanker(60),
+            limit=limit,
+            output_fields=list(fields),
+        )
+        return list(found[0])
+
+    def require_words(self) -> None:
+        """Raise UsageError where there is no BM25."""
+        if not self.words:
+            raise UsageError(f"The collection {self.name} can't be searched by words.")
+
+    def _hits(
+        self,
+        query: Any,
+        field: str,
+        search_params: dict[str, Any],
+        limit: int,
+        expression: str,
+        fields: Sequence[str],
+    ) -> list[Any]:
+        found = self.call(
+            "search",
+            data=[query],
+            anns_field=field,
+            search_params=search_params,
+            limit=limit,
+            filter=expression,
+            output_fields=list(fields),
+        )
+        return list(found[0])

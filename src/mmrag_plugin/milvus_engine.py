@@ -1,0 +1,198 @@
+"""Milvus Lite as the owner process serves it: opened whole, one call at a time, for a token.
+
+Imported by the owner process only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+
+from mmrag_plugin.errors import MilvusUnavailable
+from mmrag_plugin.milvus_owner import is_disk_error
+
+SOCKET_PATH_BYTES = 103  # the shortest limit among systems (macOS); Linux allows 107
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # what a Milvus server allows
+
+# calls that never touch the engine
+_FREE_CALLS = {"Connect", "GetVersion", "CheckHealth", "GetFlushState", "GetCompactionState"}
+
+logger = logging.getLogger(__name__)
+
+
+def open_engine(directory: Path) -> Any:
+    """Open Milvus Lite with every collection open and loaded.
+
+    Raises MilvusUnavailable when another program holds the directory, OSError from the disk.
+    """
+    _skip_pymilvus_front_door()
+    from milvus_lite.db import MilvusLite
+    from milvus_lite.exceptions import DataDirLockedError
+
+    try:
+        engine = MilvusLite(str(directory))
+    except DataDirLockedError as error:
+        raise MilvusUnavailable(
+            f"Another program holds {directory}.",
+            "Close the program that has opened it with Milvus Lite directly.",
+        ) from error
+    for database in engine.list_databases():
+        _remove_unfinished_collections(Path(engine._collections_root(database)))
+        for name in engine.list_collections(database_name=database):
+            try:
+                engine.get_collection(name, database_name=database).load()
+            except Exception:  # a damaged one must not keep the others from being used
+                logger.exception("collection %s can't be loaded", name)
+    return engine
+
+
+def _remove_unfinished_collections(root: Path) -> None:
+    """Remove folders without a schema: a creation or drop cut short, which blocks the name."""
+    for folder in root.iterdir() if root.is_dir() else ():
+        if folder.is_dir() and not (folder / "schema.json").exists():
+            logger.info("removing the unfinished collection %s", folder.name)
+            shutil.rmtree(folder)
+
+
+def _skip_pymilvus_front_door() -> None:
+    """Let ``pymilvus.grpc_gen`` be imported alone.
+
+    The package's front door loads pandas and half a second of client code that an owner never
+    calls, and an owner is what a first search waits for.
+    """
+    from importlib.util import find_spec
+    from types import ModuleType
+
+    if "pymilvus" in sys.modules:
+        return
+    found = find_spec("pymilvus")
+    if found and found.submodule_search_locations:
+        package = ModuleType("pymilvus")
+        package.__path__ = list(found.submodule_search_locations)
+        sys.modules["pymilvus"] = package
+        try:
+            import milvus_lite.adapter.grpc.servicer  # noqa: F401
+        except ImportError:  # a version that needs the rest too
+            del sys.modules["pymilvus"]
+
+
+def serve(engine: Any, gate: Gate) -> tuple[Any, str, Path | None]:
+    """Serve the engine; returns the gRPC server, its uri and its socket (None on TCP)."""
+    from milvus_lite.adapter.grpc.servicer import MilvusServicer
+    from pymilvus.grpc_gen import milvus_pb2_grpc
+
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=16),
+        interceptors=[gate],
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            # pymilvus pings every ten seconds; gRPC's default takes that for an attack
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+            ("grpc.keepalive_permit_without_calls", 1),
+        ],
+    )
+    milvus_pb2_grpc.add_MilvusServiceServicer_to_server(MilvusServicer(engine), server)
+    socket_path = _new_socket_path()
+    if socket_path is None:
+        uri = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        uri = f"unix:{socket_path}"
+        server.add_insecure_port(uri)
+        socket_path.chmod(0o600)
+    server.start()
+    return server, uri, socket_path
+
+
+def _new_socket_path() -> Path | None:
+    """A new path in a new folder that only we may enter; None where it can't be had."""
+    import socket
+
+    if not hasattr(socket, "AF_UNIX"):
+        return None
+    for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108
+        if base and len(os.fsencode(base)) + len("/mmrag-12345678/milvus") <= SOCKET_PATH_BYTES:
+            with contextlib.suppress(OSError):
+                return Path(tempfile.mkdtemp(prefix="mmrag-", dir=base)) / "milvus"
+    return None
+
+
+class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Checks the token, lets one call at a time into the engine, and keeps the time.
+
+    ``authorization`` is what each call must carry. ``on_broken`` is called once the engine has
+    met a disk error, after which the gate lets nothing more in.
+    """
+
+    def __init__(self, authorization: str, on_broken: Callable[[], None]) -> None:
+        self.broken = False
+        self._authorization = authorization.encode()
+        self._on_broken = on_broken
+        self._engine_lock = threading.Lock()
+        self._count_lock = threading.Lock()
+        self._running = 0
+        self._last_call = time.monotonic()
+
+    def idle_s(self) -> float:
+        """For how long nobody has called."""
+        with self._count_lock:
+            return 0.0 if self._running else time.monotonic() - self._last_call
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """Wrap the handler of one call (gRPC's hook)."""
+        given = dict(details.invocation_metadata).get("authorization", "")
+        given = given.encode() if isinstance(given, str) else given
+        if not hmac.compare_digest(given, self._authorization):
+            return grpc.unary_unary_rpc_method_handler(_refuse)
+        handler = continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        name = details.method.rpartition("/")[2]
+
+        def answer(request: Any, context: Any) -> Any:
+            return self._call(handler.unary_unary, name, request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, handler.request_deserializer, handler.response_serializer
+        )
+
+    def _call(self, behaviour: Any, name: str, request: Any, context: Any) -> Any:
+        with self._count_lock:
+            self._running += 1
+        try:
+            if name in _FREE_CALLS:
+                return behaviour(request, context)
+            with self._engine_lock:
+                if self.broken or not context.is_active():  # its caller has given up waiting
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "the owner is leaving")
+                response = behaviour(request, context)
+                self._look_for_disk_error(name, response)
+                return response
+        finally:
+            with self._count_lock:
+                self._running -= 1
+                self._last_call = time.monotonic()
+
+    def _look_for_disk_error(self, name: str, response: Any) -> None:
+        reason = getattr(getattr(response, "status", response), "reason", "")
+        if is_disk_error(reason):
+            logger.error("%s: %s", name, reason)
+            self.broken = True
+            self._on_broken()
+
+
+def _refuse(_request: Any, context: Any) -> None:
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong token")

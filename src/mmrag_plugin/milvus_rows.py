@@ -1,0 +1,172 @@
+"""What a row in Milvus holds: the fields of a collection, and nodes turned into rows and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.vector_stores.utils import metadata_dict_to_node
+
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.media import Kind
+from mmrag_plugin.metadata import COLUMNS, Column, from_ms
+
+ID_BYTES = 512
+TEXT_BYTES = 65_535  # a Milvus server's bound for one VARCHAR
+DYNAMIC_BYTES = 65_536  # and for all that is in no typed field
+
+DENSE, SPARSE, TERMS = "embedding", "sparse_embedding", "terms"
+HNSW = {"M": 24, "efConstruction": 200}
+INDEXED_COLUMNS = ("media_id", "kind", "stage", "source", "taken_at", "camera")
+FOUND_FIELDS = ("media_id", "kind", "source", "start_ms", "end_ms")
+NODE_FIELDS = ("_node_content", "_node_type", "text")
+
+_WORD = re.compile(r"[a-z0-9]+")
+# pixels and paths live on disk and in the ledger, text and vector in fields of their own
+_NOT_IN_CONTENT = {"embedding", "text", "image", "image_path", "image_url", "text_embedding"}
+
+
+@dataclass(frozen=True)
+class FoundRow:
+    """A row that a search found; ``score`` is higher for a better match on every backend."""
+
+    row_id: str
+    media_id: str
+    kind: Kind
+    source: str
+    start_s: float | None
+    end_s: float | None
+    score: float
+
+
+def ascii_words(text: str) -> list[str]:
+    """Split text into the lower-case words and numbers that every analyzer passes intact."""
+    return _WORD.findall(text.lower())
+
+
+def join_terms(terms: Sequence[str]) -> str:
+    """Join terms for the BM25 field. Raises UsageError for one that an analyzer would split."""
+    for term in terms:
+        if not _WORD.fullmatch(term):
+            raise UsageError(f"{term!r} is not a term.", "Terms are made of a-z and 0-9.")
+    return " ".join(terms)
+
+
+def make_schema(dim: int | None, words: bool) -> Any:
+    """Build pymilvus's schema: dense vectors with a ``dim``, BM25 over terms with ``words``."""
+    from pymilvus import DataType, Function, FunctionType, MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
+    text: dict[str, Any] = {"datatype": DataType.VARCHAR, "max_length": TEXT_BYTES}
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=ID_BYTES)
+    schema.add_field("doc_id", DataType.VARCHAR, max_length=ID_BYTES)
+    schema.add_field("text", **text)
+    for column in COLUMNS:
+        if column.type == "str":
+            schema.add_field(column.name, DataType.VARCHAR, max_length=column.max_bytes)
+        else:
+            schema.add_field(column.name, DataType.INT64)
+    if dim is not None:
+        schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=dim)
+    if words:
+        analyzer = {"tokenizer": "standard"}  # Lite knows no "whitespace"
+        schema.add_field(TERMS, **text, enable_analyzer=True, analyzer_params=analyzer)
+        schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
+        schema.add_function(Function("bm25", FunctionType.BM25, [TERMS], [SPARSE]))
+    schema.verify()
+    return schema
+
+
+def index_definitions(dim: int | None, words: bool) -> dict[str, dict[str, Any]]:
+    """Name the index of each field that has one."""
+    indexes: dict[str, dict[str, Any]] = {
+        name: {"index_type": "INVERTED"} for name in INDEXED_COLUMNS
+    }
+    if dim is not None:
+        indexes[DENSE] = {"index_type": "HNSW", "metric_type": "COSINE", "params": HNSW}
+    if words:
+        indexes[SPARSE] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25"}
+    return indexes
+
+
+def row_of(
+    node: BaseNode,
+    dim: int | None,
+    terms: Sequence[str] | None,
+    tokenize: Callable[[str], Sequence[str]] | None,
+) -> dict[str, Any]:
+    """Turn a node into a row; with ``tokenize``, terms that are None are made of its text.
+
+    Text is cut at 65,535 bytes. Raises UsageError for a node that doesn't fit.
+    """
+    text = node.get_content(MetadataMode.NONE) if isinstance(node, TextNode) else ""
+    row: dict[str, Any] = {
+        "id": _fitting("node id", node.node_id, ID_BYTES),
+        "doc_id": _fitting("document id", node.ref_doc_id or "", ID_BYTES),
+        "text": _cut(text),
+        **{column.name: _column_value(column, node) for column in COLUMNS},
+        "_node_content": node.model_dump_json(exclude=_NOT_IN_CONTENT),
+        "_node_type": node.class_name(),
+    }
+    if not row["id"]:
+        raise UsageError("A node has an empty id.")
+    if len(row["_node_content"].encode()) > DYNAMIC_BYTES - 256:
+        raise UsageError(
+            f"The metadata of node {node.node_id!r} is over Milvus's {DYNAMIC_BYTES:,} bytes.",
+            "Keep pictures and long texts out of metadata.",
+        )
+    if dim is not None:
+        if node.embedding is None or len(node.embedding) != dim:
+            raise UsageError(
+                f"Node {node.node_id!r} has no vector of {dim} numbers.", "Embed it first."
+            )
+        row[DENSE] = node.embedding
+    if tokenize is not None:
+        row[TERMS] = _cut(join_terms(tokenize(text) if terms is None else terms))
+    return row
+
+
+def node_of(fields: dict[str, Any]) -> BaseNode:
+    """Turn the NODE_FIELDS of a row back into its node."""
+    return metadata_dict_to_node(fields, text=fields.get("text") or "")
+
+
+def found_row(hit: Any) -> FoundRow:
+    """Turn one of pymilvus's hits, with the FOUND_FIELDS, into a FoundRow."""
+    entity = hit["entity"]
+    return FoundRow(
+        row_id=hit["id"],
+        media_id=entity["media_id"],
+        kind=entity["kind"],
+        source=entity["source"],
+        start_s=from_ms(entity["start_ms"]),
+        end_s=from_ms(entity["end_ms"]),
+        score=float(hit["distance"]),
+    )
+
+
+def _column_value(column: Column, node: BaseNode) -> str | int:
+    value = node.metadata.get(column.name)
+    if value is None:
+        return column.sentinel
+    if column.type == "int":
+        if not isinstance(value, int) or abs(value) >= 2**63:
+            raise UsageError(f"{column.name} of node {node.node_id!r} must be an integer.")
+        return value
+    return _fitting(column.name, value, column.max_bytes)
+
+
+def _fitting(name: str, value: Any, max_bytes: int) -> str:
+    try:
+        if isinstance(value, str) and len(value.encode()) <= max_bytes:
+            return value
+    except UnicodeEncodeError:
+        pass
+    raise UsageError(f"{name} = {value!r} must be Unicode text of at most {max_bytes} bytes.")
+
+
+def _cut(text: str) -> str:
+    return text.encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")

@@ -1,0 +1,463 @@
+"""The vector store: what is searched by vector and by word, a projection that can be rebuilt.
+
+``MediaVectorStore`` is LlamaIndex's ``MilvusVectorStore`` with its traps mended (quoting, empty
+lists, loading, event loops, timeouts), plus a thin face of our own that returns scalars only. It
+keeps no pixels and no paths: those live on disk and in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import (
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+    VectorStoreQueryResult,
+)
+from llama_index.vector_stores.milvus import MilvusVectorStore
+
+from mmrag_plugin.errors import MilvusUnavailable, UsageError
+from mmrag_plugin.metadata import COLUMNS, RowFilter
+from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection
+from mmrag_plugin.milvus_connection import WRITE_S, Capabilities, MilvusConnection
+from mmrag_plugin.milvus_filters import (
+    all_of,
+    chunks_of,
+    metadata_expression,
+    one_of,
+    quote,
+    row_expressions,
+)
+from mmrag_plugin.milvus_rows import (
+    DENSE,
+    FOUND_FIELDS,
+    HNSW,
+    NODE_FIELDS,
+    FoundRow,
+    ascii_words,
+    found_row,
+    join_terms,
+    node_of,
+    row_of,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Capabilities",
+    "FoundRow",
+    "MediaVectorStore",
+    "MilvusConnection",
+    "open_frames",
+    "open_signals",
+]
+
+ROWS_PER_PAGE = 10_000
+IDS_PER_READ = 1_000
+GROUPING_ROUNDS = 6
+MMR_PREFETCH = 4
+
+
+def open_frames(connection: MilvusConnection, collection: str, dim: int) -> MediaVectorStore:
+    """Open or create the collection of frames: dense vectors of ``dim`` numbers, COSINE, HNSW."""
+    return MediaVectorStore(connection, collection, dim=dim, words=False)
+
+
+def open_signals(
+    connection: MilvusConnection,
+    collection: str,
+    dim: int | None,
+    *,
+    tokenize: Callable[[str], Sequence[str]] = ascii_words,
+) -> MediaVectorStore:
+    """Open or create the collection of signals: BM25 over terms, and dense vectors with a ``dim``.
+
+    ``tokenize`` makes terms ([a-z0-9]+) of a text where a caller gives none. On a server without
+    BM25 the store keeps the vectors alone (``searches_words`` is False); raises MilvusUnavailable
+    where that would leave nothing to search.
+    """
+    words = connection.capabilities().words
+    if not words and dim is None:
+        raise MilvusUnavailable(
+            f"Milvus {connection.capabilities().version} at {connection.address} can't search by "
+            "words, and no text model is set.",
+            "Use Milvus 2.5 or newer, or set MMRAG_TEXT_MODEL.",
+        )
+    return MediaVectorStore(connection, collection, dim=dim, words=words, tokenize=tokenize)
+
+
+class MediaVectorStore(MilvusVectorStore):
+    """One collection of frames or signals.
+
+    As a LlamaIndex vector store it always upserts, and answers DEFAULT, SPARSE, TEXT_SEARCH and
+    HYBRID queries with MetadataFilters over the columns of ``metadata.COLUMNS``. Nodes come back
+    without pixels and paths; metadata beyond the columns is kept but can't be filtered.
+    """
+
+    _collection: Collection = PrivateAttr()
+    _tokenize: Callable[[str], Sequence[str]] = PrivateAttr()
+
+    def __init__(
+        self,
+        connection: MilvusConnection,
+        collection: str,
+        *,
+        dim: int | None,
+        words: bool,
+        tokenize: Callable[[str], Sequence[str]] = ascii_words,
+    ) -> None:
+        opened = Collection(connection, collection, dim=dim, words=words)
+        # MilvusVectorStore's own constructor would open a second client, without timeouts
+        super(MilvusVectorStore, self).__init__(  # type: ignore[call-arg]
+            collection_name=collection,
+            dim=dim,
+            enable_dense=dim is not None,
+            enable_sparse=opened.words,
+            sparse_embedding_function=None,
+            similarity_metric="COSINE",
+            upsert_mode=True,
+            use_async_client=False,
+            index_config={"index_type": "HNSW", "metric_type": "COSINE", **HNSW},
+            sparse_index_config={},
+            search_config={},
+            collection_properties=None,
+            hybrid_ranker="RRFRanker",
+            scalar_field_names=[column.name for column in COLUMNS],
+            scalar_field_types=None,
+        )
+        self._collection = opened
+        self._tokenize = tokenize
+        self._async_milvusclient = None
+        self._collection_initialized = True
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Class name."""
+        return "MediaVectorStore"
+
+    @property
+    def client(self) -> Any:
+        """The pymilvus client of the connection (without its retries)."""
+        return self._collection.connection.client
+
+    @property
+    def searches_words(self) -> bool:
+        """Whether this collection can be searched by words (BM25)."""
+        return self._collection.words
+
+    # ------------------------------------------------------------------ writing
+
+    def add(
+        self,
+        nodes: Sequence[BaseNode],
+        *,
+        terms: Sequence[Sequence[str]] | None = None,
+        **add_kwargs: Any,
+    ) -> list[str]:
+        """Upsert nodes; returns their ids.
+
+        ``terms`` holds the terms of each node for BM25; without it they are made of its text.
+        Text is cut at 65,535 bytes. With ``force_flush=True`` the rows are on disk on return.
+        Raises UsageError, before anything is written, for a node that doesn't fit.
+        """
+        if terms is not None and len(terms) != len(nodes):
+            raise UsageError(f"There are {len(terms)} lists of terms for {len(nodes)} nodes.")
+        tokenize = self._tokenize if self.searches_words else None
+        rows = {  # by id: a server would keep both of two rows with one id in one write
+            node.node_id: row_of(node, self.dim, None if terms is None else terms[number], tokenize)
+            for number, node in enumerate(nodes)
+        }
+        self._collection.upsert(rows.values())
+        if add_kwargs.get("force_flush"):
+            self.flush()
+        return [node.node_id for node in nodes]
+
+    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Delete the nodes of one document (or of a list of them)."""
+        wanted = [ref_doc_id] if isinstance(ref_doc_id, str) else list(ref_doc_id)
+        self._collection.delete(one_of("doc_id", part) for part in chunks_of(filter(None, wanted)))
+
+    def delete_nodes(
+        self,
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+        **delete_kwargs: Any,
+    ) -> None:
+        """Delete nodes by id, by filters, or by both at once; an empty list deletes nothing."""
+        self._collection.delete(_selections(node_ids, filters))
+
+    def delete_media(
+        self, media_ids: Iterable[str], *, stages: Iterable[str] | None = None
+    ) -> None:
+        """Delete the rows of these media, or only those that these stages wrote."""
+        where = RowFilter(
+            media_ids=frozenset(media_ids), stages=None if stages is None else tuple(stages)
+        )
+        self._collection.delete(row_expressions(where))
+
+    def flush(self) -> None:
+        """Put every acknowledged row on disk: until then a power loss could take it."""
+        self._collection.flush()
+
+    def drop(self) -> None:
+        """Delete the collection; this object can't be used afterwards."""
+        self._collection.drop()
+
+    def clear(self) -> None:
+        """Delete every row."""
+        self._collection.drop()
+        self._collection.open()
+
+    # ------------------------------------------------------------------ our own face
+
+    def search_dense(
+        self,
+        vector: Sequence[float] | NDArray[np.float32],
+        limit: int,
+        where: RowFilter | None = None,
+        *,
+        group_by_media: bool = False,
+    ) -> list[FoundRow]:
+        """Find the rows nearest to a vector by cosine, best first.
+
+        With ``group_by_media`` each media is there once, with its best row.
+        """
+        numbers = [float(number) for number in vector]
+        if group_by_media:
+            return self._best_of_each_media(numbers, limit, where)
+        return self._found(self._collection.dense_hits, numbers, limit, where)
+
+    def search_words(
+        self, terms: Sequence[str], limit: int, where: RowFilter | None = None
+    ) -> list[FoundRow]:
+        """Find the rows that hold any of the terms ([a-z0-9]+), best BM25 score first."""
+        return self._found(self._collection.word_hits, join_terms(terms), limit, where)
+
+    def count(self, where: RowFilter | None = None) -> int:
+        """Count rows."""
+        return sum(
+            int(self._read(expression, ["count(*)"])[0]["count(*)"])
+            for expression in row_expressions(where)
+        )
+
+    def row_ids(self, where: RowFilter | None = None) -> Iterator[tuple[str, str]]:
+        """Walk over (row id, media id) of all rows."""
+        for expression in row_expressions(where):
+            last = ""
+            while True:
+                page = self._read(
+                    all_of([expression, f"id > {quote(last)}"]),
+                    ["id", "media_id"],
+                    limit=ROWS_PER_PAGE,
+                    iterator="True",  # makes pages come in the order of ids
+                )
+                yield from ((row["id"], row["media_id"]) for row in page)
+                if len(page) < ROWS_PER_PAGE:
+                    break
+                last = page[-1]["id"]
+
+    def vectors(self, row_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Read the vectors of rows by id; unknown ids are left out."""
+        import numpy as np
+
+        ids = sorted(set(row_ids))
+        parts = [ids[start : start + IDS_PER_READ] for start in range(0, len(ids), IDS_PER_READ)]
+        return {
+            row["id"]: np.asarray(row[DENSE], dtype=np.float32)
+            for part in parts
+            for row in self._read(one_of("id", part), ["id", DENSE])
+        }
+
+    def sample_vectors(self, n: int) -> NDArray[np.float32]:
+        """Read the vectors of any ``n`` rows (fewer if there are fewer): [rows, dim]."""
+        import numpy as np
+
+        rows = self._read("", [DENSE], limit=min(n, MAX_LIMIT)) if n > 0 else []
+        return np.asarray([row[DENSE] for row in rows], dtype=np.float32).reshape(-1, self.dim or 0)
+
+    def _read(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
+        return list(
+            self._collection.call(
+                "query",
+                filter=expression,
+                output_fields=list(fields),
+                timeout_s=WRITE_S,
+                **options,
+            )
+        )
+
+    def _found(
+        self, search: Callable[..., list[Any]], query: Any, limit: int, where: RowFilter | None
+    ) -> list[FoundRow]:
+        if limit <= 0:
+            return []
+        parts = [
+            [found_row(hit) for hit in search(query, min(limit, MAX_LIMIT), part, FOUND_FIELDS)]
+            for part in row_expressions(where)
+        ]
+        return list(heapq.merge(*parts, key=lambda row: -row.score))[:limit]
+
+    def _best_of_each_media(
+        self, vector: list[float], limit: int, where: RowFilter | None
+    ) -> list[FoundRow]:
+        """Search, leave out the media that were found, and search again.
+
+        Exact on every backend: Milvus Lite groups only within ten times ``limit`` rows (and reads
+        all of them), servers before 2.4 ignore the wish. Fewer than ``limit`` media may come back
+        when a few long films fill round after round.
+        """
+        where = where or RowFilter()
+        best: dict[str, FoundRow] = {}
+        rows_wanted = limit
+        for _ in range(GROUPING_ROUNDS):
+            excluded = frozenset(best) | (where.not_media_ids or frozenset())
+            rows = self._found(
+                self._collection.dense_hits,
+                vector,
+                rows_wanted,
+                replace(where, not_media_ids=excluded),
+            )
+            for row in rows:
+                best.setdefault(row.media_id, row)
+            if len(best) >= limit or len(rows) < min(rows_wanted, MAX_LIMIT):
+                break
+            rows_wanted *= 2
+        return list(best.values())[: max(limit, 0)]
+
+    # ------------------------------------------------------------------ LlamaIndex's face
+
+    def get_nodes(
+        self,
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+        **kwargs: Any,
+    ) -> list[BaseNode]:
+        """Read nodes, with their vectors, by id, by filters, or by both at once.
+
+        An empty list of ids gives nothing.
+        """
+        fields = [*NODE_FIELDS, *([DENSE] if self.enable_dense else [])]
+        nodes = []
+        for expression in _selections(node_ids, filters):
+            for row in self._read(expression, fields):
+                node = node_of(row)
+                if self.enable_dense:
+                    node.embedding = [float(x) for x in row[DENSE]]
+                nodes.append(node)
+        return nodes
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Answer a DEFAULT, SPARSE, TEXT_SEARCH, HYBRID or MMR query."""
+        expression = all_of(
+            [
+                metadata_expression(query.filters),
+                one_of("doc_id", query.doc_ids) if query.doc_ids else "",
+                one_of("id", query.node_ids) if query.node_ids else "",
+            ]
+        )
+        search, limit = self._collection, min(query.similarity_top_k, MAX_LIMIT)
+        if limit <= 0:
+            return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
+        if query.mode == VectorStoreQueryMode.DEFAULT:
+            hits = search.dense_hits(_vector_of(query), limit, expression, NODE_FIELDS)
+        elif query.mode in (VectorStoreQueryMode.SPARSE, VectorStoreQueryMode.TEXT_SEARCH):
+            hits = search.word_hits(self._terms_of(query), limit, expression, NODE_FIELDS)
+        elif query.mode == VectorStoreQueryMode.HYBRID:
+            hits = search.hybrid_hits(
+                _vector_of(query), self._terms_of(query), limit, expression, NODE_FIELDS
+            )
+        elif query.mode == VectorStoreQueryMode.MMR:
+            return self._most_diverse(query, limit, expression, kwargs.get("mmr_threshold"))
+        else:
+            raise UsageError(f"Queries in the mode {query.mode.value!r} are not supported.")
+        return VectorStoreQueryResult(
+            nodes=[node_of(hit["entity"]) for hit in hits],
+            similarities=[float(hit["distance"]) for hit in hits],
+            ids=[hit["id"] for hit in hits],
+        )
+
+    # pymilvus's own async client dies with its event loop; a thread survives any number of them
+
+    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        """Do as ``add``."""
+        return await asyncio.to_thread(self.add, nodes, **kwargs)
+
+    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Do as ``delete``."""
+        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
+
+    async def adelete_nodes(
+        self,
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+        **delete_kwargs: Any,
+    ) -> None:
+        """Do as ``delete_nodes``."""
+        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
+
+    async def aget_nodes(
+        self,
+        node_ids: list[str] | None = None,
+        filters: MetadataFilters | None = None,
+        **kwargs: Any,
+    ) -> list[BaseNode]:
+        """Do as ``get_nodes``."""
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters, **kwargs)
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Do as ``query``."""
+        return await asyncio.to_thread(self.query, query, **kwargs)
+
+    async def aclear(self) -> None:
+        """Do as ``clear``."""
+        await asyncio.to_thread(self.clear)
+
+    def _terms_of(self, query: VectorStoreQuery) -> str:
+        if query.query_str is None:
+            raise UsageError(f"A query in the mode {query.mode.value!r} needs a text.")
+        return join_terms(self._tokenize(query.query_str))
+
+    def _most_diverse(
+        self, query: VectorStoreQuery, limit: int, expression: str, threshold: float | None
+    ) -> VectorStoreQueryResult:
+        """Choose hits that are near the query and far from each other (MMR)."""
+        vector = _vector_of(query)
+        prefetched = min(MMR_PREFETCH * limit, MAX_LIMIT)
+        hits = self._collection.dense_hits(vector, prefetched, expression, (*NODE_FIELDS, DENSE))
+        similarities, chosen = get_top_k_mmr_embeddings(
+            query_embedding=vector,
+            embeddings=[[float(x) for x in hit["entity"][DENSE]] for hit in hits],
+            similarity_top_k=limit,
+            embedding_ids=list(range(len(hits))),
+            mmr_threshold=threshold,
+        )
+        return VectorStoreQueryResult(
+            nodes=[node_of(hits[index]["entity"]) for index in chosen],
+            similarities=similarities,
+            ids=[hits[index]["id"] for index in chosen],
+        )
+
+
+def _selections(node_ids: Sequence[str] | None, filters: MetadataFilters | None) -> list[str]:
+    restriction = metadata_expression(filters)
+    if node_ids is not None:
+        return [all_of([one_of("id", part), restriction]) for part in chunks_of(node_ids)]
+    if not restriction:
+        raise UsageError("Neither node ids nor filters are given.", "Give one of them.")
+    return [restriction]
+
+
+def _vector_of(query: VectorStoreQuery) -> list[float]:
+    if query.query_embedding is None:
+        raise UsageError(f"A query in the mode {query.mode.value!r} needs a vector.")
+    return query.query_embedding
