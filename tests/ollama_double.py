@@ -401,8 +401,8 @@ def _decoded(image: Any) -> PIL.Image.Image:
         raise Refused(400, f"illegal base64 data at input byte {at}") from None
     try:
         with PIL.Image.open(io.BytesIO(raw), formats=("JPEG", "PNG")) as picture:
-            picture.load()
-            return picture.copy()
+            copy: PIL.Image.Image = picture.copy()
+            return copy
     except Exception:
         raise runner_error(400, "Failed to load image or audio file") from None
 

@@ -127,7 +127,10 @@ def test_embeddings_are_unit_vectors_of_words(double: OllamaDouble) -> None:
     near, nearer, far = embed(
         model="words", input=["a red boat", "the red boat", "some soup"]
     ).json()["embeddings"]
-    dot = lambda a, b: sum(x * y for x, y in zip(a, b, strict=True))  # noqa: E731
+
+    def dot(a: list[float], b: list[float]) -> float:
+        return sum(x * y for x, y in zip(a, b, strict=True))
+
     assert dot(near, near) == pytest.approx(1)
     assert dot(near, nearer) > dot(near, far)
     assert embed(model="gone", input="x").json()["error"].endswith("try pulling it first")

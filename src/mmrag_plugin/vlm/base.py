@@ -1,4 +1,4 @@
-"""What every VLM is given: pictures as blocks, media text that can't pose as anything else.
+"""What every VLM is given, and what it says: pictures, fenced media text, answers.
 
 Any LlamaIndex ``LLM`` that takes ``ImageBlock``s is a VLM here; this module holds what is the same
 for all of them. Text that comes out of media (OCR, subtitles, names, captions) is data: it goes
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from llama_index.core.base.llms.types import ContentBlock
-from llama_index.core.llms import ChatMessage, ImageBlock, MessageRole, TextBlock
+from llama_index.core.llms import ChatMessage, ChatResponse, ImageBlock, MessageRole, TextBlock
 from llama_index.core.schema import ImageDocument, ImageNode
 
-from mmrag_plugin.errors import UsageError
+from mmrag_plugin.errors import ServiceError, UsageError
 from mmrag_plugin.pictures import open_picture, to_jpeg
 
 if TYPE_CHECKING:
@@ -115,3 +115,37 @@ def user_message(llm: LLM, blocks: list[ContentBlock]) -> ChatMessage:
     if llm.class_name() in _FLATTENING_LLMS:
         blocks = tag_pictures(blocks)
     return ChatMessage(role=MessageRole.USER, blocks=blocks)
+
+
+def said(response: ChatResponse) -> str:
+    """What a model answered; ServiceError if that is nothing."""
+    text = (response.message.content or "").strip()
+    if not text:
+        raise _silent()
+    return text
+
+
+def spoken(pieces: Iterable[ChatResponse]) -> Iterator[str]:
+    """What a model answers, piece by piece; ServiceError at the end if that was nothing."""
+    silent = True
+    for piece in pieces:
+        if piece.delta:
+            silent = silent and not piece.delta.strip()
+            yield piece.delta
+    if silent:
+        raise _silent()
+
+
+async def aspoken(pieces: AsyncIterable[ChatResponse]) -> AsyncIterator[str]:
+    """What a model answers, piece by piece, without holding up the event loop."""
+    silent = True
+    async for piece in pieces:
+        if piece.delta:
+            silent = silent and not piece.delta.strip()
+            yield piece.delta
+    if silent:
+        raise _silent()
+
+
+def _silent() -> ServiceError:
+    return ServiceError("The model gave an empty answer.", "Try again, or name another model.")

@@ -110,6 +110,8 @@ class OllamaVLM(Ollama):
             keep_alive="5m" if llm.keep_alive is None else llm.keep_alive,
             additional_kwargs=llm.additional_kwargs,
             json_mode=llm.json_mode,
+            system_prompt=llm.system_prompt,
+            callback_manager=llm.callback_manager,
         )
 
     @classmethod

@@ -50,4 +50,6 @@ DESCRIBE_FILM: dict[Detail, str] = {
     "each with its time: the scene, the people and things, text, and what changes.",
 }
 
+ASK_WITHOUT_WORDS = "The person asks with a picture of their own. Say what these sources show."
+
 NOTHING_FOUND = "This library has nothing about that."

@@ -1,0 +1,384 @@
+"""Answer questions about a library, and describe what is in it, with any LLM that takes pictures.
+
+A question's hits become numbered sources in one message: number, facts, fenced text and picture of
+each stand together, so that the model can tell which is which and cite [1], [2].
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any, Protocol, TypeAlias
+
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.llms.types import ContentBlock, TextBlock
+from llama_index.core.base.response.schema import (
+    RESPONSE_TYPE,
+    AsyncStreamingResponse,
+    Response,
+    StreamingResponse,
+)
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.llms import LLM, ChatMessage, MessageRole
+from llama_index.core.prompts.mixin import PromptMixinType
+from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, QueryType, TextNode
+from PIL.Image import Image
+
+from mmrag_plugin.citations import Citations
+from mmrag_plugin.errors import MediaError, UsageError
+from mmrag_plugin.media import Hit
+from mmrag_plugin.timecode import format_span, format_time
+from mmrag_plugin.vlm.base import (
+    aspoken,
+    picture_block,
+    said,
+    spoken,
+    untrusted,
+    user_message,
+)
+from mmrag_plugin.vlm.prompts import (
+    ANSWER_SYSTEM,
+    ASK_WITHOUT_WORDS,
+    DESCRIBE_FILM,
+    DESCRIBE_PHOTO,
+    DESCRIBE_SYSTEM,
+    NOTHING_FOUND,
+    Detail,
+)
+
+MAX_PICTURES = 6
+MAX_SOURCES = 10
+SOURCE_TEXT_CHARS = 800  # ten of these and six pictures fit a context of 16,384 tokens
+
+
+class HitSource(Protocol):
+    """Where hits come from: the library's retriever."""
+
+    def retrieve_hits(self, query: QueryBundle) -> list[Hit]:
+        """Find moments for a question, a picture (``image_path``), or both; best first."""
+
+    async def aretrieve_hits(self, query: QueryBundle) -> list[Hit]:
+        """Do the same without holding up the event loop."""
+
+
+class AnsweringLibrary(Protocol):
+    """What a query engine needs of a library."""
+
+    def as_retriever(self, **kwargs: Any) -> HitSource:
+        """Make a retriever; the keywords are the library's."""
+
+    def picture_of(self, hit: Hit) -> Image | None:
+        """Open what a hit shows, upright RGB; None when its file is gone."""
+
+    def vlm(self) -> LLM:
+        """Make the VLM that the settings name."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer in words; ``sources[n - 1]`` is what it cites as [n]."""
+
+    text: str
+    sources: tuple[Hit, ...] = ()
+    model: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON contract of ``mmrag ask``."""
+        return {
+            "answer": self.text,
+            "sources": [hit.as_dict() for hit in self.sources],
+            "model": self.model,
+            "warnings": list(self.warnings),
+        }
+
+
+class MediaQueryEngine(BaseQueryEngine):
+    """A LlamaIndex query engine over photos and films, with cited sources.
+
+    ``picture_of`` opens what a hit shows (None when its file is gone: the source then has words
+    only, and a warning says so). Hits of confidence "none" are no sources; without any source the
+    model is not asked. Of the sources, the first ``max_pictures`` that have one show their picture.
+
+    The response's ``source_nodes`` are ImageNodes (TextNodes where there is no picture) with the
+    facts of the hit and its ``number`` in their metadata: photos by ``image_path``, moments of a
+    film as base64 JPEG. Its ``metadata`` has ``model``, ``warnings`` and the numbers ``cited``;
+    when streaming, the last two are complete at the end of the stream.
+
+    Raises what the model raises, and ServiceError for an empty answer.
+    """
+
+    def __init__(
+        self,
+        retriever: HitSource,
+        llm: LLM,
+        picture_of: Callable[[Hit], Image | None],
+        *,
+        max_pictures: int = MAX_PICTURES,
+        max_sources: int = MAX_SOURCES,
+        streaming: bool = False,
+        system_prompt: str = ANSWER_SYSTEM,
+        callback_manager: CallbackManager | None = None,
+    ) -> None:
+        super().__init__(callback_manager)
+        self._retriever = retriever
+        self._llm = llm
+        self._picture_of = picture_of
+        self._max_pictures = max_pictures
+        self._max_sources = max_sources
+        self._streaming = streaming
+        self._system_prompt = system_prompt
+
+    def ask(self, question: QueryType) -> Answer:
+        """Answer a question in our own terms."""
+        query = _bundle(question)
+        case = self._case(query, self._retriever.retrieve_hits(query))
+        return case.as_answer(self._answer(case))
+
+    async def aask(self, question: QueryType) -> Answer:
+        """Answer a question in our own terms, without holding up the event loop."""
+        case = await self._acase(_bundle(question))
+        return case.as_answer(await self._aanswer(case))
+
+    def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """Find the sources that an answer would have."""
+        return self._case(query_bundle, self._retriever.retrieve_hits(query_bundle)).nodes
+
+    async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """Find the sources that an answer would have, without holding up the event loop."""
+        return (await self._acase(query_bundle)).nodes
+
+    def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        case = self._case(query_bundle, self._retriever.retrieve_hits(query_bundle))
+        if not self._streaming:
+            return Response(self._answer(case), case.nodes, case.metadata)
+        if not case.hits:
+            return StreamingResponse(_iter(NOTHING_FOUND), case.nodes, case.metadata)
+        pieces = spoken(self._llm.stream_chat(case.messages))
+        return StreamingResponse(case.citations.stream(pieces), case.nodes, case.metadata)
+
+    async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        case = await self._acase(query_bundle)
+        if not self._streaming:
+            return Response(await self._aanswer(case), case.nodes, case.metadata)
+        if not case.hits:
+            return AsyncStreamingResponse(_aiter(NOTHING_FOUND), case.nodes, case.metadata)
+        pieces = await self._llm.astream_chat(case.messages)
+        return AsyncStreamingResponse(
+            case.citations.astream(aspoken(pieces)), case.nodes, case.metadata
+        )
+
+    def _get_prompt_modules(self) -> PromptMixinType:
+        return {}
+
+    def _answer(self, case: _Case) -> str:
+        if not case.hits:
+            return NOTHING_FOUND
+        return case.citations.settle(said(self._llm.chat(case.messages)))
+
+    async def _aanswer(self, case: _Case) -> str:
+        if not case.hits:
+            return NOTHING_FOUND
+        return case.citations.settle(said(await self._llm.achat(case.messages)))
+
+    async def _acase(self, query: QueryBundle) -> _Case:
+        hits = await self._retriever.aretrieve_hits(query)
+        return await asyncio.to_thread(self._case, query, hits)
+
+    def _case(self, query: QueryBundle, hits: Sequence[Hit]) -> _Case:
+        """Open the pictures and write the message."""
+        case = _Case(hits=[hit for hit in hits if hit.confidence != "none"][: self._max_sources])
+        if not case.hits:
+            return case
+        case.model = self._llm.metadata.model_name
+        blocks: list[ContentBlock] = [TextBlock(text="The sources:\n")]
+        shown = 0
+        for number, hit in enumerate(case.hits, start=1):
+            picture = self._open(hit, case.warnings) if shown < self._max_pictures else None
+            text = _source_text(number, hit)
+            if picture is None:
+                blocks.append(TextBlock(text=f"{text}\n(Its picture is not shown.)\n"))
+                case.nodes.append(_node(number, hit, None))
+                continue
+            shown += 1
+            block = picture_block(picture)
+            blocks += [TextBlock(text=f"{text}\nThe picture of [{number}]:\n"), block]
+            jpeg = block.resolve_image(as_base64=True).read().decode()
+            case.nodes.append(_node(number, hit, jpeg))
+        question = query.query_str.strip() or ASK_WITHOUT_WORDS
+        blocks.append(TextBlock(text=f"\nThe question: {question}"))
+        case.messages = [
+            ChatMessage(role=MessageRole.SYSTEM, content=self._system_prompt),
+            user_message(self._llm, blocks),
+        ]
+        return case
+
+    def _open(self, hit: Hit, warnings: list[str]) -> Image | None:
+        try:
+            picture = self._picture_of(hit)
+        except MediaError as error:
+            warnings.append(str(error))
+            return None
+        if picture is None:
+            warnings.append(f"{hit.path} is gone; its source has words only.")
+        return picture
+
+
+def build_query_engine(
+    library: AnsweringLibrary,
+    llm: LLM | None = None,
+    *,
+    max_pictures: int = MAX_PICTURES,
+    streaming: bool = False,
+    **kwargs: Any,
+) -> MediaQueryEngine:
+    """Make the query engine of a library; other keywords go to its retriever."""
+    return MediaQueryEngine(
+        library.as_retriever(**kwargs),
+        llm or library.vlm(),
+        library.picture_of,
+        max_pictures=max_pictures,
+        streaming=streaming,
+    )
+
+
+# -- describing ---------------------------------------------------------------------------------
+
+TimedPicture: TypeAlias = "tuple[float | None, Image]"
+
+
+def describe(
+    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
+) -> str:
+    """Describe a photo (one frame) or a film (its frames and their times, in seconds).
+
+    ``known`` is text about the media (subtitles, names); the model is told not to obey it. Raises
+    UsageError without frames, ServiceError for an empty answer, and what the model raises.
+    """
+    return said(llm.chat(_describing(llm, frames, detail, known)))
+
+
+async def adescribe(
+    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
+) -> str:
+    """Describe without holding up the event loop."""
+    messages = await asyncio.to_thread(_describing, llm, frames, detail, known)
+    return said(await llm.achat(messages))
+
+
+def stream_describe(
+    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
+) -> Iterator[str]:
+    """Describe piece by piece."""
+    return spoken(llm.stream_chat(_describing(llm, frames, detail, known)))
+
+
+async def astream_describe(
+    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
+) -> AsyncIterator[str]:
+    """Describe piece by piece, without holding up the event loop."""
+    messages = await asyncio.to_thread(_describing, llm, frames, detail, known)
+    async for delta in aspoken(await llm.astream_chat(messages)):
+        yield delta
+
+
+def _describing(
+    llm: LLM, frames: Sequence[TimedPicture], detail: Detail, known: str
+) -> list[ChatMessage]:
+    if not frames:
+        raise UsageError("There is no picture to describe.", "Pass at least one frame.")
+    if detail not in DESCRIBE_PHOTO:
+        raise UsageError(f"{detail!r} is no detail.", f"Choose {', '.join(DESCRIBE_PHOTO)}.")
+    blocks: list[ContentBlock] = []
+    for number, (time_s, picture) in enumerate(frames, start=1):
+        at = "" if time_s is None else f", at {format_time(time_s)}"
+        blocks += [TextBlock(text=f"Picture {number}{at}:\n"), picture_block(picture)]
+    if known.strip():
+        blocks.append(TextBlock(text=f"\nWhat came with it:\n{untrusted('the file', known)}\n"))
+    task = DESCRIBE_PHOTO if len(frames) == 1 else DESCRIBE_FILM
+    blocks.append(TextBlock(text=f"\n{task[detail]}"))
+    return [
+        ChatMessage(role=MessageRole.SYSTEM, content=DESCRIBE_SYSTEM),
+        user_message(llm, blocks),
+    ]
+
+
+# -- sources --------------------------------------------------------------------------------------
+
+
+class _Case:
+    """One question on its way: its sources, the message, and what is to be said about them."""
+
+    def __init__(self, hits: list[Hit]) -> None:
+        self.hits = hits
+        self.nodes: list[NodeWithScore] = []
+        self.messages: list[ChatMessage] = []
+        self.model = ""
+        self.warnings: list[str] = []
+        self.citations = Citations(len(hits), self.warnings)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return {"model": self.model, "warnings": self.warnings, "cited": self.citations.cited}
+
+    def as_answer(self, text: str) -> Answer:
+        return Answer(text, tuple(self.hits), self.model, tuple(self.warnings))
+
+
+def _bundle(question: QueryType) -> QueryBundle:
+    return QueryBundle(question) if isinstance(question, str) else question
+
+
+def _source_text(number: int, hit: Hit) -> str:
+    facts = "Photo" if hit.moment.kind == "image" else "Moment of a film"
+    if span := format_span(hit.moment.start_s, hit.moment.end_s):
+        facts += f", at {span}"
+    if taken := _readable_date(hit.taken_at):
+        facts += f", taken {taken}"
+    name = " ".join(PurePath(hit.path).name.split())
+    words = [f"file name: {name}"]
+    if hit.reason:
+        words.append(f"why it was found: {hit.reason}")
+    if hit.text:
+        words.append(f"text: {hit.text}")
+    fenced = untrusted(f"source {number}", "\n".join(words), SOURCE_TEXT_CHARS)
+    return f"\n[{number}] {facts}\n{fenced}"
+
+
+def _readable_date(taken_at: str | None) -> str:
+    """Only what parses as a date is one; anything else came out of a file and is not for here."""
+    try:
+        date = datetime.fromisoformat((taken_at or "").replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    return f"{date:%Y-%m-%d %H:%M}"
+
+
+def _node(number: int, hit: Hit, jpeg: str | None) -> NodeWithScore:
+    moment = hit.moment
+    metadata = {key: value for key, value in hit.as_dict().items() if key not in ("text", "why")}
+    at = "" if moment.start_s is None else f"@{moment.start_s}"
+    common: dict[str, Any] = {
+        "id_": f"{moment.media_id}{at}",
+        "text": hit.text or hit.reason,
+        "metadata": {"number": number, **metadata},
+    }
+    node: TextNode
+    if jpeg is None:
+        node = TextNode(**common)
+    elif moment.kind == "image":
+        node = ImageNode(image_path=hit.path, **common)
+    else:  # nobody can open a film as a picture
+        node = ImageNode(image=jpeg, image_mimetype="image/jpeg", **common)
+    return NodeWithScore(node=node, score=hit.score)
+
+
+def _iter(text: str) -> Generator[str, None, None]:
+    yield text
+
+
+async def _aiter(text: str) -> AsyncGenerator[str, None]:
+    yield text
