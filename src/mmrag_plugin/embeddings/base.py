@@ -56,6 +56,11 @@ def normalised(rows: NDArray[np.float32], *, by: str) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", (rows / np.maximum(lengths, 1e-12)).astype(np.float32))
 
 
+def encodable(text: str) -> str:
+    """Replace what is no Unicode text (halves of surrogate pairs, as odd file names hold them)."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 class VisualEmbedding(MultiModalEmbedding):
     """An encoder that puts pictures and texts into one space.
 

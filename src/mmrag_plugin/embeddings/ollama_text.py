@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mmrag_plugin.embeddings.base import normalised
+from mmrag_plugin.embeddings.base import encodable, normalised
 from mmrag_plugin.embeddings.text_models import TextEmbedding
 from mmrag_plugin.errors import ModelError, ModelMissing, OllamaUnavailable
 
@@ -61,7 +61,8 @@ class OllamaTextEmbedding(TextEmbedding):
         rows: list[list[float]] = []
         with _client(self.host, ANSWER_S) as client:
             for start in range(0, len(texts), self.embed_batch_size):
-                batch = [prompt + text for text in texts[start : start + self.embed_batch_size]]
+                part = texts[start : start + self.embed_batch_size]
+                batch = [prompt + encodable(text) for text in part]
                 body = {"model": self.model_name, "input": batch, "truncate": True}
                 given = _ask(client, "POST", "/api/embed", body).get("embeddings")
                 if not isinstance(given, list) or len(given) != len(batch):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
-from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, normalised
+from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
 from mmrag_plugin.embeddings.fingerprint import fingerprint
 from mmrag_plugin.errors import ModelError
 
@@ -213,21 +213,30 @@ class OnnxEmbedding(VisualEmbedding):
         return normalised(np.concatenate(rows), by=self.model_name)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts: [n, dim], rows L2-normalised; what is past ``max_tokens`` is cut off."""
+        """Embed texts: [n, dim], rows L2-normalised; what is past ``max_tokens`` is cut off.
+
+        A text without a token that the model knows (another script, say) gives a row of zeros.
+        """
         import numpy as np
 
         rows = [np.zeros((0, self.dim), np.float32)] if self.dim else []
         step = self._textual.batch or self.embed_batch_size
         for start in range(0, len(texts), step):
-            cleaned = [self._clean(text) for text in texts[start : start + step]]
-            with self._lock:
-                encodings = self._tokenizer.encode_batch(cleaned)
-            inputs = {
-                self._textual.main: np.array([encoding.ids for encoding in encodings]),
-                "attention_mask": np.array([encoding.attention_mask for encoding in encodings]),
-            }
-            rows.append(self._textual.run(inputs))
+            encodings = self._encode(texts[start : start + step])
+            mask = np.array([encoding.attention_mask for encoding in encodings])
+            ids = np.array([encoding.ids for encoding in encodings])
+            vectors = self._textual.run({self._textual.main: ids, "attention_mask": mask})
+            vectors[~mask.any(axis=1)] = 0  # nothing but padding, of which some models make NaN
+            rows.append(vectors)
         return normalised(np.concatenate(rows), by=self.model_name)
+
+    def understands(self, text: str) -> bool:
+        """Whether the tokenizer finds anything in the query."""
+        return super().understands(text) and any(self._encode([text])[0].attention_mask)
+
+    def _encode(self, texts: Sequence[str]) -> Any:
+        with self._lock:
+            return self._tokenizer.encode_batch([self._clean(text) for text in texts])
 
     def _pixels(self, squares: NDArray[np.uint8]) -> NDArray[Any]:
         import numpy as np
@@ -240,7 +249,7 @@ class OnnxEmbedding(VisualEmbedding):
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
     def _clean(self, text: str) -> str:
-        text = " ".join(text.split())
+        text = " ".join(encodable(text).split())
         # open_clip's `canonicalize`: what the SigLIPs were trained on
         return " ".join(text.lower().translate(_PUNCTUATION).split()) if self._canonical else text
 

@@ -1,11 +1,11 @@
 """Search by colour without any model: how much of which basic colour is where.
 
-Pictures and queries share one space. A picture is cut into 4 x 4 cells; each cell holds the shares
-of the eleven basic colour terms (Berlin and Kay, Basic Color Terms, 1969), named in CIELAB by the
-nearest of a few typical colours of each term, and the shares of dark, middle and bright pixels. The
-vector holds the square roots of the shares, so that every picture has the same length and cosine
-is the Bhattacharyya similarity; a small patch of red still counts. A query puts its weight on the
-colours it names, a little more on the cells where it says they are.
+Pictures and queries share one space. A picture is taken whole and cut into 4 x 4 cells; each part
+holds the shares of the eleven basic colour terms (Berlin and Kay, Basic Color Terms, 1969), named
+in CIELAB by the nearest of a few typical colours of each term, and the shares of dark, middle and
+bright pixels. The vector holds the square roots of the shares, so that every picture has the same
+length and cosine is the Bhattacharyya similarity; a small patch of red still counts. A query puts
+its weight on the colours it names, a little more on the cells where it says they are.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class PaletteEmbedding(VisualEmbedding):
 
     model_name: str = "palette"
     stamp: str = "palette-1"
-    dim: int = CELLS * CELLS * (len(TERMS) + len(_LIGHTNESS))
+    dim: int = (CELLS * CELLS + 1) * (len(TERMS) + len(_LIGHTNESS))
     input_px: int = SAMPLE_PX
     compares_texts: bool = False
     max_tokens: int = 1000
@@ -144,32 +144,42 @@ class PaletteEmbedding(VisualEmbedding):
         return "PaletteEmbedding"
 
     def embed_pictures(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
-        """Embed upright RGB pictures of any size: [n, 224], rows L2-normalised."""
+        """Embed upright RGB pictures of any size: [n, 238], rows L2-normalised."""
         import numpy as np
 
         rows = np.zeros((len(pictures), self.dim), np.float32)
         for row, picture in zip(rows, pictures, strict=True):
-            row[:] = np.sqrt(_shares(picture)).ravel()
+            shares = _shares(picture)
+            cells, whole = _parts(row)
+            cells[:] = np.sqrt(shares) / CELLS  # so that the cells together weigh as the whole
+            whole[:] = np.sqrt(shares.mean(axis=(0, 1)))
         return normalised(rows, by=self.model_name)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts: [n, 224], rows L2-normalised; zeros for a text without a colour word."""
+        """Embed texts: [n, 238], rows L2-normalised; zeros for a text without a colour word."""
         import numpy as np
 
         rows = np.zeros((len(texts), self.dim), np.float32)
         names = (*TERMS, *_LIGHTNESS)
         for row, text in zip(rows, texts, strict=True):
-            grid = row.reshape(CELLS, CELLS, len(names))
+            cells, whole = _parts(row)
             for clause in _clauses(text):
-                cells = _cells(clause.place)
+                places = _cells(clause.place)
                 for name, weight in clause.weights.items():
-                    informative = COMMON_WEIGHT if name in COMMON else 1.0
-                    grid[:, :, names.index(name)] += informative * weight * cells
+                    says = weight * (COMMON_WEIGHT if name in COMMON else 1.0)
+                    cells[:, :, names.index(name)] += says * places / CELLS
+                    whole[names.index(name)] += says
         return normalised(rows, by=self.model_name)
 
     def understands(self, text: str) -> bool:
         """Whether the query names a colour, or dark, or bright."""
         return any(word in WORDS or word in _SHADES for word in _words(text))
+
+
+def _parts(row: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Views of a vector: the cells [rows, columns, 14] and the whole picture [14]."""
+    width = len(TERMS) + len(_LIGHTNESS)
+    return row[:-width].reshape(CELLS, CELLS, width), row[-width:]
 
 
 def _words(text: str) -> list[str]:

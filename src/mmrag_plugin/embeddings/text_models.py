@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import PrivateAttr
 
-from mmrag_plugin.embeddings.base import VisualEmbedding, normalised
+from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
 from mmrag_plugin.embeddings.fingerprint import fingerprint
 from mmrag_plugin.errors import ModelError
 
@@ -135,7 +135,7 @@ class SentenceEmbedding(TextEmbedding):
         rows = np.zeros((len(texts), self.dim), np.float32)
         for start in range(0, len(order), self.embed_batch_size):
             numbers = order[start : start + self.embed_batch_size]
-            batch = [prompt + (texts[i].lower() if self._lower else texts[i]) for i in numbers]
+            batch = [prompt + self._clean(texts[number]) for number in numbers]
             with self._lock:  # a fast tokenizer can't be shared: its padding is set by each call
                 inputs = self._tokenizer(
                     batch,
@@ -151,6 +151,10 @@ class SentenceEmbedding(TextEmbedding):
                 rows = np.zeros((len(texts), pooled.shape[1]), np.float32)
             rows[numbers] = pooled
         return normalised(rows, by=self.model_name)
+
+    def _clean(self, text: str) -> str:
+        text = encodable(text)
+        return text.lower() if self._lower else text
 
     def _pool(self, hidden: Any, mask: Any) -> Any:
         if self._pooling == "cls":

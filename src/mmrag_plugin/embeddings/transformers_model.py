@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PrivateAttr
 
-from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, normalised
+from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
 from mmrag_plugin.embeddings.fingerprint import fingerprint
 from mmrag_plugin.embeddings.local_models import locate
 from mmrag_plugin.errors import ModelError
@@ -122,6 +122,7 @@ class TransformersEmbedding(VisualEmbedding):
 
     def _clean(self, text: str) -> str:
         """Write a text as the SigLIPs were taught: lower case, and SigLIP 1 no punctuation."""
+        text = encodable(text)
         if not self._is_siglip:
             return text
         lowered = text.lower()
