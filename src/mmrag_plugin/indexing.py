@@ -268,7 +268,7 @@ class Indexer:
             for node, vector in zip(nodes, vectors, strict=True):
                 node.embedding = vector
         if nodes:
-            parts.words.add_rows(nodes, terms)
+            parts.words.add(nodes, terms=terms)
         return counts
 
     def _embed(self) -> None:
@@ -316,7 +316,7 @@ class Indexer:
         self.ledger.begin("embed", media_ids)
         if outdated:
             store.delete_media(outdated)
-        store.add_rows(nodes, None)
+        store.add(nodes)
         store.flush()
         self.ledger.done("embed", self.parts.embed_stamp, finished)
         self.report.stages["embed"].done += len(finished)

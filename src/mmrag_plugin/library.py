@@ -6,11 +6,8 @@ import asyncio
 import hashlib
 import json
 import os
-import shutil
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +22,7 @@ from mmrag_plugin.errors import (
 )
 from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
 from mmrag_plugin.media import Hit, Kind, Moment
-from mmrag_plugin.settings import CONFIG_FILE, Settings, load_settings
+from mmrag_plugin.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.answering import MediaQueryEngine
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.indexing import IndexReport, Parts, Progress
+    from mmrag_plugin.keyframes.base import KeyframeSelector
     from mmrag_plugin.milvus_connection import MilvusConnection
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.readers.base import MediaReader
@@ -68,15 +66,6 @@ class Plan:
     scan: ScanResult
     seconds: float
     disk_bytes: int
-
-
-@dataclass
-class Difference:
-    """Where Milvus and the ledger disagree about a collection, in media ids."""
-
-    collection: str
-    missing: list[str] = field(default_factory=list)
-    surplus: list[str] = field(default_factory=list)
 
 
 class MediaLibrary:
@@ -150,11 +139,6 @@ class MediaLibrary:
 
     # ---- models ------------------------------------------------------------------------------
 
-    @property
-    def models_home(self) -> Path:
-        """Where fetched models lie, beside the libraries, which share them."""
-        return self.settings.home.expanduser() / ".models"
-
     def recorded(self, name: str) -> Model | None:
         """The model in use for ``visual`` or ``words``; None before the first index."""
         known = self.ledger.fact(name)
@@ -164,7 +148,7 @@ class MediaLibrary:
         if setting not in self._visuals:
             from mmrag_plugin.embeddings.choose import choose_visual
 
-            model, warnings = choose_visual(setting, models_home=self.models_home)
+            model, warnings = choose_visual(setting, models_home=self.settings.models_home)
             self.warnings += warnings
             self._visuals[setting] = model
         return self._visuals[setting]
@@ -178,7 +162,7 @@ class MediaLibrary:
                 setting,
                 visual,
                 ollama_host=self.settings.ollama_host,
-                models_home=self.models_home,
+                models_home=self.settings.models_home,
                 allow_remote=self.settings.allow_remote,
             )
             self.warnings += warnings
@@ -332,10 +316,17 @@ class MediaLibrary:
             if before is not None and before.collection != model.collection:
                 self.connection.call("drop_collection", before.collection)
 
-    def _selector(self) -> Any:
-        from mmrag_plugin import keyframes
+    def _selector(self) -> KeyframeSelector:
+        from mmrag_plugin.keyframes.iframes import IFrameSelector
+        from mmrag_plugin.keyframes.scenes import SceneSelector
+        from mmrag_plugin.keyframes.uniform import UniformSelector
 
-        return keyframes.make_selector(self.settings.keyframes)
+        selectors: dict[str, type[KeyframeSelector]] = {
+            "iframes": IFrameSelector,
+            "scenes": SceneSelector,
+            "uniform": UniformSelector,
+        }
+        return selectors[self.settings.keyframes]()
 
     @cached_property
     def readers(self) -> dict[Kind, MediaReader]:
@@ -354,7 +345,6 @@ class MediaLibrary:
     def searcher(self) -> Searcher:
         """The searcher over the collections in use; a new one after another process switched."""
         from mmrag_plugin.fusion import WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL, StandardScores
-        from mmrag_plugin.milvus_store import open_frames, open_signals
         from mmrag_plugin.retrieval import Searcher
 
         visual, model = self._model_in_use()
@@ -365,10 +355,11 @@ class MediaLibrary:
         if key not in self._searchers:
             text = self._text_in_use(words, visual)
             sentences = text is not None and words.setting != "visual"
+            stores = self.stores()
             self._searchers[key] = Searcher(
                 self.ledger,
-                open_frames(self.connection, model.collection, model.dim),
-                open_signals(self.connection, words.collection, words.dim or None),
+                stores["visual"],
+                stores["words"],
                 visual,
                 text,
                 StandardScores(WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS),
@@ -472,7 +463,7 @@ class MediaLibrary:
         times = [start_s + (number + 0.5) * step_s for number in range(count)]
         return [(time_s, self._picture(row, time_s)) for time_s in times]
 
-    # ---- looking after it --------------------------------------------------------------------
+    # ---- what is in it ------------------------------------------------------------------------
 
     def find(self, target: str) -> MediaRow | None:
         """A media by its id or by a path of it."""
@@ -487,144 +478,18 @@ class MediaLibrary:
             return None
         return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
 
-    def forget(self, target: Path) -> int:
-        """Take a file or a folder out of the library; the files stay. Says how many media went."""
-        path = str(target.expanduser().absolute())
-        with self.ledger.writer("forgetting"):
-            known = self.ledger.known_paths(path) or self.ledger.known_paths(os.path.realpath(path))
-            if not known:
-                raise NotFound(
-                    f"Nothing at {target} belongs to library {self.settings.library!r}.",
-                    "mmrag status lists its folders.",
-                )
-            self.ledger.drop_paths(sorted(known))
-            gone = self.ledger.pathless()
-            self._delete_rows(gone)
-            self.ledger.drop_media(gone)
-            self.ledger.drop_roots([path, os.path.realpath(path)])
-        return len(gone)
+    def pictures_of(self, row: MediaRow, count: int = 6) -> list[tuple[float | None, Image]]:
+        """Pictures of a media with their times: one of an image, several of a film, in order."""
+        return self.moment_pictures(Moment(row.media_id, row.kind), count)
 
-    def relocate(self, old: str, new: Path) -> int:
-        """Tell the library that a folder lies elsewhere now; nothing is read again."""
-        place = new.expanduser().resolve()
-        if not place.is_dir():
-            raise NotFound(f"{new} is not a folder.", "Name the folder's new place.")
-        with self.ledger.writer("relocating"):
-            moved = self.ledger.relocate(str(Path(old).expanduser().absolute()), str(place))
-        if not moved:
-            raise NotFound(
-                f"No path of library {self.settings.library!r} lies under {old}.",
-                "mmrag status lists its folders.",
-            )
-        return moved
+    def words_of(self, row: MediaRow) -> str:
+        """What is known about a media in words; it comes out of media and is not to be trusted."""
+        return "\n".join(
+            signal.text for _, signal in self.ledger.signals_of([row.media_id])[row.media_id]
+        )
 
-    def backup(self, target: Path) -> int:
-        """Copy ledger, configuration and vectors into a new directory; says how many bytes.
-
-        It is a library itself: put it under MMRAG_HOME to use it.
-        """
-        if target.exists():
-            raise UsageError(f"{target} exists already.", "Name a new directory.")
-        if self.settings.ledger_url:
-            raise UsageError(
-                "The ledger of this library is in PostgreSQL.", "Back it up with pg_dump."
-            )
-        with self.ledger.writer("backing up"):
-            for name in ("visual", "words"):
-                model = self.recorded(name)
-                if model is not None:
-                    self.connection.call("flush", model.collection)
-            self.connection.close()
-            with self._storage_errors(target):
-                target.mkdir(parents=True, mode=0o700)
-                for name in (MARKER, CONFIG_FILE):
-                    if (self.directory / name).is_file():
-                        shutil.copy2(self.directory / name, target / name)
-                source = sqlite3.connect(self.directory / LEDGER_FILE)
-                copy = sqlite3.connect(target / LEDGER_FILE)
-                with closing(source), closing(copy):
-                    source.backup(copy)
-                if not self.settings.milvus_uri:
-                    self._copy_vectors(target)
-        return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-
-    def _copy_vectors(self, target: Path) -> None:
-        from mmrag_plugin.milvus_owner import paused
-
-        with paused(self.directory):
-            shutil.copytree(self.directory / "milvus", target / "milvus")
-
-    @contextmanager
-    def _storage_errors(self, target: Path) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StorageError(
-                f"{target} can't be written: {error.strerror or error}.",
-                "Free some space or name another place.",
-            ) from error
-
-    def status(self) -> dict[str, Any]:
-        """Counts, models, folders and the Milvus in use; the JSON of ``mmrag status``."""
-        counts = self.ledger.counts()
-        visual, words = self.recorded("visual"), self.recorded("words")
-        first, last = self.ledger.dates()
-        return {
-            "library": self.settings.library,
-            "directory": str(self.directory),
-            "roots": self.ledger.roots(),
-            "media": counts["kinds"],
-            "stages": counts["stages"],
-            "signals": counts["signals"],
-            "rows": counts["rows"],
-            "taken_at": {"first": first, "last": last},
-            "models": {
-                "visual": visual.setting if visual else None,
-                "text": words.setting if words else None,
-                "vlm": self.settings.vlm,
-            },
-            "milvus": self.connection.describe(),
-            "writer": self.ledger.lease_holder(),
-            "failed": len(self.ledger.failures()),
-        }
-
-    def verify(self) -> list[Difference]:
-        """Compare Milvus with the ledger, media by media, in both collections."""
-        expected = {"visual": self.ledger.stage_made("embed"), "words": self.ledger.words_rows()}
-        differences: list[Difference] = []
-        for name, store in self._stores().items():
-            found: dict[str, int] = {}
-            for _, media_id in store.row_ids():
-                found[media_id] = found.get(media_id, 0) + 1
-            known = expected[name]
-            difference = Difference(store.collection_name)
-            for media_id in sorted(found.keys() | known.keys()):
-                rows, owed = found.get(media_id, 0), known.get(media_id, 0)
-                if rows < owed:
-                    difference.missing.append(media_id)
-                elif rows > owed:
-                    difference.surplus.append(media_id)
-            differences.append(difference)
-        return differences
-
-    def repair(self) -> list[Difference]:
-        """Mend what ``verify`` finds: rows of nobody go, missing ones are made again."""
-        with self.ledger.writer("repairing"):
-            differences = self.verify()
-            for (name, store), difference in zip(self._stores().items(), differences, strict=True):
-                broken = difference.missing + difference.surplus
-                if broken:
-                    store.delete_media(broken)
-                    store.flush()
-                    if name == "visual":
-                        self.ledger.redo("embed", broken)
-                    else:
-                        self.ledger.forget_words(broken)
-        if any(difference.missing or difference.surplus for difference in differences):
-            self.index([])
-        return differences
-
-    def _stores(self) -> dict[str, MediaVectorStore]:
+    def stores(self) -> dict[str, MediaVectorStore]:
+        """The collections in use: ``visual`` and ``words``; empty before the first index."""
         from mmrag_plugin.milvus_store import open_frames, open_signals
 
         visual, words = self.recorded("visual"), self.recorded("words")
@@ -634,12 +499,6 @@ class MediaLibrary:
             "visual": open_frames(self.connection, visual.collection, visual.dim),
             "words": open_signals(self.connection, words.collection, words.dim or None),
         }
-
-    def _delete_rows(self, media_ids: Sequence[str]) -> None:
-        if media_ids:
-            for store in self._stores().values():
-                store.delete_media(media_ids)
-                store.flush()
 
 
 def _check_place(directory: Path, name: str) -> None:

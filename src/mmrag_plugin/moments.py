@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.media import Channel, Moment
+from mmrag_plugin.media import Channel, Kind, Moment
 
 if TYPE_CHECKING:
     from mmrag_plugin.milvus_store import FoundRow
@@ -21,7 +21,7 @@ class Candidate:
     """A moment with the best row that each channel found in it."""
 
     media_id: str
-    kind: str
+    kind: Kind
     start_s: float | None
     end_s: float | None
     best: dict[Channel, FoundRow] = field(default_factory=dict)
@@ -29,8 +29,7 @@ class Candidate:
     @property
     def moment(self) -> Moment:
         """The moment itself."""
-        kind = "video" if self.kind == "video" else "image"
-        return Moment(self.media_id, kind, self.start_s, self.end_s)
+        return Moment(self.media_id, self.kind, self.start_s, self.end_s)
 
     @property
     def at_s(self) -> float | None:
@@ -70,7 +69,7 @@ def join(found: Mapping[Channel, Sequence[FoundRow]]) -> list[Candidate]:
 
 def _spans(
     media_id: str,
-    kind: str,
+    kind: Kind,
     timed: Sequence[tuple[Channel, FoundRow]],
     strength: Mapping[Channel, tuple[float, float]],
 ) -> list[Candidate]:

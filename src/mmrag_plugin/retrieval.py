@@ -147,8 +147,8 @@ class Searcher:
         if channel == "text" and self.text is not None:
             return np.asarray(self.text.embedding.get_query_embedding(query), dtype=np.float32)
         if picture is None:
-            return self.visual.embed_texts([query])[0]
-        seen = self.visual.embed_pictures([picture])[0]
+            return np.asarray(self.visual.embed_texts([query])[0])
+        seen = np.asarray(self.visual.embed_pictures([picture])[0])
         if not query or not self.visual.understands(query):
             return seen
         both = seen + self.visual.embed_texts([query])[0]  # "this, but at night"

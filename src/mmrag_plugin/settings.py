@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         """The library's directory."""
         return self.home.expanduser() / self.library
 
+    @property
+    def models_home(self) -> Path:
+        """Where fetched models lie: beside the libraries, which share them."""
+        return self.home.expanduser() / ".models"
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -1,0 +1,109 @@
+"""`mmrag ask` and `mmrag describe`: let the VLM look."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mmrag_plugin.cli import options
+from mmrag_plugin.cli.console import output, print_json, warn
+from mmrag_plugin.cli.finding import resolve_hit
+from mmrag_plugin.errors import NotFound, UsageError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Enter the commands."""
+    app.command()(ask)
+    app.command()(describe)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="A question about your pictures and films.")],
+    limit: options.Limit = 6,
+    kind: options.KindOption = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    folder: options.Folder = None,
+    camera: options.Camera = None,
+    has_text: options.HasText = None,
+    min_confidence: options.MinConfidence = "none",
+    vlm: options.Vlm = None,
+    allow_remote: options.AllowRemote = None,
+    visual_model: options.VisualModel = None,
+    milvus_uri: options.MilvusUri = None,
+    library: options.Library = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Answer a question from the library, with numbered sources. Needs Ollama."""
+    from mmrag_plugin.cli.hits import print_hits
+
+    asked = options.search_options(
+        limit=limit,
+        kind=kind,
+        since=since,
+        until=until,
+        folder=folder,
+        camera=camera,
+        has_text=has_text,
+        channels=None,
+        min_confidence=min_confidence,
+    )
+    with options.open_library(
+        library=library,
+        home=home,
+        vlm=vlm,
+        allow_remote=allow_remote,
+        visual_model=visual_model,
+        milvus_uri=milvus_uri,
+    ) as opened:
+        answer = opened.as_query_engine(**asked).ask(question)
+    if json:
+        print_json(answer.as_dict())
+    else:
+        output.print(answer.text, markup=False, highlight=False)
+        if answer.sources:
+            output.print()
+            print_hits(output, answer.sources)
+        warn(list(answer.warnings))
+    if not answer.sources:
+        raise typer.Exit(1)
+
+
+def describe(
+    target: Annotated[
+        str, typer.Argument(help="A hit's number in the last search, a media id, or a file.")
+    ],
+    detail: Annotated[str, typer.Option(help="short, normal or long.")] = "normal",
+    vlm: options.Vlm = None,
+    allow_remote: options.AllowRemote = None,
+    library: options.Library = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Describe a picture or a film in words. Needs Ollama."""
+    from mmrag_plugin.answering import stream_describe
+
+    if detail not in ("short", "normal", "long"):
+        raise UsageError(f"--detail {detail} is not known.", "Choose short, normal or long.")
+    with options.open_library(
+        library=library, home=home, vlm=vlm, allow_remote=allow_remote
+    ) as opened:
+        row = opened.find(resolve_hit(opened, target))
+        if row is None:
+            raise NotFound(
+                f"{target} is not in library {opened.settings.library!r}.",
+                "Search for it first, or index its folder.",
+            )
+        pictures = opened.pictures_of(row)
+        llm = opened.vlm()
+        words = opened.words_of(row)
+        pieces = stream_describe(llm, pictures, detail=detail, known=words)  # type: ignore[arg-type]
+        if json:
+            answer = "".join(pieces)
+            print_json({"answer": answer, "model": opened.settings.vlm, "warnings": []})
+            return
+        for piece in pieces:
+            output.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+        output.print()

@@ -1,0 +1,22 @@
+"""Where output goes: results to stdout, progress, warnings and errors to stderr."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+output = Console()
+errors = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on one line."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def warn(warnings: list[str]) -> None:
+    """Say what a person should know besides the result."""
+    for warning in warnings:
+        errors.print(f"note: {warning}", style="yellow", markup=False, highlight=False)

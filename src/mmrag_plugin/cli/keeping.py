@@ -1,0 +1,147 @@
+"""`mmrag status`, `forget`, `relocate` and `backup`: look after a library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from mmrag_plugin.cli import options
+from mmrag_plugin.cli.console import output, print_json
+
+if TYPE_CHECKING:
+    from mmrag_plugin.upkeep import Difference
+
+
+def add_to(app: typer.Typer) -> None:
+    """Enter the commands."""
+    app.command()(status)
+    app.command()(forget)
+    app.command()(relocate)
+    app.command()(backup)
+
+
+def status(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare Milvus with the ledger.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what --verify finds.")] = False,
+    milvus_uri: options.MilvusUri = None,
+    library: options.Library = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Say what is in the library, how far each stage is and which models made it."""
+    from mmrag_plugin import upkeep
+
+    with options.open_library(library=library, home=home, milvus_uri=milvus_uri) as opened:
+        found = upkeep.status(opened)
+        differences = upkeep.repair(opened) if repair else upkeep.verify(opened) if verify else None
+    if differences is not None:
+        found["verify"] = [vars(difference) for difference in differences]
+    if json:
+        print_json(found)
+    else:
+        _show_status(found)
+        _show_differences(differences, repaired=repair)
+    if differences and not repair and any(d.missing or d.surplus for d in differences):
+        raise typer.Exit(1)
+
+
+def forget(
+    path: Annotated[Path, typer.Argument(help="A file or folder; it stays where it is.")],
+    library: options.Library = None,
+    home: options.Home = None,
+    milvus_uri: options.MilvusUri = None,
+    json: options.Json = False,
+) -> None:
+    """Take a file or a folder out of the library. The files are not touched."""
+    from mmrag_plugin import upkeep
+
+    with options.open_library(library=library, home=home, milvus_uri=milvus_uri) as opened:
+        gone = upkeep.forget(opened, path)
+    if json:
+        print_json({"removed": gone})
+    else:
+        output.print(f"{gone} media taken out of the library.")
+
+
+def relocate(
+    old: Annotated[str, typer.Argument(help="Where the folder was.")],
+    new: Annotated[Path, typer.Argument(help="Where it is now.")],
+    library: options.Library = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Tell the library that a folder lies elsewhere now (a new laptop); nothing is read again."""
+    from mmrag_plugin import upkeep
+
+    with options.open_library(library=library, home=home) as opened:
+        moved = upkeep.relocate(opened, old, new)
+    if json:
+        print_json({"moved": moved})
+    else:
+        output.print(f"{moved} files are known at their new place.")
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="A new directory.")],
+    library: options.Library = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Copy the library (not the media) into a new directory, which is a library itself."""
+    from mmrag_plugin import upkeep
+
+    with options.open_library(library=library, home=home) as opened:
+        size_bytes = upkeep.backup(opened, target)
+    if json:
+        print_json({"path": str(target), "bytes": size_bytes})
+    else:
+        output.print(
+            f"{target} holds the library ({size_bytes / 2**20:.1f} MB). To use it, copy it to "
+            "MMRAG_HOME/NAME.",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _show_status(found: dict[str, Any]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    media = ", ".join(f"{count} {kind}s" for kind, count in found["media"].items()) or "none yet"
+    table.add_row("library", f"{found['library']} in {found['directory']}")
+    table.add_row("folders", "\n".join(found["roots"]) or "none yet")
+    table.add_row("media", media)
+    first, last = found["taken_at"]["first"], found["taken_at"]["last"]
+    if first:
+        table.add_row("taken", f"{first[:10]} to {last[:10]}")
+    table.add_row(
+        "stages", ", ".join(f"{name} {count}" for name, count in found["stages"].items()) or "-"
+    )
+    table.add_row(
+        "signals", ", ".join(f"{name} {count}" for name, count in found["signals"].items()) or "-"
+    )
+    table.add_row("models", ", ".join(f"{k} {v}" for k, v in found["models"].items()))
+    table.add_row("Milvus", ", ".join(f"{k} {v}" for k, v in found["milvus"].items()))
+    if found["writer"]:
+        table.add_row("writing", found["writer"])
+    if found["failed"]:
+        table.add_row("failed", f"{found['failed']} files: mmrag index --retry tries them again")
+    output.print(table, markup=False, highlight=False)
+
+
+def _show_differences(differences: list[Difference] | None, *, repaired: bool) -> None:
+    if differences is None:
+        return
+    for difference in differences:
+        bad = len(difference.missing) + len(difference.surplus)
+        verdict = "mended" if repaired else "differ: mmrag status --repair mends them"
+        output.print(
+            f"{difference.collection}: "
+            + (f"{bad} media {verdict}" if bad else "agrees with the ledger"),
+            highlight=False,
+        )

@@ -1,0 +1,107 @@
+"""Options that many commands take, and the library that they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.media import CHANNELS
+
+if TYPE_CHECKING:
+    from mmrag_plugin.library import MediaLibrary
+
+Library = Annotated[
+    str | None, typer.Option("--library", "-l", help="The library's name.", metavar="NAME")
+]
+Home = Annotated[Path | None, typer.Option("--home", help="Where libraries live.")]
+VisualModel = Annotated[
+    str | None,
+    typer.Option(
+        "--visual-model",
+        help="auto, palette, a catalogue name, a hub name or a folder.",
+        metavar="MODEL",
+    ),
+]
+TextModel = Annotated[
+    str | None,
+    typer.Option(
+        "--text-model",
+        help="auto, off, visual, ollama:NAME, a hub name or a folder.",
+        metavar="MODEL",
+    ),
+]
+Vlm = Annotated[str | None, typer.Option("--vlm", help="The Ollama model that looks at pictures.")]
+AllowRemote = Annotated[
+    bool | None,
+    typer.Option("--allow-remote", help="Let pictures go to a VLM on another machine."),
+]
+MilvusUri = Annotated[
+    str | None,
+    typer.Option("--milvus-uri", help="A Milvus server instead of the library's own."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many hits.")]
+KindOption = Annotated[
+    str | None, typer.Option("--kind", help="Only image, or only video.", metavar="KIND")
+]
+Since = Annotated[str | None, typer.Option(help="Taken then or later: 2019, 2019-05, 2019-05-20.")]
+Until = Annotated[str | None, typer.Option(help="Taken then or earlier.")]
+Folder = Annotated[str | None, typer.Option(help="Only in this folder.")]
+Camera = Annotated[str | None, typer.Option(help="Only by cameras with this in their name.")]
+HasText = Annotated[
+    bool | None,
+    typer.Option("--has-text/--no-text", help="Only with, or only without, text in the picture."),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(help=f"Search only these, of {','.join(CHANNELS)}.", metavar="A,B"),
+]
+MinConfidence = Annotated[
+    str, typer.Option(help="Leave out hits below strong or weak.", metavar="LEVEL")
+]
+Explain = Annotated[bool, typer.Option("--explain", help="Show the rank in each channel.")]
+
+
+def open_library(*, create: bool = False, **flags: Any) -> MediaLibrary:
+    """Open the library that flags and environment name."""
+    from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.settings import load_settings
+
+    return MediaLibrary.open(load_settings(**flags), create=create)
+
+
+def search_options(
+    *,
+    limit: int,
+    kind: str | None,
+    since: str | None,
+    until: str | None,
+    folder: str | None,
+    camera: str | None,
+    has_text: bool | None,
+    channels: str | None,
+    min_confidence: str,
+) -> dict[str, Any]:
+    """Turn flags into the options of a search. Raises UsageError for a wrong word."""
+    from mmrag_plugin.filters import Filters
+
+    _one_of("--kind", kind, ("image", "video"))
+    _one_of("--min-confidence", min_confidence, ("strong", "weak", "none"))
+    names = [name.strip() for name in channels.split(",")] if channels else None
+    for name in names or ():
+        _one_of("--channels", name, CHANNELS)
+    filters = Filters(kind, since, until, folder, camera, has_text)  # type: ignore[arg-type]
+    return {
+        "limit": limit,
+        "filters": filters,
+        "channels": names,
+        "min_confidence": min_confidence,
+    }
+
+
+def _one_of(flag: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise UsageError(f"{flag} {value} is not known.", f"Choose among {', '.join(known)}.")

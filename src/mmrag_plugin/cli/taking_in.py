@@ -1,0 +1,166 @@
+"""`mmrag index` and `mmrag demo`: fill a library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmrag_plugin.cli import options
+from mmrag_plugin.cli.console import errors, output, print_json, warn
+
+if TYPE_CHECKING:
+    from mmrag_plugin.indexing import IndexReport
+    from mmrag_plugin.library import MediaLibrary, Plan
+
+MAX_FAILURES_SHOWN = 20
+
+
+def add_to(app: typer.Typer) -> None:
+    """Enter the commands."""
+    app.command()(index)
+    app.command()(demo)
+
+
+def index(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders or files; without any, the library's own folders again."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try unchanged files again that failed.")
+    ] = False,
+    no_ocr: Annotated[bool, typer.Option("--no-ocr", help="Don't read text in pictures.")] = False,
+    keyframes: Annotated[
+        str | None, typer.Option(help="iframes, scenes or uniform.", metavar="METHOD")
+    ] = None,
+    visual_model: options.VisualModel = None,
+    text_model: options.TextModel = None,
+    milvus_uri: options.MilvusUri = None,
+    library: options.Library = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Take folders of photos and films in, or bring them up to date.
+
+    Only what is new or changed is read. It may be stopped at any time: the next run goes on.
+    """
+    with options.open_library(
+        create=True,
+        library=library,
+        home=home,
+        visual_model=visual_model,
+        text_model=text_model,
+        milvus_uri=milvus_uri,
+        keyframes=keyframes,
+        ocr="off" if no_ocr else None,
+    ) as opened:
+        if dry_run:
+            _show_plan(opened.plan(paths or []), json=json)
+            return
+        if retry:
+            opened.ledger.retry_failed()
+        report = run_index(opened, paths or [])
+    if json:
+        print_json(report.as_dict())
+    else:
+        show_report(report)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def run_index(library: MediaLibrary, paths: list[Path]) -> IndexReport:
+    """Index with progress bars on a terminal."""
+    from mmrag_plugin.cli.progress import IndexBars
+
+    with IndexBars(errors) as bars:
+        return library.index(paths, bars)
+
+
+def show_report(report: IndexReport) -> None:
+    """Print what a run did, and every file that it couldn't deal with."""
+    counts = [
+        f"{number} {word}"
+        for word, number in (
+            ("added", report.added),
+            ("updated", report.updated),
+            ("moved", report.moved),
+            ("removed", report.removed),
+            ("unchanged", report.unchanged),
+        )
+        if number or word == "added"
+    ]
+    seconds = sum(stage.seconds for stage in report.stages.values())
+    output.print(f"{', '.join(counts)} in {seconds:.1f} s", highlight=False)
+    for problem in report.failed[:MAX_FAILURES_SHOWN]:
+        output.print(f"  {problem.path}", style="red", markup=False, highlight=False)
+        line = f"    {problem.reason} {problem.remedy}"
+        output.print(line, markup=False, highlight=False)
+    if len(report.failed) > MAX_FAILURES_SHOWN:
+        output.print(f"  and {len(report.failed) - MAX_FAILURES_SHOWN} more: use --json")
+    warn(report.warnings)
+
+
+def _show_plan(plan: Plan, *, json: bool) -> None:
+    found = plan.scan
+    if json:
+        print_json(
+            {
+                "added": found.added,
+                "updated": found.updated,
+                "moved": found.moved,
+                "removed": len(found.removed),
+                "failed": [vars(problem) for problem in found.problems],
+                "seconds": round(plan.seconds, 1),
+                "disk_bytes": plan.disk_bytes,
+                "warnings": found.warnings,
+            }
+        )
+        return
+    output.print(
+        f"Would add {found.added}, update {found.updated}, move {found.moved} and remove "
+        f"{len(found.removed)} media: {found.new_bytes / 2**20:,.0f} MB to read, about "
+        f"{_duration(plan.seconds)}, {plan.disk_bytes / 2**20:,.1f} MB of disk for the library.",
+        highlight=False,
+    )
+    for problem in found.problems[:MAX_FAILURES_SHOWN]:
+        output.print(f"  {problem.path}: {problem.reason}", markup=False, highlight=False)
+    warn(found.warnings)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+DEMO_SEARCHES = (
+    ("red barn in a green field", "what a picture shows"),
+    ("gate B42", "text in a picture"),
+    ("Lisbon receipt", "a folder's name and the text in the picture, together"),
+    ("where the sun goes down", "somebody's own words about a photo"),
+)
+
+
+def demo(home: options.Home = None, library: options.Library = "demo") -> None:
+    """Index the demo media that come with mmrag and search them. Needs no model and no Ollama."""
+    from importlib.resources import as_file, files
+
+    from mmrag_plugin.cli.hits import print_hits
+
+    output.rule("[bold]mmrag demo[/bold]")
+    with (
+        as_file(files("mmrag_plugin") / "demo_media") as folder,
+        options.open_library(create=True, library=library, home=home) as opened,
+    ):
+        output.print(f"Indexing {folder}", highlight=False, markup=False)
+        show_report(run_index(opened, [folder]))
+        for query, purpose in DEMO_SEARCHES:
+            output.print()
+            output.print(f'[bold]mmrag search "{query}" -l {library}[/bold]  [dim]{purpose}[/dim]')
+            result = opened.search(query, limit=3)
+            print_hits(output, result.hits)
+    output.print()
+    output.print("Now your own: [bold]mmrag index FOLDER[/bold], then mmrag search WORDS")
