@@ -147,7 +147,7 @@ def test_lab_agrees_with_the_published_values_of_srgb_primaries() -> None:
         [53.24, 80.09, 67.20],
         [87.73, -86.18, 83.18],
         [32.30, 79.19, -107.86],
-        [100, 0, 0],
+        [100.0, 0.0, 0.0],
     ]
     np.testing.assert_allclose(lab, published, atol=0.02)
 

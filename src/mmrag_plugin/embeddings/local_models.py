@@ -15,6 +15,8 @@ from mmrag_plugin.errors import ModelError, ModelMissing, ServiceError, StorageE
 
 Layout = Literal["onnx", "transformers", "sentence"]
 
+HUB_TIMEOUT_S = 15.0  # for the first answer
+
 _WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -38,7 +40,7 @@ _ONNX_PATTERNS = [
     "textual/model.onnx[._]data",
 ]
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,13 @@ def on_disk(name: str, models_home: Path | None) -> Path | None:
 
     A half-fetched model counts as absent.
     """
-    if not _HUB_NAME.fullmatch(name):
-        return None
-    if models_home is not None:
-        folder = models_home / folder_name(name)
-        if layout_of(folder):
-            return folder
     row = find(name)
     hub_id = row.hub_id if row else name
-    return _in_hub_cache(hub_id) if "/" in hub_id else None
+    if not _HUB_NAME.fullmatch(hub_id):
+        return None
+    if models_home is not None and layout_of(models_home / folder_name(name)):
+        return models_home / folder_name(name)
+    return _in_hub_cache(hub_id)
 
 
 def _in_hub_cache(hub_id: str) -> Path | None:
@@ -133,6 +133,11 @@ def locate(setting: str | Path, models_home: Path | None, *, allow_download: boo
             )
         return folder
     name = str(setting)
+    if find(name) is None and not _HUB_NAME.fullmatch(name):
+        raise ModelMissing(
+            f"{name} is neither a folder, nor in the catalogue, nor a hub name.",
+            "Check the path, or see `mmrag models list`.",
+        )
     found = on_disk(name, models_home)
     if found is None and allow_download and models_home is not None:
         found = pull(name, models_home)
@@ -159,7 +164,7 @@ def pull(name: str, models_home: Path) -> Path:
 
     row = find(name)
     hub_id = row.hub_id if row else name
-    if not _HUB_NAME.fullmatch(hub_id) or "/" not in hub_id:
+    if not _HUB_NAME.fullmatch(hub_id):
         raise UsageError(
             f"{name!r} is neither in the catalogue nor a hub name.",
             "See `mmrag models list`, or give ORGANISATION/MODEL.",
@@ -173,10 +178,11 @@ def pull(name: str, models_home: Path) -> Path:
         partial.mkdir(parents=True, exist_ok=True)
         if row is not None:
             _check_room(partial, row.size_mb, name)
-        api = huggingface_hub.HfApi(endpoint=endpoint)
-        files = api.list_repo_files(hub_id)
+        info = huggingface_hub.HfApi(endpoint=endpoint).model_info(hub_id, timeout=HUB_TIMEOUT_S)
+        files = [sibling.rfilename for sibling in info.siblings or ()]
         huggingface_hub.snapshot_download(
             hub_id,
+            revision=info.sha,  # one state of the repository, should it change meanwhile
             local_dir=partial,
             endpoint=endpoint,
             allow_patterns=_CONFIG_PATTERNS + _weight_patterns(files),
