@@ -146,16 +146,16 @@ def to_jpeg(image: Image, *, long_side_px: int | None = None) -> bytes:
         image = image.copy()
         image.thumbnail((long_side_px, long_side_px), PIL.Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    to_rgb(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    to_rgb(image).save(buffer, "JPEG", quality=JPEG_QUALITY, comment=b"")
     return buffer.getvalue()
 
 
 def _draft(image: Image, at_least_px: int) -> None:
     short_px = min(image.size)
     if image.format in ("JPEG", "MPO") and short_px > at_least_px:
-        scale = at_least_px / short_px
         # draft() picks the smallest DCT scale that is no smaller than what is asked for
-        image.draft("RGB", (int(image.width * scale) + 1, int(image.height * scale) + 1))
+        width_px, height_px = (-(-side_px * at_least_px // short_px) for side_px in image.size)
+        image.draft("RGB", (width_px, height_px))
 
 
 def _upright_by(orientation: int) -> int | None:

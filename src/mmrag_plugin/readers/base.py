@@ -23,8 +23,9 @@ KEYFRAME_LONG_SIDE_PX = 1024  # of a film's frame inside a document; a VLM sees 
 _WHOLE_HASH_BYTES = 64 * 2**20
 _SAMPLES, _SAMPLE_BYTES = 32, 2**20
 
-# What is of no use to a text embedding, and to a language model
-_NOT_EMBEDDED = "file_path kind time_s end_s width_px height_px content_hash".split()
+# What is of no use to a text embedding, and to a language model. The kind stays: LlamaIndex drops
+# nodes whose text and embedded metadata are both empty, picture or not.
+_NOT_EMBEDDED = "file_path time_s end_s width_px height_px content_hash".split()
 _NOT_SHOWN = "file_path width_px height_px content_hash".split()
 
 

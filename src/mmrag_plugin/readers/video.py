@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
 
 _MAX_CUES = 20_000
+# Broadcast streams have no index: a seek may land behind its target, so the next starts earlier
+_SEEK_BACK_S = (0.0, 10.0, 60.0, math.inf)
 _APPLE = "com.apple.quicktime."
 _DATES = (f"{_APPLE}creationdate", "creation_time", "date", "date_recorded", "datetimeoriginal")
 _TEXTS = ("title", "description", "synopsis", "comment", "subject", "summary")
@@ -108,9 +110,9 @@ def frame_at(path: Path, time_s: float) -> Image:
     with open_film(path) as film:
         if film.duration_s is not None:
             time_s = min(time_s, film.duration_s)
-        shown = _last_frame_until(film, time_s, from_s=time_s)
-        if shown is None:  # the seek overshot, or nothing can be decoded there
-            shown = _last_frame_until(film, time_s, from_s=0.0)
+        shown = None
+        for earlier_s in _SEEK_BACK_S:
+            shown = shown or _last_frame_until(film, time_s, from_s=time_s - earlier_s)
         if shown is None:
             shown = next((frame for _, frame in film.frames(from_s=0.0)), None)
         if shown is None:

@@ -1,0 +1,230 @@
+"""Pictures open upright, as RGB and bounded, or end in a MediaError that says what to do."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import threading
+import time
+import warnings
+import zlib
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from mmrag_plugin import pictures
+from mmrag_plugin.errors import MediaError
+from mmrag_plugin.pictures import open_picture, require_file, to_jpeg, to_rgb
+
+
+def quartered(size: tuple[int, int] = (80, 40)) -> PIL.Image.Image:
+    """A picture whose four quarters differ: red, green, blue, white."""
+    image = PIL.Image.new("RGB", size)
+    half = (size[0] // 2, size[1] // 2)
+    for x, y, colour in [(0, 0, "red"), (1, 0, "green"), (0, 1, "blue"), (1, 1, "white")]:
+        image.paste(colour, (x * half[0], y * half[1], (x + 1) * half[0], (y + 1) * half[1]))
+    return image
+
+
+def saved(image: PIL.Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def corners(image: PIL.Image.Image) -> list[str]:
+    """Name the colours of the four quarters, row by row."""
+    width, height = image.size
+    names = []
+    for y in (height // 4, 3 * height // 4):
+        for x in (width // 4, 3 * width // 4):
+            red, green, blue = (channel > 100 for channel in image.getpixel((x, y)))
+            names.append(
+                "white" if red and green else "red" if red else "blue" if blue else "green"
+            )
+    return names
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A tiny PNG that claims to be huge."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(9))
+def test_every_orientation_comes_out_upright(form: str, orientation: int) -> None:
+    stored = {
+        2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+        3: PIL.Image.Transpose.ROTATE_180,
+        4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+        5: PIL.Image.Transpose.TRANSPOSE,
+        6: PIL.Image.Transpose.ROTATE_90,
+        7: PIL.Image.Transpose.TRANSVERSE,
+        8: PIL.Image.Transpose.ROTATE_270,
+    }.get(orientation)
+    image = quartered() if stored is None else quartered().transpose(stored)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    upright = open_picture(saved(image, form, exif=exif))
+    assert upright.size == (80, 40)
+    assert corners(upright) == ["red", "green", "blue", "white"]
+
+
+def test_real_pictures_of_all_orientations_show_the_same(shared_data: Path) -> None:
+    first = open_picture(shared_data / "tricky/orientation/Landscape_1.jpg").resize((8, 8))
+    for number in range(9):
+        other = open_picture(shared_data / f"tricky/orientation/Landscape_{number}.jpg")
+        assert other.size == (1800, 1200)
+        differences = [
+            abs(a - b) for a, b in zip(first.tobytes(), other.resize((8, 8)).tobytes(), strict=True)
+        ]
+        assert max(differences) < 40  # the digit in the middle differs
+
+
+def test_broken_exif_never_fails_a_readable_picture() -> None:
+    data = saved(quartered(), "JPEG", exif=b"Exif\x00\x00MM\x00\x2a\xff\xff\xff\xff garbage")
+    assert corners(open_picture(data)) == ["red", "green", "blue", "white"]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    if mode == "I;16":
+        image = PIL.Image.new("I;16", (4, 4), 65535)
+    else:
+        image = PIL.Image.new("RGB", (4, 4), "white").convert(mode)
+    converted = to_rgb(image)
+    assert converted.mode == "RGB"
+    assert min(converted.getpixel((1, 1))) > 250
+
+
+def test_what_is_see_through_lies_on_white() -> None:
+    image = PIL.Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert open_picture(saved(image, "PNG")).getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_sixteen_bit_tiffs_of_both_byte_orders_are_read(shared_data: Path) -> None:
+    folder = shared_data / "tricky/pillow/images"
+    big, little = (open_picture(folder / f"16bit.{name}cropped.tif") for name in ("MM.", ""))
+    assert big.tobytes() == little.tobytes()
+    assert 20 < sum(big.convert("L").tobytes()) / (64 * 64) < 235
+
+
+def test_a_large_jpeg_is_decoded_no_larger_than_needed() -> None:
+    data = saved(quartered((1600, 800)), "JPEG")
+    image = open_picture(data, at_least_px=200)
+    assert image.size == (400, 200)
+    assert open_picture(data, at_least_px=201).size == (800, 400)
+    assert open_picture(data, at_least_px=5000).size == (1600, 800)
+    assert corners(image) == ["red", "green", "blue", "white"]
+
+
+def test_a_truncated_jpeg_is_reported_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "half.jpg"
+    path.write_bytes(saved(quartered((400, 400)), "JPEG")[:2000])
+    with pytest.raises(MediaError, match="not a readable picture") as caught:
+        open_picture(path)
+    assert "backup" in caught.value.remedy
+    assert caught.value.path == str(path)
+
+
+def test_a_bomb_is_refused_before_its_pixels_are_made() -> None:
+    started = time.perf_counter()
+    with pytest.raises(MediaError, match="too large"):
+        open_picture(bomb(60_000, 60_000))
+    assert time.perf_counter() - started < 1
+
+
+def test_a_photo_of_two_hundred_megapixels_is_within_the_limit() -> None:
+    with pytest.raises(MediaError) as caught:  # its pixels are missing, its size is no obstacle
+        open_picture(bomb(16_320, 12_240))
+    assert "too large" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [("empty.jpg", b"", "empty"), ("text.jpg", b"Dear diary", "not a readable picture")],
+)
+def test_a_file_that_is_no_picture_says_so(
+    tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MediaError, match=reason) as caught:
+        open_picture(tmp_path / name)
+    assert caught.value.remedy
+
+
+def test_a_folder_a_pipe_and_a_missing_file_end_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    for path, reason in [(tmp_path, "not a file"), (pipe, "not a file"), ("no.jpg", "exist")]:
+        with pytest.raises(MediaError, match=reason):
+            open_picture(path)
+    with pytest.raises(MediaError, match="can't be read"):
+        require_file("a\x00b")
+
+
+def test_slow_and_program_starting_formats_are_not_opened(shared_data: Path) -> None:
+    started = time.perf_counter()
+    for path in (shared_data / "tricky/pillow/images").glob("timeout-*"):
+        with pytest.raises(MediaError):
+            open_picture(path)
+    assert time.perf_counter() - started < 2
+
+
+def test_no_tricky_file_raises_anything_but_media_error(shared_data: Path) -> None:
+    opened = failed = 0
+    for path in (shared_data / "tricky/pillow").rglob("*.*"):
+        try:
+            image = open_picture(path, at_least_px=64)
+        except MediaError:
+            failed += 1
+        else:
+            opened += 1
+            assert image.mode == "RGB"
+    assert opened > 60
+    assert failed > 10
+
+
+def test_a_picture_can_come_from_a_buffer_that_was_read_before() -> None:
+    buffer = io.BytesIO(saved(quartered(), "PNG"))
+    buffer.read()
+    assert open_picture(buffer).size == (80, 40)
+
+
+def test_a_jpeg_for_others_carries_no_metadata_and_fits() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x010E] = "secret place"
+    image = PIL.Image.open(io.BytesIO(saved(quartered((800, 400)), "JPEG", exif=exif)))
+    data = to_jpeg(image, long_side_px=100)
+    assert b"secret" not in data
+    assert PIL.Image.open(io.BytesIO(data)).size == (100, 50)
+    assert image.size == (800, 400)
+
+
+def test_threads_that_decode_together_leave_no_trace_in_the_process() -> None:
+    data = saved(quartered((400, 400)), "JPEG")
+    filters, limit = list(warnings.filters), PIL.Image.MAX_IMAGE_PIXELS
+    threads = [
+        threading.Thread(target=lambda: [open_picture(data) for _ in range(20)]) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == filters
+    assert limit == PIL.Image.MAX_IMAGE_PIXELS
+    assert pictures.MAX_PIXELS > 200_000_000
