@@ -202,7 +202,9 @@ class OnnxEmbedding(VisualEmbedding):
         """Embed upright RGB pictures of any size: [n, dim], rows L2-normalised."""
         import numpy as np
 
-        rows = [np.zeros((0, self.dim), np.float32)] if self.dim else []
+        if not pictures:
+            return np.zeros((0, self.dim), np.float32)
+        rows = []
         step = self._visual.batch or self.embed_batch_size
         for start in range(0, len(pictures), step):
             squares = [
@@ -219,7 +221,9 @@ class OnnxEmbedding(VisualEmbedding):
         """
         import numpy as np
 
-        rows = [np.zeros((0, self.dim), np.float32)] if self.dim else []
+        if not texts:
+            return np.zeros((0, self.dim), np.float32)
+        rows = []
         step = self._textual.batch or self.embed_batch_size
         for start in range(0, len(texts), step):
             encodings = self._encode(texts[start : start + step])

@@ -237,16 +237,11 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _processor(folder: Path) -> Any:
-    import transformers
+    from transformers import AutoImageProcessor
 
     # PIL everywhere: torchvision's resize gives other pixels, and it may not be installed
-    way: dict[str, Any] = (
-        {"backend": "pil"}
-        if int(transformers.__version__.split(".")[0]) >= 5
-        else {"use_fast": False}
-    )
-    return transformers.AutoImageProcessor.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, **way
+    return AutoImageProcessor.from_pretrained(
+        folder, backend="pil", local_files_only=True, trust_remote_code=False
     )
 
 
