@@ -187,6 +187,13 @@ def test_windows_titles_and_utf_8_descriptions_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_terminal_escapes_do_not_come_along(tmp_path: Path) -> None:
+    path = write_photo(tmp_path / "a.jpg", {0x010E: b"Lake\x1b[31m \x07Como"})
+    assert texts(PhotoReader().facts(path).signals) == ["Lake [31m Como"]
+    film = write_film(tmp_path / "a.mkv", [RED], metadata={"title": "Ski\x1b]0;week"})
+    assert texts(VideoReader().facts(film).signals) == ["Ski ]0;week"]
+
+
 def test_a_png_tells_its_description_wherever_it_stands(shared_data: Path, tmp_path: Path) -> None:
     info = PngInfo()
     info.add_itxt("Description", "Booking form")

@@ -166,7 +166,11 @@ def open_film(path: Path) -> Iterator[Film]:
             raise unreadable(path, f"{context.width} x {context.height} pixels are too many")
         context.options = {"max_pixels": str(MAX_PIXELS)}
         context.thread_type = "AUTO"
-        yield Film(path, container, stream)
+        try:
+            yield Film(path, container, stream)
+        except (av.FFmpegError, ArithmeticError, TypeError, ValueError, OSError) as error:
+            # hostile headers lead to absent time bases, numbers beyond 64 bits and the like
+            raise unreadable(path, str(error) or type(error).__name__) from error
 
 
 def unreadable(path: Path, reason: str) -> MediaError:

@@ -37,6 +37,7 @@ _DATE = re.compile(
     r"\s*(Z|[+-]\d{2}:?\d{2})?\s*"
 )
 _FIRST_PHOTOGRAPH = 1826
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def parse_xmp(packet: bytes | str) -> XmpFacts:
     def texts(namespace: str, name: str) -> Iterator[str]:
         qualified = _name(namespace, name)
         for node in properties:
-            if attribute := _clean(node.get(qualified)):
+            if attribute := clean_text(node.get(qualified)):
                 yield attribute
             for child in node.findall(qualified):
                 yield from _values(child)
@@ -134,9 +135,14 @@ def distinct(texts: Iterable[str]) -> tuple[str, ...]:
     """Drop blanks and repetitions (whatever their case), keeping the order."""
     seen: dict[str, str] = {}
     for text in texts:
-        if cleaned := _clean(text):
+        if cleaned := clean_text(text):
             seen.setdefault(cleaned.casefold(), cleaned)
     return tuple(seen.values())
+
+
+def clean_text(text: str | None) -> str:
+    """Join the words of a text with single spaces, control characters (escapes!) left out."""
+    return " ".join(_CONTROL.sub(" ", text or "").split())
 
 
 def _tree(packet: bytes | str) -> Element:
@@ -198,7 +204,7 @@ def _values(node: Element) -> Iterator[str]:
         items = [node]
     items.sort(key=lambda item: item.get(_XML_LANG) != "x-default")
     for item in items:
-        if text := _clean("".join(item.itertext())):
+        if text := clean_text("".join(item.itertext())):
             yield text
 
 
@@ -216,7 +222,3 @@ def _rating(text: str) -> int | None:
     except (ValueError, OverflowError):
         return None
     return rating if -1 <= rating <= 5 else None
-
-
-def _clean(text: str | None) -> str:
-    return " ".join((text or "").replace("\x00", " ").split())

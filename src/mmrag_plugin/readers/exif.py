@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import MediaFacts, Signal
 from mmrag_plugin.pictures import orientation_of
-from mmrag_plugin.xmp import XmpFacts, distinct, iso_date, parse_xmp
+from mmrag_plugin.xmp import XmpFacts, clean_text, distinct, iso_date, parse_xmp
 
 if TYPE_CHECKING:
     from PIL.Image import Exif, Image
@@ -232,14 +232,14 @@ def _text(value: Any) -> str:
         try:
             value = value.encode("latin-1")
         except UnicodeEncodeError:
-            return _tidy(value.split("\x00")[0])
+            return clean_text(value.split("\x00")[0])
     if not isinstance(value, bytes):
         return ""
     value = value.split(b"\x00")[0]
     try:
-        return _tidy(value.decode("utf-8"))
+        return clean_text(value.decode("utf-8"))
     except UnicodeDecodeError:
-        return _tidy(value.decode("latin-1"))
+        return clean_text(value.decode("latin-1"))
 
 
 def _wide(value: Any) -> str:
@@ -248,7 +248,7 @@ def _wide(value: Any) -> str:
         value = bytes(part for part in value if isinstance(part, int) and 0 <= part < 256)
     if not isinstance(value, bytes):
         return ""
-    return _tidy(value.decode("utf-16-le", errors="ignore").split("\x00")[0])
+    return clean_text(value.decode("utf-16-le", errors="ignore").split("\x00")[0])
 
 
 def _user_comment(value: Any, endian: str | None) -> str:
@@ -260,9 +260,9 @@ def _user_comment(value: Any, endian: str | None) -> str:
     if code.startswith(b"UNICODE"):
         little, big = body[1::2].count(0), body[0::2].count(0)  # Latin letters tell the byte order
         codec = "utf-16-le" if little > big or (little == big and endian == "<") else "utf-16-be"
-        return _tidy(body.decode(codec, errors="ignore").split("\x00")[0])
+        return clean_text(body.decode(codec, errors="ignore").split("\x00")[0])
     if code.startswith(b"JIS"):
-        return _tidy(body.decode("iso2022_jp", errors="ignore"))
+        return clean_text(body.decode("iso2022_jp", errors="ignore"))
     return _text(body if code.startswith(b"ASCII") or not code.strip(b"\x00") else value)
 
 
@@ -275,8 +275,4 @@ def _png_texts(image: Image) -> Iterator[str]:
     if image.format == "PNG":
         for key in ("Title", "Description", "Comment"):
             if isinstance(value := image.info.get(key), str):
-                yield _tidy(value)
-
-
-def _tidy(text: str) -> str:
-    return " ".join(text.split())
+                yield clean_text(value)

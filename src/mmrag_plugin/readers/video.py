@@ -15,7 +15,7 @@ from mmrag_plugin.films import Film, open_film, unreadable
 from mmrag_plugin.media import Frame, MediaFacts, Signal
 from mmrag_plugin.readers.base import MediaReader, caption, image_document
 from mmrag_plugin.readers.exif import annotation_signals, camera_name
-from mmrag_plugin.xmp import iso_date
+from mmrag_plugin.xmp import clean_text, iso_date
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -132,7 +132,7 @@ def _last_frame_until(film: Film, time_s: float, from_s: float) -> Any | None:
 def _tags(film: Film) -> dict[str, str]:
     """Return the film's tags with names in lower case; the container's win over the stream's."""
     return {
-        name.lower(): " ".join(text.replace("\x00", " ").split())
+        name.lower(): clean_text(text)
         for tags in (film.stream.metadata, film.container.metadata)
         for name, text in tags.items()
     }
@@ -197,7 +197,7 @@ def _cue_text(packet: Any) -> str:
         if hasattr(rectangle, "dialogue")  # others are bitmaps
     ]
     plain = re.sub(r"\{[^}]*\}|<[^>]*>", "", "\n".join(lines))
-    return " ".join(plain.replace("\\N", " ").replace("\\n", " ").replace("\\h", " ").split())
+    return clean_text(re.sub(r"\\[Nnh]", " ", plain))
 
 
 def _rectangles(cue: Any) -> Any:
