@@ -154,6 +154,6 @@ def _in_reading_order(lines: Sequence[_Line]) -> Iterator[str]:
         text = row[0].text
         for before, line in pairwise(row):
             gap_px = line.left - before.right
-            near = -before.height < gap_px < 2 * before.height
+            near = -before.height < gap_px < before.height
             text += (" " if near else "\n") + line.text
         yield text
