@@ -284,6 +284,20 @@ def test_damaged_weights_are_a_model_error(tiny_models: Any, tmp_path: Path) -> 
         TransformersEmbedding(copy)
 
 
+def test_weights_with_holes_are_refused_instead_of_filled_with_noise(
+    tiny_models: Any, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    copy = tmp_path / "clip"
+    shutil.copytree(tiny_models["clip"], copy)
+    weights = load_file(copy / "model.safetensors")
+    del weights["visual_projection.weight"]
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="visual_projection"):
+        TransformersEmbedding(copy)
+
+
 def test_a_text_only_model_is_refused(tmp_path: Path) -> None:
     from transformers import BertConfig, BertModel
 

@@ -166,13 +166,18 @@ class SentenceEmbedding(TextEmbedding):
         import torch
         from transformers import AutoModel, AutoTokenizer
 
-        from mmrag_plugin.embeddings.transformers_model import quiet
+        from mmrag_plugin.embeddings.transformers_model import check_complete, quiet
 
         self._read_modules(folder)
         with quiet():
-            model = AutoModel.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            model, report = AutoModel.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
+            check_complete(report, unused="pooler")  # this pooling is done here
             self._tokenizer = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )

@@ -152,9 +152,14 @@ class TransformersEmbedding(VisualEmbedding):
 
         try:
             with quiet():
-                model = AutoModel.from_pretrained(
-                    folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+                model, report = AutoModel.from_pretrained(
+                    folder,
+                    dtype=torch.float32,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
                 )
+                check_complete(report)
                 if not (
                     hasattr(model, "get_image_features") and hasattr(model, "get_text_features")
                 ):
@@ -273,6 +278,16 @@ def _has_bfloat16(device: str) -> bool:
         native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         return bool(native and native())
     return False
+
+
+def check_complete(report: dict[str, Any], *, unused: str = "position_ids") -> None:
+    """Refuse weights with holes: transformers fills them with random numbers and goes on.
+
+    Raises ValueError; tensors with ``unused`` in their name don't count.
+    """
+    absent = sorted(name for name in report["missing_keys"] if unused not in name)
+    if absent:
+        raise ValueError(f"its weights lack {len(absent)} tensors, such as {absent[0]}")
 
 
 @contextmanager
