@@ -61,7 +61,7 @@ VISUAL_MODELS: tuple[VisualModel, ...] = (
         multilingual=True,
         coco_r1=47.2,
         coco_source=_SIGLIP2_PAPER,
-        notes="64 patches, so about the work of CLIP ViT-B/32 (50), with a better recall; the default.",
+        notes="64 patches: about the work of CLIP ViT-B/32 (50), better recall; the default.",
     ),
     VisualModel(
         name="siglip2-base-224",
