@@ -1,0 +1,129 @@
+"""What the tools take: flat, bounded, described arguments, and refusals that help."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Annotated, Any
+
+from mcp.server.mcpserver.tools import Tool
+from mcp_types import CallToolResult, ToolAnnotations
+from pydantic import BeforeValidator, Field, ValidationError
+
+from mmrag_plugin.media import Confidence, Kind
+
+MAX_LIMIT = 50
+_SHOWN_CHARS = 60  # of a refused value
+
+
+def _as_text(value: object) -> object:
+    """Take 5.5 and 2019 for "5.5" and "2019": models write times and years as numbers, too."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Query = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2_000,
+        description="What to look for, in plain words: things and scenes as they look, words that "
+        "stand in the picture, names of people, places or files. Leave dates and cameras to the "
+        "other arguments.",
+    ),
+]
+Question = Annotated[
+    str, Field(min_length=1, max_length=2_000, description="The question, in the person's words.")
+]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many moments to return.")]
+Sources = Annotated[int, Field(ge=1, le=20, description="How many moments to answer from.")]
+OnlyKind = Annotated[Kind | None, Field(description="Only images, or only videos.")]
+Since = Annotated[
+    str | None,
+    BeforeValidator(_as_text),
+    Field(max_length=10, description="Taken then or later: 2019, 2019-05 or 2019-05-20."),
+]
+Until = Annotated[
+    str | None,
+    BeforeValidator(_as_text),
+    Field(max_length=10, description="Taken then or earlier: 2019, 2019-05 or 2019-05-20."),
+]
+Folder = Annotated[
+    str | None,
+    Field(
+        max_length=500,
+        pattern=r"^[^\x00-\x1f]*$",
+        description="Only in this folder of the library, like 'Photos' or '2019/Lisbon'.",
+    ),
+]
+Camera = Annotated[
+    str | None, Field(max_length=100, description="Only by cameras with this in their name.")
+]
+HasText = Annotated[
+    bool | None, Field(description="Only with (true) or without (false) text in the picture.")
+]
+MinConfidence = Annotated[
+    Confidence, Field(description="Leave out moments that match less surely than this.")
+]
+MediaId = Annotated[
+    str, Field(min_length=1, max_length=64, description="A media_id that search_media returned.")
+]
+Time = Annotated[str | None, BeforeValidator(_as_text), Field(max_length=20)]
+
+READ_ONLY = ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+
+
+def strict_tool(function: Callable[..., Awaitable[CallToolResult]], title: str) -> Tool:
+    """Make a read-only tool of a function; unlike the SDK's own, it refuses unknown arguments."""
+    tool = Tool.from_function(function, title=title, annotations=READ_ONLY)
+    model = tool.fn_metadata.arg_model
+    model.model_config["extra"] = "forbid"
+    model.model_rebuild(force=True)
+    tool.description = " ".join(tool.description.split())
+    tool.parameters = _flat(model.model_json_schema(by_alias=True))
+    return tool
+
+
+def refusal(tool: Tool, error: ValidationError) -> str:
+    """Say what is wrong with a call's arguments, and what would be right."""
+    names = list(tool.fn_metadata.arg_model.model_fields)
+    lines = []
+    for fault in error.errors(include_url=False):
+        name = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"There is no argument {name[:_SHOWN_CHARS]!r}{nearest(name, names)}")
+        elif fault["type"] == "missing":
+            lines.append(f"The argument {name!r} is missing.")
+        else:
+            value = repr(fault["input"])
+            shown = value if len(value) <= _SHOWN_CHARS else f"{value[:_SHOWN_CHARS]}…"
+            lines.append(f"{name} = {shown}: {fault['msg']}.")
+    return "\n".join(lines)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """End a sentence about an unknown name with the name that was meant, or with all of them."""
+    choices = list(known)
+    close = difflib.get_close_matches(name.lower(), choices, 1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(choices)}." if choices else "; there are none."
+
+
+def _flat(schema: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a schema what only costs tokens and confuses small models.
+
+    Titles repeat the names, and "or null" says no more than "not required". Null is taken all the
+    same when it comes.
+    """
+    properties: dict[str, dict[str, Any]] = {}
+    for name, described in schema["properties"].items():
+        kept = {key: value for key, value in described.items() if key not in ("title", "anyOf")}
+        for variant in described.get("anyOf", ()):
+            if variant.get("type") != "null":
+                kept |= variant
+        if kept.get("default", "") is None:
+            del kept["default"]
+        properties[name] = kept
+    return {**{k: v for k, v in schema.items() if k != "title"}, "properties": properties}

@@ -1,0 +1,71 @@
+"""How a tool call does its work: off the event loop, with progress, cancelled at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+
+from mmrag_mcp.warming import WarmLibrary, without_home
+from mmrag_plugin.errors import MmragError
+
+if TYPE_CHECKING:
+    from mmrag_plugin.library import MediaLibrary
+
+Ctx = Context[Any, Any]
+_T = TypeVar("_T")
+
+THREADS = 8
+PROGRESS_EVERY_S = 1.0
+
+
+class Call:
+    """One call of a tool; ``doing`` is what its progress notifications say."""
+
+    def __init__(self, warm: WarmLibrary, limiter: anyio.CapacityLimiter, ctx: Ctx) -> None:
+        self._warm, self._limiter, self._ctx = warm, limiter, ctx
+        self.doing = ""
+
+    async def library(self) -> MediaLibrary:
+        """The library with everything loaded; an early call waits for it."""
+        return await asyncio.wrap_future(self._warm.warm())
+
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
+        """Do blocking work in a thread, which a cancelled call leaves to itself."""
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+
+    async def run(self, work: Awaitable[_T]) -> _T:
+        """Await the work of a tool, telling the client now and then that it goes on.
+
+        Raises ToolError with message and remedy of what mmrag raises; anything else is a crash,
+        which the SDK logs and keeps to itself.
+        """
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._report)
+            try:
+                result = await work
+            except Exception as error:  # a task group would wrap it
+                failure = error
+            tasks.cancel_scope.cancel()
+        if isinstance(failure, MmragError):
+            opened = self._warm.opened
+            shown = failure if opened is None else without_home(failure, opened.settings.home)
+            raise ToolError(str(shown)) from failure
+        if failure is not None:
+            raise failure
+        return result
+
+    async def _report(self) -> None:
+        began = time.monotonic()
+        while True:
+            await anyio.sleep(PROGRESS_EVERY_S)
+            elapsed_s = round(time.monotonic() - began, 1)
+            doing = self._warm.phase or self.doing
+            await self._ctx.report_progress(elapsed_s, None, f"{doing} ({elapsed_s:.0f} s)")
