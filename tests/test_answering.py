@@ -36,6 +36,7 @@ from mmrag_plugin.answering import (
 from mmrag_plugin.citations import Citations
 from mmrag_plugin.errors import MediaError, ModelCannotSee, ServiceError, UsageError
 from mmrag_plugin.media import Confidence, Hit, Moment
+from mmrag_plugin.results import SearchResult
 from mmrag_plugin.vlm.fake import FakeVLM
 from mmrag_plugin.vlm.ollama import OllamaVLM
 from mmrag_plugin.vlm.prompts import NOTHING_FOUND
@@ -58,13 +59,14 @@ class Shelf:
         self.colours = colours
         self.queries: list[QueryBundle] = []
         self.options: dict[str, Any] = {}
+        self.warnings: list[str] = []
 
-    def retrieve_hits(self, query: QueryBundle) -> list[Hit]:
+    def find(self, query: QueryBundle) -> SearchResult:
         self.queries.append(query)
-        return self.hits
+        return SearchResult(query.query_str, self.hits, list(self.warnings))
 
-    async def aretrieve_hits(self, query: QueryBundle) -> list[Hit]:
-        return self.retrieve_hits(query)
+    async def afind(self, query: QueryBundle) -> SearchResult:
+        return self.find(query)
 
     def picture_of(self, hit: Hit) -> PIL.Image.Image | None:
         if "gone" in hit.path:
@@ -77,8 +79,8 @@ class Shelf:
         self.options = kwargs
         return self
 
-    def vlm(self) -> LLM:
-        return FakeVLM()
+    def vlm(self, llm: LLM | None = None) -> LLM:
+        return llm or FakeVLM()
 
 
 def engine(shelf: Shelf, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:

@@ -30,6 +30,7 @@ from PIL.Image import Image
 from mmrag_plugin.citations import Citations
 from mmrag_plugin.errors import MediaError, UsageError
 from mmrag_plugin.media import Hit
+from mmrag_plugin.results import SearchResult
 from mmrag_plugin.timecode import format_span, format_time
 from mmrag_plugin.vlm.base import (
     aspoken,
@@ -57,10 +58,10 @@ SOURCE_TEXT_CHARS = 800  # ten of these and six pictures fit a context of 16,384
 class HitSource(Protocol):
     """Where hits come from: the library's retriever."""
 
-    def retrieve_hits(self, query: QueryBundle) -> list[Hit]:
+    def find(self, query: QueryBundle) -> SearchResult:
         """Find moments for a question, a picture (``image_path``), or both; best first."""
 
-    async def aretrieve_hits(self, query: QueryBundle) -> list[Hit]:
+    async def afind(self, query: QueryBundle) -> SearchResult:
         """Do the same without holding up the event loop."""
 
 
@@ -73,8 +74,8 @@ class AnsweringLibrary(Protocol):
     def picture_of(self, hit: Hit) -> Image | None:
         """Open what a hit shows, upright RGB; None when its file is gone."""
 
-    def vlm(self) -> LLM:
-        """Make the VLM that the settings name."""
+    def vlm(self, llm: LLM | None = None) -> LLM:
+        """Make the VLM that the settings name, or make somebody's own one careful."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class MediaQueryEngine(BaseQueryEngine):
     def ask(self, question: QueryType) -> Answer:
         """Answer a question in our own terms."""
         query = _bundle(question)
-        case = self._case(query, self._retriever.retrieve_hits(query))
+        case = self._case(query, self._retriever.find(query))
         return case.as_answer(self._answer(case))
 
     async def aask(self, question: QueryType) -> Answer:
@@ -145,14 +146,14 @@ class MediaQueryEngine(BaseQueryEngine):
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """Find the sources that an answer would have."""
-        return self._case(query_bundle, self._retriever.retrieve_hits(query_bundle)).nodes
+        return self._case(query_bundle, self._retriever.find(query_bundle)).nodes
 
     async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """Find the sources that an answer would have, without holding up the event loop."""
         return (await self._acase(query_bundle)).nodes
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        case = self._case(query_bundle, self._retriever.retrieve_hits(query_bundle))
+        case = self._case(query_bundle, self._retriever.find(query_bundle))
         if not self._streaming:
             return Response(self._answer(case), case.nodes, case.metadata)
         if not case.hits:
@@ -185,12 +186,13 @@ class MediaQueryEngine(BaseQueryEngine):
         return case.citations.settle(said(await self._llm.achat(case.messages)))
 
     async def _acase(self, query: QueryBundle) -> _Case:
-        hits = await self._retriever.aretrieve_hits(query)
-        return await asyncio.to_thread(self._case, query, hits)
+        found = await self._retriever.afind(query)
+        return await asyncio.to_thread(self._case, query, found)
 
-    def _case(self, query: QueryBundle, hits: Sequence[Hit]) -> _Case:
+    def _case(self, query: QueryBundle, found: SearchResult) -> _Case:
         """Open the pictures and write the message."""
-        case = _Case(hits=[hit for hit in hits if hit.confidence != "none"][: self._max_sources])
+        hits = [hit for hit in found.hits if hit.confidence != "none"]
+        case = _Case(hits[: self._max_sources], list(found.warnings))
         if not case.hits:
             return case
         case.model = self._llm.metadata.model_name
@@ -238,7 +240,7 @@ def build_query_engine(
     """Make the query engine of a library; other keywords go to its retriever."""
     return MediaQueryEngine(
         library.as_retriever(**kwargs),
-        llm or library.vlm(),
+        library.vlm(llm),
         library.picture_of,
         max_pictures=max_pictures,
         streaming=streaming,
@@ -312,12 +314,12 @@ def _describing(
 class _Case:
     """One question on its way: its sources, the message, and what is to be said about them."""
 
-    def __init__(self, hits: list[Hit]) -> None:
+    def __init__(self, hits: list[Hit], warnings: list[str]) -> None:
         self.hits = hits
         self.nodes: list[NodeWithScore] = []
         self.messages: list[ChatMessage] = []
         self.model = ""
-        self.warnings: list[str] = []
+        self.warnings = warnings
         self.citations = Citations(len(hits), self.warnings)
 
     @property

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from mmrag_plugin.milvus_connection import MilvusConnection
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.readers.base import MediaReader
-    from mmrag_plugin.retrieval import MediaRetriever, Searcher, SearchResult
+    from mmrag_plugin.results import SearchResult
+    from mmrag_plugin.retrieval import MediaRetriever, Searcher
     from mmrag_plugin.scanning import ScanResult
 
 MARKER = "mmrag-library.json"  # tells a library from any other directory
@@ -421,12 +422,22 @@ class MediaLibrary:
 
         return build_query_engine(self, llm, **options)
 
-    def vlm(self) -> LLM:
-        """The VLM of the settings, on Ollama."""
+    def vlm(self, llm: LLM | None = None) -> LLM:
+        """The VLM of the settings, on Ollama; or somebody's own LLM.
+
+        An ``Ollama`` or ``OllamaMultiModal`` gets the checks of our adapter: pictures stay on this
+        machine unless the settings allow more, and errors say what to do.
+        """
+        from llama_index.llms.ollama import Ollama
+
         from mmrag_plugin.vlm.ollama import OllamaVLM
 
         settings = self.settings
-        return OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
+        if llm is None:
+            return OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
+        if isinstance(llm, Ollama) and not isinstance(llm, OllamaVLM):
+            return OllamaVLM.from_llm(llm, allow_remote=settings.allow_remote)
+        return llm
 
     def picture_of(self, hit: Hit) -> Image | None:
         """The picture of a hit, a film's at its best frame; None when the file is gone."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -27,6 +26,7 @@ from mmrag_plugin.reasons import (
     strongest,
     words_confidence,
 )
+from mmrag_plugin.results import SearchResult
 from mmrag_plugin.terms import terms_of
 
 if TYPE_CHECKING:
@@ -39,22 +39,10 @@ if TYPE_CHECKING:
 
 PER_MEDIA = 3  # moments of one film among the first PAGE hits
 PAGE = 10
+WELL_RANKED = 10  # a moment further down the channel's list was not found by its looks
 BACKGROUND_ROWS = 256  # enough to know a query's mean and deviation over the library
+BACKGROUND_S = 60.0  # how long they are taken for the whole, while another process may index
 _LEVELS: tuple[Confidence, ...] = ("none", "weak", "strong")
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """Ranked hits, and what the person should know about how they were found."""
-
-    query: str
-    hits: list[Hit]
-    warnings: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, object]:
-        """The JSON contract of ``mmrag search``."""
-        hits = [hit.as_dict() for hit in self.hits]
-        return {"query": self.query, "hits": hits, "warnings": self.warnings}
 
 
 class Searcher:
@@ -71,6 +59,7 @@ class Searcher:
     ) -> None:
         self.ledger, self.frames, self.words = ledger, frames, words
         self.visual, self.text, self.fusion = visual, text, fusion
+        self._backgrounds: dict[Channel, tuple[NDArray[np.float32], int, float]] = {}
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -241,22 +230,21 @@ class Searcher:
         return hits
 
     def _judge(self, channel: Channel, vector: NDArray[np.float32]) -> Any:
-        background = self._backgrounds.get(channel)
-        if background is None or len(background[0]) < 2:
+        sample, rows = self._background(channel)
+        if len(sample) < 2:
             return lambda score: "weak"
-        scores = background[0] @ vector
+        scores = sample @ vector
         mean, deviation = float(scores.mean()), float(scores.std())
-        return lambda score: dense_confidence(score, mean, deviation, background[1])
+        return lambda score: dense_confidence(score, mean, deviation, rows)
 
-    @cached_property
-    def _backgrounds(self) -> dict[Channel, tuple[NDArray[np.float32], int]]:
-        stores: dict[Channel, MediaVectorStore] = {"visual": self.frames}
-        if self.text is not None:
-            stores["text"] = self.words
-        return {
-            channel: (store.sample_vectors(BACKGROUND_ROWS), store.count())
-            for channel, store in stores.items()
-        }
+    def _background(self, channel: Channel) -> tuple[NDArray[np.float32], int]:
+        """Some vectors of a channel, to know how its rows score on the whole, and how many."""
+        known = self._backgrounds.get(channel)
+        if known is None or time.monotonic() - known[2] > BACKGROUND_S:
+            store = self.frames if channel == "visual" else self.words
+            known = store.sample_vectors(BACKGROUND_ROWS), store.count(), time.monotonic()
+            self._backgrounds[channel] = known
+        return known[:2]
 
 
 class MediaRetriever(BaseRetriever):
@@ -291,17 +279,17 @@ class MediaRetriever(BaseRetriever):
         """Find moments without holding up the event loop."""
         return await asyncio.to_thread(self.search, query, picture=picture, **options)
 
-    def retrieve_hits(self, query: QueryBundle) -> list[Hit]:
-        """Find the hits of a LlamaIndex query, its picture included."""
+    def find(self, query: QueryBundle) -> SearchResult:
+        """Find moments for a LlamaIndex query, its picture included."""
         picture = open_picture(query.image_path) if query.image_path else None
-        return self.search(query.query_str, picture=picture).hits
+        return self.search(query.query_str, picture=picture)
 
-    async def aretrieve_hits(self, query: QueryBundle) -> list[Hit]:
-        """Find the hits of a LlamaIndex query without holding up the event loop."""
-        return await asyncio.to_thread(self.retrieve_hits, query)
+    async def afind(self, query: QueryBundle) -> SearchResult:
+        """Find moments for a LlamaIndex query without holding up the event loop."""
+        return await asyncio.to_thread(self.find, query)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [hit_node(hit) for hit in self.retrieve_hits(query_bundle)]
+        return [hit_node(hit) for hit in self.find(query_bundle).hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)
@@ -370,6 +358,6 @@ def _reason(
         if alike:
             text = alike[0].text
             parts.append(f"means much the same: {quote(alike[0])}")
-    if "visual" in why:
+    if "visual" in why and (not parts or why["visual"] <= WELL_RANKED):
         parts.append(f"looks like it (number {why['visual']} by sight)")
     return "; ".join(parts), text

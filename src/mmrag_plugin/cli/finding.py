@@ -16,7 +16,7 @@ from mmrag_plugin.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from mmrag_plugin.library import MediaLibrary
-    from mmrag_plugin.retrieval import SearchResult
+    from mmrag_plugin.results import SearchResult
 
 LAST_SEARCH = "last_search.json"  # what `mmrag open 3` refers to
 

@@ -71,6 +71,7 @@ class VisualEmbedding(MultiModalEmbedding):
     stamp: str = (
         ""  # names the model, its weights and its preprocessing: other stamp, other vectors
     )
+    setting: str = ""  # what to choose this model by again
     dim: int = 0
     input_px: int = 224  # the side of the square that the model sees
     compares_texts: bool = True  # whether text-to-text similarity in this space means anything
@@ -127,3 +128,4 @@ class TextModel:
     embedding: BaseEmbedding
     stamp: str
     dim: int
+    setting: str  # what to choose this model by again

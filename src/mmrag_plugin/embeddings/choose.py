@@ -37,7 +37,9 @@ def choose_visual(
             f"Choose a visual model, such as {DEFAULT_VISUAL.name}; see `mmrag models list`.",
         )
     folder = locate(setting, models_home, allow_download=allow_download)
-    return _load_visual(folder, setting), []
+    visual = _load_visual(folder, setting)
+    visual.setting = _again(setting, folder)
+    return visual, []
 
 
 def choose_text(
@@ -75,7 +77,7 @@ def choose_text(
             "Say `visual` to use the visual model's text tower, or choose a text model; "
             "see `mmrag models list`.",
         )
-    return _sentence(locate(setting, models_home, allow_download=allow_download)), []
+    return _sentence(locate(setting, models_home, allow_download=allow_download), setting), []
 
 
 def _auto_text(
@@ -86,7 +88,7 @@ def _auto_text(
     for row in TEXT_MODELS:
         folder = on_disk(row.name, models_home)
         if folder is not None:
-            return _sentence(folder), []
+            return _sentence(folder, row.name), []
     advice = f"`mmrag models pull {TEXT_MODELS[0].name}` ({TEXT_MODELS[0].size_mb} MB) is better."
     name = find_embedding_model(ollama_host) if is_loopback(ollama_host) else None
     if name is not None:
@@ -104,7 +106,12 @@ def _auto_text(
 def _palette() -> VisualEmbedding:
     from mmrag_plugin.embeddings.palette import PaletteEmbedding
 
-    return PaletteEmbedding()
+    return PaletteEmbedding(setting="palette")
+
+
+def _again(setting: str, folder: Path) -> str:
+    """What to choose a model by again, from any working directory."""
+    return str(folder.resolve()) if Path(setting).expanduser().is_dir() else setting
 
 
 def _load_visual(folder: Path, name: str) -> VisualEmbedding:
@@ -121,14 +128,14 @@ def _tower(visual: VisualEmbedding) -> TextModel:
     from mmrag_plugin.embeddings.text_models import VisualTextTower
 
     tower = VisualTextTower(visual)
-    return TextModel(tower, tower.stamp, tower.dim)
+    return TextModel(tower, tower.stamp, tower.dim, "visual")
 
 
-def _sentence(folder: Path) -> TextModel:
+def _sentence(folder: Path, setting: str) -> TextModel:
     from mmrag_plugin.embeddings.text_models import SentenceEmbedding
 
     model = SentenceEmbedding(folder)
-    return TextModel(model, model.stamp, model.dim)
+    return TextModel(model, model.stamp, model.dim, setting)
 
 
 def _ollama(name: str, host: str, allow_remote: bool) -> TextModel:
@@ -140,4 +147,4 @@ def _ollama(name: str, host: str, allow_remote: bool) -> TextModel:
             "Allow it with --allow-remote, or point OLLAMA_HOST to this machine.",
         )
     model = OllamaTextEmbedding(name, host=host)
-    return TextModel(model, model.stamp, model.dim)
+    return TextModel(model, model.stamp, model.dim, f"ollama:{name}")

@@ -1,0 +1,1 @@
+"""Measurements on real data; each prints a table, or JSON with ``--json``."""
