@@ -48,7 +48,7 @@ class Collection:
         """
         if not self.call("has_collection"):
             schema = make_schema(self.dim, self.words)
-            self._unless_it_exists("create_collection", schema=schema)
+            self._unless_it_exists("create_collection", schema=schema, consistency_level="Session")
         self._check()
         present = set(self.call("list_indexes"))
         for field, definition in index_definitions(self.dim, self.words).items():

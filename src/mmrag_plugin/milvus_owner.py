@@ -113,13 +113,41 @@ def connect(directory: Path, *, start_timeout_s: float = 20.0, idle_s: float = I
         time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def paused(directory: Path, *, timeout_s: float = 20.0) -> Iterator[None]:
+    """End the owner and keep a new one from starting while the block runs, to copy its files.
+
+    Others wait meanwhile. Raises MilvusUnavailable when the owner doesn't end in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    asked = ""
+    while (lock := _take_lock(directory)) is None:
+        holder = _lock_holder(directory)
+        if holder.isdigit() and holder != asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(holder), signal.SIGTERM)
+            asked = holder
+        if time.monotonic() > deadline:
+            raise MilvusUnavailable(
+                f"The process that holds {directory / MILVUS_DIRECTORY} (pid {holder}) does not "
+                "end.",
+                "Stop other mmrag processes of this library, then try again.",
+            )
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def _is_owned(directory: Path) -> bool:
     """Whether an owner is alive: its lock falls with it, however it ended."""
     with _storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         lock = _take_lock(directory)
-    if lock is None:
-        return True
+        if lock is None:
+            return True
+        os.ftruncate(lock, 0)  # a dead owner's pid may be another process's by now
     os.close(lock)
     return False
 

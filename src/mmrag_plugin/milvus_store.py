@@ -260,6 +260,7 @@ class MediaVectorStore(MilvusVectorStore):
                     ["id", "media_id"],
                     limit=ROWS_PER_PAGE,
                     iterator="True",  # makes pages come in the order of ids
+                    reduce_stop_for_best="True",  # on servers with several segments too
                 )
                 yield from ((row["id"], row["media_id"]) for row in page)
                 if len(page) < ROWS_PER_PAGE:
@@ -292,6 +293,7 @@ class MediaVectorStore(MilvusVectorStore):
                 filter=expression,
                 output_fields=list(fields),
                 timeout_s=WRITE_S,
+                consistency_level="Strong",  # what another process wrote just now counts too
                 **options,
             )
         )
