@@ -21,7 +21,7 @@ from mmrag_plugin.errors import MediaError, MmragError
 from mmrag_plugin.ledger import WRITING, Ledger, MediaRow
 from mmrag_plugin.media import Frame, Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import FRAME, METADATA_VERSION, row_metadata
-from mmrag_plugin.scanning import Problem, ScanResult, SidecarStamp, list_folder, scan
+from mmrag_plugin.scanning import Entries, Problem, ScanResult, list_folder, scan
 from mmrag_plugin.words import WORDS_VERSION, word_rows
 
 if TYPE_CHECKING:
@@ -136,9 +136,31 @@ class Parts:
         return f"{self.text_reader.stamp if self.text_reader else ''}|{self.keyframes_stamp}"
 
 
-def sidecar_stamps(sidecars: type[FolderSidecars]) -> SidecarStamp:
-    """How the scan finds out that a sidecar changed."""
-    return lambda folder, entries: sidecars(folder, entries).stamp_for
+class SidecarTree:
+    """The sidecars of folders, each knowing those above it up to the root; listed once a run."""
+
+    def __init__(self, sidecars: type[FolderSidecars]) -> None:
+        self._sidecars = sidecars
+        self._folders: dict[Path, FolderSidecars] = {}
+
+    def stamp_for(self, folder: Path, root: Path, entries: Entries) -> Callable[[str], str]:
+        """How the scan finds out that a sidecar changed."""
+        return self.of(folder, root, entries).stamp_for
+
+    def of(self, folder: Path, root: Path, entries: Entries | None = None) -> FolderSidecars:
+        """The sidecars of one folder under a root. Raises MediaError if it can't be listed."""
+        if folder not in self._folders:
+            above = self.of(folder.parent, root) if root in folder.parents else None
+            try:
+                entries = list_folder(folder, root) if entries is None else entries
+            except OSError as error:
+                raise MediaError(f"{folder} can't be listed ({error.strerror}).") from error
+            self._folders[folder] = self._sidecars(folder, entries, above)
+        return self._folders[folder]
+
+    def problems(self) -> list[MediaError]:
+        """Sidecars that could not be read."""
+        return [error for sidecars in self._folders.values() for error in sidecars.problems()]
 
 
 class Indexer:
@@ -149,7 +171,7 @@ class Indexer:
         self.ledger = parts.ledger
         self.progress = progress or Progress()
         self.report = IndexReport()
-        self._folders: dict[Path, FolderSidecars] = {}
+        self._sidecars = SidecarTree(parts.sidecars)
 
     def run(self, roots: Sequence[Path]) -> IndexReport:
         """Scan resolved folders, then finish whatever is pending in the whole library."""
@@ -158,7 +180,7 @@ class Indexer:
             found = scan(
                 self.ledger,
                 roots,
-                sidecar_stamps(self.parts.sidecars),
+                self._sidecars.stamp_for,
                 seen=lambda files: self.progress.advance("scan", files),
             )
         for root in roots:
@@ -209,28 +231,18 @@ class Indexer:
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
-        for sidecars in self._folders.values():
-            self.report.failed += [
-                Problem(error.path, error.message, error.remedy) for error in sidecars.problems()
-            ]
+        self.report.failed += [
+            Problem(error.path, error.message, error.remedy) for error in self._sidecars.problems()
+        ]
 
     def _read_one(self, media: MediaRow) -> tuple[MediaFacts, list[Signal]]:
         path = Path(media.path)
         facts = self.parts.readers[media.kind].facts(path)
-        signals = [*facts.signals, *self._sidecars(path.parent, media.root).signals_for(path.name)]
-        named = path.relative_to(media.root) if path != Path(media.root) else Path(path.name)
+        root = Path(media.root) if media.root != media.path else path.parent
+        signals = [*facts.signals, *self._sidecars.of(path.parent, root).signals_for(path.name)]
+        named = path.relative_to(root)
         signals += self.parts.path_signals(named) + self.parts.facts_signals(facts)
         return facts, [signal for signal in dict.fromkeys(signals) if signal.text.strip()]
-
-    def _sidecars(self, folder: Path, root: str) -> FolderSidecars:
-        if folder not in self._folders:
-            inside = Path(root) if Path(root).is_dir() else folder
-            try:
-                entries = list_folder(folder, inside)
-            except OSError as error:
-                raise MediaError(f"{folder} can't be listed ({error.strerror}).") from error
-            self._folders[folder] = self.parts.sidecars(folder, entries)
-        return self._folders[folder]
 
     def _project_words(self) -> None:
         """Bring the rows of words in Milvus up to what the ledger knows."""

@@ -216,11 +216,13 @@ class MediaLibrary:
 
     def plan(self, paths: Sequence[Path]) -> Plan:
         """Say what indexing would do, how long it would take and what room it needs."""
-        from mmrag_plugin.indexing import sidecar_stamps
+        from mmrag_plugin.indexing import SidecarTree
         from mmrag_plugin.scanning import scan
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
-        found = scan(self.ledger, self._roots(paths), sidecar_stamps(FolderSidecars), dry_run=True)
+        found = scan(
+            self.ledger, self._roots(paths), SidecarTree(FolderSidecars).stamp_for, dry_run=True
+        )
         rates = _DEFAULT_RATES | (self.ledger.fact("rates") or {})
         if self.settings.ocr == "off":
             rates.pop("ocr", None)

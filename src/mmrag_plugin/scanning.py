@@ -23,7 +23,8 @@ _SAMPLES = 8
 _BATCH = 200  # files entered in one transaction of the ledger
 
 Entries = dict[str, tuple[int, int]]  # the files of one folder: name -> (size_bytes, mtime_ns)
-SidecarStamp = Callable[[Path, Entries], Callable[[str], str]]
+# from a folder, its root and its files to what tells the sidecars of each of them apart
+SidecarStamp = Callable[[Path, Path, Entries], Callable[[str], str]]
 
 
 @dataclass(frozen=True)
@@ -299,7 +300,7 @@ def _files(
         entries = list_folder(folder, root)
     except OSError:
         return  # _subfolders reports it
-    stamp_for = sidecar_stamp(folder, entries)
+    stamp_for = sidecar_stamp(folder, root, entries)
     for name in sorted(entries) if only is None else [only]:
         kind = kind_of(name)
         if kind is None or name.startswith("."):
