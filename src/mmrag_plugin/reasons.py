@@ -21,11 +21,21 @@ _LABELS = {
 }
 
 
-def best_match(query: str, signals: Sequence[Signal]) -> tuple[Signal, list[str]] | None:
-    """The signal that shares most words with a query, and the words; None when none does."""
-    matched = [(signal, matching_words(query, signal.text)) for signal in signals]
-    found = [(signal, words) for signal, words in matched if words]
-    return max(found, key=lambda item: len(set(terms_of(" ".join(item[1])))), default=None)
+def best_matches(query: str, signals: Sequence[Signal]) -> list[tuple[Signal, list[str]]]:
+    """The few signals that share most words with a query, each with these words as written.
+
+    The first has most; another is named only for words that those before it lack.
+    """
+    asked = set(terms_of(query))
+    left = [(signal, asked.intersection(terms_of(signal.text))) for signal in signals]
+    chosen: list[tuple[Signal, list[str]]] = []
+    while asked and left:
+        signal, shared = max(left, key=lambda item: len(item[1] & asked))
+        if not shared & asked:
+            break
+        chosen.append((signal, matching_words(query, signal.text)))
+        asked -= shared
+    return chosen
 
 
 def coverage(query: str, signals: Sequence[Signal]) -> float:
@@ -70,7 +80,7 @@ def dense_confidence(score: float, mean: float, deviation: float, rows: int) -> 
 
 def words_confidence(covered: float) -> Confidence:
     """Judge a word match by how many of the query's words it has."""
-    return "strong" if covered >= 0.5 else "weak"
+    return "strong" if covered >= 0.6 else "weak"
 
 
 def strongest(levels: Sequence[Confidence]) -> Confidence:

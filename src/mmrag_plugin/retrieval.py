@@ -19,7 +19,7 @@ from mmrag_plugin.metadata import COMBINED, RowFilter
 from mmrag_plugin.moments import Candidate, join
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.reasons import (
-    best_match,
+    best_matches,
     coverage,
     dense_confidence,
     quote,
@@ -347,11 +347,10 @@ def _reason(
     """Why a moment was found, in words, and the text that matched."""
     parts: list[str] = []
     text: str | None = None
-    matched = best_match(query, signals) if query and "bm25" in why else None
-    if matched is not None:
-        signal, words = matched
-        text = signal.text
-        parts.append(quote(signal, words))
+    matched = best_matches(query, signals) if query and "bm25" in why else []
+    if matched:
+        text = matched[0][0].text
+        parts += [quote(signal, words) for signal, words in matched]
     elif "text" in why:
         row = candidate.best["text"]
         alike = [s for s in signals if row.source in (COMBINED, s.source) and s.source != "exif"]
