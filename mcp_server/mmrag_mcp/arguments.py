@@ -21,6 +21,14 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+def _or_none(value: object) -> object:
+    """Take "" for nothing, as it is meant."""
+    return None if value == "" else value
+
+
+_Date = Annotated[str, BeforeValidator(_as_text), Field(max_length=10)]
+_DATES = "2019, 2019-05 or 2019-05-20"
+
 Query = Annotated[
     str,
     Field(
@@ -36,30 +44,23 @@ Question = Annotated[
 ]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many moments to return.")]
 Sources = Annotated[int, Field(ge=1, le=20, description="How many moments to answer from.")]
-OnlyKind = Annotated[Kind | None, Field(description="Only images, or only videos.")]
-Since = Annotated[
-    str | None,
-    BeforeValidator(_as_text),
-    Field(max_length=10, description="Taken then or later: 2019, 2019-05 or 2019-05-20."),
+OnlyKind = Annotated[
+    Kind | None, BeforeValidator(_or_none), Field(description="Only images, or only videos.")
 ]
-Until = Annotated[
-    str | None,
-    BeforeValidator(_as_text),
-    Field(max_length=10, description="Taken then or earlier: 2019, 2019-05 or 2019-05-20."),
-]
+Since = Annotated[_Date | None, Field(description=f"Taken then or later: {_DATES}.")]
+Until = Annotated[_Date | None, Field(description=f"Taken then or earlier: {_DATES}.")]
 Folder = Annotated[
-    str | None,
-    Field(
-        max_length=500,
-        pattern=r"^[^\x00-\x1f]*$",
-        description="Only in this folder of the library, like 'Photos' or '2019/Lisbon'.",
-    ),
+    Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f]*$")] | None,
+    Field(description="Only in this folder of the library, like 'Photos' or '2019/Lisbon'."),
 ]
 Camera = Annotated[
-    str | None, Field(max_length=100, description="Only by cameras with this in their name.")
+    Annotated[str, Field(max_length=100)] | None,
+    Field(description="Only by cameras with this in their name."),
 ]
 HasText = Annotated[
-    bool | None, Field(description="Only with (true) or without (false) text in the picture.")
+    bool | None,
+    BeforeValidator(_or_none),
+    Field(description="Only with (true) or without (false) text in the picture."),
 ]
 MinConfidence = Annotated[
     Confidence, Field(description="Leave out moments that match less surely than this.")
@@ -67,7 +68,7 @@ MinConfidence = Annotated[
 MediaId = Annotated[
     str, Field(min_length=1, max_length=64, description="A media_id that search_media returned.")
 ]
-Time = Annotated[str | None, BeforeValidator(_as_text), Field(max_length=20)]
+Time = Annotated[str, BeforeValidator(_as_text), Field(max_length=20)] | None
 
 READ_ONLY = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False

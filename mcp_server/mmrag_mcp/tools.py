@@ -171,11 +171,11 @@ class Tools:
         call.doing = "opening the media"
 
         def prepare() -> tuple[Any, ...]:
-            from mmrag_plugin.answering import adescribe
-
             library = self._warm.open()
             row = _row(library, media_id)
             pictures = library.moment_pictures(_moment(row, start, end))
+            from mmrag_plugin.answering import adescribe
+
             return adescribe, library.vlm(), pictures, library.words_of(row), library.settings.vlm
 
         async def work() -> DescribeMediaResult:
@@ -255,12 +255,14 @@ def _given(**arguments: Any) -> dict[str, Any]:
 
 
 def _filters(library: MediaLibrary, folder: str | None, where: dict[str, Any]) -> Any:
-    from mmrag_plugin import Filters
-
     if folder:  # library_info calls a root by its last name
         named = [root for root in library.ledger.roots() if PurePath(root).name == folder]
         where = {**where, "folder": named[0] if len(named) == 1 else folder}
-    return Filters(**where) if where else None
+    if not where:
+        return None
+    from mmrag_plugin import Filters
+
+    return Filters(**where)
 
 
 def _row(library: MediaLibrary, media_id: str) -> MediaRow:

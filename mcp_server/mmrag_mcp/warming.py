@@ -107,8 +107,8 @@ class WarmLibrary:
 
     def _work(self, warming: Future[MediaLibrary], after_s: float) -> None:
         try:
-            time.sleep(after_s)
             self.phase = "opening the library"
+            time.sleep(after_s)
             library = self.open()
             self.phase = "loading the models and opening Milvus"
             searcher = library.searcher()
