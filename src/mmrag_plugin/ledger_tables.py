@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 SCHEMA_VERSION = 1
+WRITING = "writing"  # rows may stand in Milvus that the ledger does not know of yet
 
 metadata = sa.MetaData()
 

@@ -1,0 +1,146 @@
+"""The ledger's database: SQLite or PostgreSQL, its transactions, and its errors in our words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from mmrag_plugin.errors import NotALibrary, ServiceError, StorageError
+
+_CHUNK = 500  # ids in one statement: below the parameter limits of every database
+_T = TypeVar("_T")
+
+
+def batches(items: Iterable[_T], size: int = _CHUNK) -> Iterator[list[_T]]:
+    """Split what goes into one statement into parts."""
+    batch: list[_T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class LedgerDatabase:
+    """Connections and transactions; thread-safe."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        self._engine = _engine(self.url)
+        self._writer = self._engine.execution_options(write=True)
+        self._open = threading.local()  # the connection of this thread's ``transaction``
+
+    def close(self) -> None:
+        """Give files and connections back."""
+        self._engine.dispose()
+
+    def create(self, metadata: sa.MetaData) -> None:
+        """Make the tables that are not there yet."""
+        with self._storage_errors():
+            metadata.create_all(self._engine)
+
+    def _insert(self) -> Callable[[sa.Table], Any]:
+        if self._engine.dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+            return postgres_insert
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        return sqlite_insert
+
+    def insert_missing(
+        self, connection: Connection, table: sa.Table, row: Mapping[str, Any]
+    ) -> None:
+        """Insert a row unless its key is there."""
+        connection.execute(self._insert()(table).values(**row).on_conflict_do_nothing())
+
+    def upsert(
+        self, connection: Connection, table: sa.Table, row: Mapping[str, Any], keys: list[str]
+    ) -> None:
+        """Insert a row, or bring the one with its keys up to date."""
+        rest = {name: value for name, value in row.items() if name not in keys}
+        statement = self._insert()(table).values(**row)
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything that this thread does inside the block one transaction."""
+        with self.writing() as connection:
+            self._open.connection = connection
+            try:
+                yield
+            finally:
+                self._open.connection = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read from: this thread's transaction, or one of its own."""
+        if connection := getattr(self._open, "connection", None):
+            yield connection
+            return
+        with self._storage_errors(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection to write with: this thread's transaction, or one of its own."""
+        if connection := getattr(self._open, "connection", None):
+            yield connection
+            return
+        with self._storage_errors(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise _explained(self.url, error) from error
+
+
+def _engine(url: sa.URL) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # we begin transactions ourselves: the driver's deferred ones can't be upgraded to write
+        # while another process reads and would fail with "database is locked" at once
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # a power loss may take the last lines, never their order: work is done again, not lost
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _explained(url: sa.URL, error: sa.exc.DBAPIError) -> Exception:
+    detail = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    where = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "postgresql":
+        return ServiceError(
+            f"The ledger {where} can't be used: {detail}.", "Check MMRAG_LEDGER_URL and the server."
+        )
+    path = url.database
+    if "not a database" in detail or "malformed" in detail:
+        return NotALibrary(f"{path} is not a ledger of mmrag ({detail}).", "Restore a backup.")
+    if "full" in detail:
+        return StorageError(f"The disk is full: {path} can't be written.", "Free some space.")
+    return StorageError(
+        f"The ledger {path} can't be used: {detail}.", "Check its permissions and free space."
+    )

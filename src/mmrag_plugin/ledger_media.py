@@ -1,0 +1,263 @@
+"""The ledger's lines about media: their paths, their facts, and what they are filtered by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from mmrag_plugin.ledger_database import LedgerDatabase, batches
+from mmrag_plugin.ledger_tables import WRITING, media, paths, roots, signals, stages
+from mmrag_plugin.media import Kind, Stage
+
+
+@dataclass(frozen=True)
+class KnownPath:
+    """What the ledger knows about one file on disk."""
+
+    path: str
+    media_id: str
+    size_bytes: int
+    mtime_ns: int
+    sidecar_stamp: str
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class MediaRow:
+    """What the ledger knows about one media; ``path`` is the first of its paths."""
+
+    media_id: str
+    kind: Kind
+    path: str
+    root: str
+    taken_at: str | None
+    camera: str
+    width_px: int
+    height_px: int
+    duration_s: float | None
+    latitude: float | None
+    longitude: float | None
+
+
+class MediaLines:
+    """What is known about media and where they lie; every method is one short transaction."""
+
+    _database: LedgerDatabase
+
+    def known_paths(self, root: str) -> dict[str, KnownPath]:
+        """All known files at or under a folder, by path."""
+        query = sa.select(
+            paths.c.path,
+            paths.c.media_id,
+            paths.c.size_bytes,
+            paths.c.mtime_ns,
+            paths.c.sidecar_stamp,
+            media.c.content_hash,
+        ).join_from(paths, media)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(_under(root)))
+            return {row.path: KnownPath(*row) for row in rows}
+
+    def media_with_hash(self, content_hash: str) -> dict[str, list[str]]:
+        """The media with exactly this content, each with its known paths."""
+        query = (
+            sa.select(media.c.media_id, paths.c.path)
+            .outerjoin_from(media, paths)
+            .where(media.c.content_hash == content_hash)
+            .order_by(media.c.media_id, paths.c.path)
+        )
+        found: dict[str, list[str]] = {}
+        with self._database.reading() as connection:
+            for media_id, path in connection.execute(query):
+                found.setdefault(media_id, []).extend([path] if path else [])
+        return found
+
+    def mint(self, content_hash: str, kind: Kind) -> str:
+        """Enter a new media and return its id.
+
+        The id begins as the hash of the content at first sight, so two runs over the same files
+        agree; it stays when the content changes, and then a twin of the old content gets a suffix.
+        """
+        with self._database.writing() as connection:
+            base = content_hash[:16]
+            taken = set(
+                connection.scalars(
+                    sa.select(media.c.media_id).where(media.c.media_id.startswith(base))
+                )
+            )
+            media_id, number = base, 2
+            while media_id in taken:
+                media_id, number = f"{base}-{number}", number + 1
+            connection.execute(
+                media.insert().values(media_id=media_id, kind=kind, content_hash=content_hash)
+            )
+            return media_id
+
+    def put_path(self, known: KnownPath, root: str) -> None:
+        """Enter a path, or bring what is known about it up to date."""
+        row = {
+            "path": known.path,
+            "media_id": known.media_id,
+            "root": root,
+            "size_bytes": known.size_bytes,
+            "mtime_ns": known.mtime_ns,
+            "sidecar_stamp": known.sidecar_stamp,
+        }
+        with self._database.writing() as connection:
+            self._database.upsert(connection, paths, row, ["path"])
+
+    def drop_paths(self, gone: Iterable[str]) -> None:
+        """Forget paths; their media stay until ``drop_media``."""
+        with self._database.writing() as connection:
+            for batch in batches(gone):
+                connection.execute(paths.delete().where(paths.c.path.in_(batch)))
+
+    def pathless(self) -> list[str]:
+        """Media that no path leads to any more."""
+        query = (
+            sa.select(media.c.media_id)
+            .outerjoin_from(media, paths)
+            .where(paths.c.path.is_(None))
+            .order_by(media.c.media_id)
+        )
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
+    def drop_media(self, media_ids: Iterable[str]) -> None:
+        """Forget media with everything that hangs on them."""
+        with self._database.writing() as connection:
+            for batch in batches(media_ids):
+                for table in (signals, stages, paths, media):
+                    connection.execute(table.delete().where(table.c.media_id.in_(batch)))
+
+    def content_changed(self, media_id: str, content_hash: str) -> None:
+        """Note an in-place edit: every stage has to look again, the id stays."""
+        with self._database.writing() as connection:
+            connection.execute(
+                media.update().where(media.c.media_id == media_id).values(content_hash=content_hash)
+            )
+            connection.execute(
+                stages.update()
+                .where(stages.c.media_id == media_id)
+                .values(state=WRITING, stamp="", reason="", remedy="")
+            )
+
+    def redo(self, stage: Stage, media_ids: Iterable[str]) -> None:
+        """Have a stage look at media again."""
+        with self._database.writing() as connection:
+            for batch in batches(media_ids):
+                connection.execute(
+                    stages.update()
+                    .where(stages.c.media_id.in_(batch), stages.c.stage == stage)
+                    .values(state=WRITING, stamp="")
+                )
+
+    def forget_words(self, media_ids: Iterable[str]) -> None:
+        """Have the words of media written to Milvus again."""
+        with self._database.writing() as connection:
+            for batch in batches(media_ids):
+                connection.execute(
+                    media.update()
+                    .where(media.c.media_id.in_(batch))
+                    .values(words_stamp=WRITING, words_rows=0)
+                )
+
+    def relocate(self, old: str, new: str) -> int:
+        """Rewrite the beginning of all paths and roots from ``old`` to ``new``; says how many."""
+        moved = 0
+        with self._database.writing() as connection:
+            for table, columns in ((paths, ("path", "root")), (roots, ("path",))):
+                for column in (table.c[name] for name in columns):
+                    inside = sa.or_(column == old, _starts_with(column, old.rstrip("/") + "/"))
+                    rest = sa.func.substr(column, len(old) + 1)
+                    result = connection.execute(
+                        table.update().where(inside).values({column.name: sa.literal(new) + rest})
+                    )
+                    if table is paths and column.name == "path":
+                        moved = result.rowcount
+        return moved
+
+    def media_rows(self, media_ids: Sequence[str] | None = None) -> dict[str, MediaRow]:
+        """Media by id (all of them without ids); ids that are unknown are left out."""
+        rows: dict[str, MediaRow] = {}
+        with self._database.reading() as connection:
+            for batch in [None] if media_ids is None else batches(media_ids):
+                query = _media_query()
+                if batch is not None:
+                    query = query.where(media.c.media_id.in_(batch))
+                for row in connection.execute(query):
+                    rows.setdefault(row.media_id, MediaRow(*row))
+        return rows
+
+    def paths_of(self, media_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Every path of some media."""
+        found: dict[str, list[str]] = {}
+        with self._database.reading() as connection:
+            for batch in batches(media_ids):
+                query = (
+                    sa.select(paths.c.media_id, paths.c.path)
+                    .where(paths.c.media_id.in_(batch))
+                    .order_by(paths.c.path)
+                )
+                for media_id, path in connection.execute(query):
+                    found.setdefault(media_id, []).append(path)
+        return found
+
+    def media_ids_under(self, folder: str) -> frozenset[str]:
+        """Media with a path at or under a folder."""
+        with self._database.reading() as connection:
+            return frozenset(
+                connection.scalars(sa.select(paths.c.media_id).where(_under(folder)).distinct())
+            )
+
+    def media_ids_with_text(self) -> frozenset[str]:
+        """Media in whose pictures text was read."""
+        query = sa.select(signals.c.media_id).where(signals.c.source == "ocr").distinct()
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
+
+    def cameras_like(self, words: str) -> tuple[str, ...]:
+        """The cameras whose name contains the words, whatever their case."""
+        query = (
+            sa.select(media.c.camera)
+            .where(sa.func.lower(media.c.camera).contains(words.lower(), autoescape=True))
+            .distinct()
+            .order_by(media.c.camera)
+        )
+        with self._database.reading() as connection:
+            return tuple(connection.scalars(query))
+
+
+def _media_query() -> sa.Select[Any]:
+    return (
+        sa.select(
+            media.c.media_id,
+            media.c.kind,
+            paths.c.path,
+            paths.c.root,
+            media.c.taken_at,
+            media.c.camera,
+            media.c.width_px,
+            media.c.height_px,
+            media.c.duration_s,
+            media.c.latitude,
+            media.c.longitude,
+        )
+        .join_from(media, paths)
+        .order_by(paths.c.path)
+    )
+
+
+def _starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
+    # LIKE ignores case in SQLite and treats % and _ as wildcards: compare the beginning itself
+    return sa.func.substr(column, 1, len(prefix)) == prefix
+
+
+def _under(folder: str) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        paths.c.path == folder, _starts_with(paths.c.path, folder.rstrip(os.sep) + os.sep)
+    )

@@ -1,0 +1,236 @@
+"""The ledger's lines about work: which stage is done with which media, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from mmrag_plugin.ledger_database import LedgerDatabase, batches
+from mmrag_plugin.ledger_tables import WRITING, media, paths, signals, stages
+from mmrag_plugin.media import MediaFacts, Signal, Stage
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that a stage could not deal with."""
+
+    path: str
+    stage: str
+    reason: str
+    remedy: str
+
+
+class StageLines:
+    """What stages have done, found and left to do; every method is one short transaction."""
+
+    _database: LedgerDatabase
+
+    def pending(self, stage: Stage, stamp: str, *, after: Stage | None = None) -> list[str]:
+        """Media that a stage has still to do, oldest path first.
+
+        Done and failed count only with the same stamp; with ``after`` only media with which that
+        stage is done are named.
+        """
+        finished = sa.and_(stages.c.state.in_(["done", "failed"]), stages.c.stamp == stamp)
+        first_path = sa.func.min(paths.c.path)
+        query = (
+            sa.select(media.c.media_id)
+            .join_from(media, paths)
+            .where(
+                ~sa.exists().where(
+                    stages.c.media_id == media.c.media_id, stages.c.stage == stage, finished
+                )
+            )
+            .group_by(media.c.media_id)
+            .order_by(first_path)
+        )
+        if after:
+            earlier = stages.alias()
+            query = query.where(
+                sa.exists().where(
+                    earlier.c.media_id == media.c.media_id,
+                    earlier.c.stage == after,
+                    earlier.c.state == "done",
+                )
+            )
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
+    def touched(self, stage: Stage, media_ids: Sequence[str]) -> set[str]:
+        """Those of the media for which a stage may have left rows in Milvus."""
+        found: set[str] = set()
+        with self._database.reading() as connection:
+            for batch in batches(media_ids):
+                query = sa.select(stages.c.media_id).where(
+                    stages.c.media_id.in_(batch), stages.c.stage == stage
+                )
+                found.update(connection.scalars(query))
+        return found
+
+    def begin(self, stage: Stage, media_ids: Sequence[str]) -> None:
+        """Say that rows of these media are about to be written."""
+        self._mark(stage, [{"media_id": m, "state": WRITING, "stamp": ""} for m in media_ids])
+
+    def done(self, stage: Stage, stamp: str, made: Mapping[str, int]) -> None:
+        """Say that a stage is done with media, and how many items (rows, frames) it made."""
+        self._mark(
+            stage,
+            [
+                {"media_id": m, "state": "done", "stamp": stamp, "made": made[m]}
+                for m in sorted(made)
+            ],
+        )
+
+    def failed(self, stage: Stage, stamp: str, media_id: str, reason: str, remedy: str) -> None:
+        """Say that a stage can't deal with a media as it is; a change of the file tries again."""
+        row = {"media_id": media_id, "state": "failed", "stamp": stamp}
+        self._mark(stage, [{**row, "reason": reason, "remedy": remedy}])
+
+    def retry_failed(self) -> None:
+        """Have failed stages try again although nothing changed."""
+        with self._database.writing() as connection:
+            connection.execute(
+                stages.update().where(stages.c.state == "failed").values(state=WRITING, stamp="")
+            )
+
+    def failures(self) -> list[Failure]:
+        """What failed and has not changed since, the first failing stage of each path."""
+        query = (
+            sa.select(paths.c.path, stages.c.stage, stages.c.reason, stages.c.remedy)
+            .join_from(stages, paths, stages.c.media_id == paths.c.media_id)
+            .where(stages.c.state == "failed")
+            .order_by(paths.c.path)
+        )
+        order = ["read", "embed", "ocr", "caption", "speech"]
+        first: dict[str, Failure] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                failure = Failure(*row)
+                known = first.get(failure.path)
+                if known is None or order.index(failure.stage) < order.index(known.stage):
+                    first[failure.path] = failure
+        return list(first.values())
+
+    def put_read(self, stamp: str, read: Mapping[str, tuple[MediaFacts, Sequence[Signal]]]) -> None:
+        """Enter what the read stage found: facts and signals, and that it is done."""
+        with self._database.writing() as connection:
+            for media_id, (found, words) in read.items():
+                connection.execute(
+                    media.update()
+                    .where(media.c.media_id == media_id)
+                    .values(
+                        width_px=found.width_px,
+                        height_px=found.height_px,
+                        duration_s=found.duration_s,
+                        taken_at=found.taken_at,
+                        camera=found.camera,
+                        latitude=found.latitude,
+                        longitude=found.longitude,
+                    )
+                )
+                self._replace_signals(connection, media_id, "read", words)
+        self.done("read", stamp, {media_id: len(words) for media_id, (_, words) in read.items()})
+
+    def put_signals(self, stage: Stage, stamp: str, found: Mapping[str, Sequence[Signal]]) -> None:
+        """Enter the signals that a later stage found, and that it is done."""
+        with self._database.writing() as connection:
+            for media_id, words in found.items():
+                self._replace_signals(connection, media_id, stage, words)
+        self.done(stage, stamp, {media_id: len(words) for media_id, words in found.items()})
+
+    def signals_of(self, media_ids: Sequence[str]) -> dict[str, list[tuple[str, Signal]]]:
+        """The signals of media, each with the stage that found it, in the order they were found."""
+        found: dict[str, list[tuple[str, Signal]]] = {media_id: [] for media_id in media_ids}
+        with self._database.reading() as connection:
+            for batch in batches(media_ids):
+                query = (
+                    sa.select(
+                        signals.c.media_id,
+                        signals.c.stage,
+                        signals.c.source,
+                        signals.c.text,
+                        signals.c.start_s,
+                        signals.c.end_s,
+                    )
+                    .where(signals.c.media_id.in_(batch))
+                    .order_by(signals.c.media_id, signals.c.stage.desc(), signals.c.number)
+                )
+                for media_id, stage, *rest in connection.execute(query):
+                    found[media_id].append((stage, Signal(*rest)))
+        return found
+
+    def unprojected(self, stamp: str) -> list[str]:
+        """Media whose words in Milvus are missing, outdated or another text model's."""
+        query = (
+            sa.select(media.c.media_id)
+            .where(
+                media.c.words_stamp != stamp,
+                sa.exists().where(
+                    stages.c.media_id == media.c.media_id,
+                    stages.c.stage == "read",
+                    stages.c.state == "done",
+                ),
+            )
+            .order_by(media.c.media_id)
+        )
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
+    def projected_before(self, media_ids: Sequence[str]) -> set[str]:
+        """Those of the media whose words may already stand in Milvus."""
+        found: set[str] = set()
+        with self._database.reading() as connection:
+            for batch in batches(media_ids):
+                query = sa.select(media.c.media_id).where(
+                    media.c.media_id.in_(batch), media.c.words_stamp != ""
+                )
+                found.update(connection.scalars(query))
+        return found
+
+    def set_words_stamp(self, media_ids: Sequence[str], stamp: str, rows: Sequence[int]) -> None:
+        """Say under which stamp the words of media stand in Milvus, and in how many rows."""
+        with self._database.writing() as connection:
+            for media_id, count in zip(media_ids, rows, strict=True):
+                connection.execute(
+                    media.update()
+                    .where(media.c.media_id == media_id)
+                    .values(words_stamp=stamp, words_rows=count)
+                )
+
+    def _mark(self, stage: Stage, rows: Iterable[Mapping[str, Any]]) -> None:
+        blank = {"stage": stage, "made": 0, "reason": "", "remedy": ""}
+        with self._database.writing() as connection:
+            for row in rows:
+                self._database.upsert(connection, stages, {**blank, **row}, ["media_id", "stage"])
+
+    def _replace_signals(
+        self, connection: Connection, media_id: str, stage: Stage, words: Sequence[Signal]
+    ) -> None:
+        mine = sa.and_(signals.c.media_id == media_id, signals.c.stage == stage)
+        connection.execute(signals.delete().where(mine))
+        if words:
+            connection.execute(
+                signals.insert(),
+                [
+                    {
+                        "media_id": media_id,
+                        "stage": stage,
+                        "number": number,
+                        "source": signal.source,
+                        "text": signal.text,
+                        "start_s": signal.start_s,
+                        "end_s": signal.end_s,
+                    }
+                    for number, signal in enumerate(words)
+                ],
+            )
+        # what stands in Milvus about this media is outdated from here on
+        connection.execute(
+            media.update()
+            .where(media.c.media_id == media_id, media.c.words_stamp != "")
+            .values(words_stamp=WRITING)
+        )
