@@ -35,11 +35,11 @@ class Candidate:
     def at_s(self) -> float | None:
         """The time of the frame that shows the moment best."""
         seen = self.best.get("visual")
-        if seen is not None:
-            return seen.start_s
         if self.start_s is None or self.end_s is None:
-            return self.start_s
-        return (self.start_s + self.end_s) / 2
+            return self.start_s if seen is None else seen.start_s
+        if seen is None or seen.start_s is None:
+            return (self.start_s + self.end_s) / 2
+        return min(max(seen.start_s, self.start_s), self.end_s)  # a frame may stand for more
 
     def take(self, channel: Channel, row: FoundRow) -> None:
         """Let a row count for this moment if it is the channel's best so far."""
@@ -75,28 +75,32 @@ def _spans(
 ) -> list[Candidate]:
     """Grow moments around the strongest rows of one film, strongest first."""
 
-    def strong(item: tuple[Channel, FoundRow]) -> float:
-        low, span = strength[item[0]]
-        return (item[1].score - low) / span
+    def strong(channel: Channel, row: FoundRow) -> float:
+        low, span = strength[channel]
+        return (row.score - low) / span
 
-    left = sorted(timed, key=lambda item: (-strong(item), item[1].start_s or 0.0))
+    left = sorted(
+        ((strong(channel, row), channel, row) for channel, row in timed),
+        key=lambda item: (-item[0], item[2].start_s or 0.0),
+    )
     spans: list[Candidate] = []
     while left:
-        channel, seed = left.pop(0)
+        best, channel, seed = left.pop(0)
         moment = Candidate(media_id, kind, seed.start_s, seed.end_s or seed.start_s)
         moment.take(channel, seed)
-        enough = strong((channel, seed)) * _MUCH_WEAKER
+        enough = best * _MUCH_WEAKER
         grown = True
         while grown:
-            grown = False
-            for item in list(left):
-                inside = _overlaps(moment, item[1])
-                if inside or (strong(item) >= enough and _touches(moment, item[1])):
-                    left.remove(item)
-                    moment.take(*item)
+            apart: list[tuple[float, Channel, FoundRow]] = []
+            for strength_here, channel, row in left:
+                inside = _overlaps(moment, row)
+                if inside or (strength_here >= enough and _touches(moment, row)):
+                    moment.take(channel, row)
                     if not inside:
-                        _grow(moment, item[1])
-                    grown = True
+                        _grow(moment, row)
+                else:
+                    apart.append((strength_here, channel, row))
+            grown, left = len(apart) < len(left), apart
         spans.append(moment)
     return spans
 
