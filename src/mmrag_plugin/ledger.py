@@ -46,10 +46,10 @@ class Ledger(MediaLines, StageLines):
         self._database = LedgerDatabase(url)
         self._lease = WriterLease(self._database)
         self._database.create(metadata)
-        with self._database.writing() as connection:
-            first = {"schema": SCHEMA_VERSION, "id": uuid4().hex[:12]}
-            for key, value in first.items():
-                self._database.insert_missing(connection, facts, {"key": key, "value": value})
+        if self.fact("schema") is None:
+            with self._database.writing() as connection:
+                for key, value in (("schema", SCHEMA_VERSION), ("id", uuid4().hex[:12])):
+                    self._database.insert_missing(connection, facts, {"key": key, "value": value})
         found = self.fact("schema")
         if found != SCHEMA_VERSION:
             raise NotALibrary(

@@ -100,9 +100,11 @@ class MediaLibrary:
             if not marker.is_file():
                 _check_place(directory, settings.library)
                 if not create:
+                    others = ", ".join(names(settings))
                     raise NotFound(
                         f"There is no library {settings.library!r} in {settings.home} yet.",
-                        "Make it with: mmrag index FOLDER",
+                        "Make it with: mmrag index FOLDER"
+                        + (f"; or name one that is there: {others}" if others else ""),
                     )
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 marker.write_text(json.dumps({"format": FORMAT}) + "\n")
@@ -512,6 +514,12 @@ class MediaLibrary:
             "visual": open_frames(self.connection, visual.collection, visual.dim),
             "words": open_signals(self.connection, words.collection, words.dim or None),
         }
+
+
+def names(settings: Settings) -> list[str]:
+    """The libraries that are there."""
+    home = settings.home.expanduser()
+    return sorted(marker.parent.name for marker in home.glob(f"*/{MARKER}"))
 
 
 def _check_place(directory: Path, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import output, print_json, warn
 from mmrag_plugin.cli.finding import resolve_hit
 from mmrag_plugin.errors import NotFound, UsageError
+from mmrag_plugin.media import kind_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -84,21 +86,24 @@ def describe(
 ) -> None:
     """Describe a picture or a film in words. Needs Ollama."""
     from mmrag_plugin.answering import stream_describe
+    from mmrag_plugin.pictures import open_picture
 
     if detail not in ("short", "normal", "long"):
         raise UsageError(f"--detail {detail} is not known.", "Choose short, normal or long.")
     with options.open_library(
         library=library, home=home, vlm=vlm, allow_remote=allow_remote
     ) as opened:
+        llm = opened.vlm()
         row = opened.find(resolve_hit(opened, target))
-        if row is None:
+        if row is not None:
+            pictures, words = opened.pictures_of(row), opened.words_of(row)
+        elif kind_of(target) == "image" and Path(target).expanduser().is_file():
+            pictures, words = [(None, open_picture(Path(target).expanduser()))], ""
+        else:
             raise NotFound(
-                f"{target} is not in library {opened.settings.library!r}.",
+                f"{target} is neither in library {opened.settings.library!r} nor a picture.",
                 "Search for it first, or index its folder.",
             )
-        pictures = opened.pictures_of(row)
-        llm = opened.vlm()
-        words = opened.words_of(row)
         pieces = stream_describe(llm, pictures, detail=detail, known=words)  # type: ignore[arg-type]
         if json:
             answer = "".join(pieces)

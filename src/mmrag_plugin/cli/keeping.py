@@ -112,7 +112,10 @@ def _show_status(found: dict[str, Any]) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    media = ", ".join(f"{count} {kind}s" for kind, count in found["media"].items()) or "none yet"
+    media = (
+        ", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in found["media"].items())
+        or "none yet"
+    )
     table.add_row("library", f"{found['library']} in {found['directory']}")
     table.add_row("folders", "\n".join(found["roots"]) or "none yet")
     table.add_row("media", media)
