@@ -45,6 +45,7 @@ from mmrag_mcp.results import (
 from mmrag_mcp.untrusted import ANSWER_CHARS, clean
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin.errors import MmragError, NotFound, UsageError
+from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Moment
 from mmrag_plugin.pictures import to_jpeg
 from mmrag_plugin.timecode import format_time, parse_time
@@ -254,15 +255,11 @@ def _given(**arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value not in (None, "")}
 
 
-def _filters(library: MediaLibrary, folder: str | None, where: dict[str, Any]) -> Any:
+def _filters(library: MediaLibrary, folder: str | None, where: dict[str, Any]) -> Filters | None:
     if folder:  # library_info calls a root by its last name
         named = [root for root in library.ledger.roots() if PurePath(root).name == folder]
         where = {**where, "folder": named[0] if len(named) == 1 else folder}
-    if not where:
-        return None
-    from mmrag_plugin import Filters
-
-    return Filters(**where)
+    return Filters(**where) if where else None
 
 
 def _row(library: MediaLibrary, media_id: str) -> MediaRow:
