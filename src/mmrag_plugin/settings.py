@@ -18,7 +18,8 @@ from pydantic_settings import (
 from mmrag_plugin.errors import UsageError
 
 CONFIG_FILE = "config.toml"
-_LIBRARY_NAME = re.compile(r"[^/\\\x00-\x1f]{1,80}")
+# no leading dot: `.` and `..` lead elsewhere, and `.models` lies beside the libraries
+_LIBRARY_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
 
 
 class Settings(BaseSettings):
@@ -64,8 +65,10 @@ class Settings(BaseSettings):
     @field_validator("library")
     @classmethod
     def _name_is_a_folder_name(cls, name: str) -> str:
-        if not _LIBRARY_NAME.fullmatch(name) or name.strip(". ") == "":
-            raise ValueError("a library's name is 1 to 80 characters without slashes")
+        if not _LIBRARY_NAME.fullmatch(name) or not name.strip(". "):
+            raise ValueError(
+                "a library's name is 1 to 80 characters without slashes and begins with no dot"
+            )
         return name
 
     @field_validator("ollama_host")
@@ -113,11 +116,12 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"]).lower()
-        flag, variable = name.replace("_", "-"), name.upper()
+        flag = name.replace("_", "-")
+        variable = "OLLAMA_HOST" if name == "ollama_host" else f"MMRAG_{name.upper()}"
         reason = first["msg"].removeprefix("Value error, ")
         raise UsageError(
             f"Setting {name} = {first.get('input')!r}: {reason}.",
-            f"Mend --{flag}, MMRAG_{variable} or the library's {CONFIG_FILE}.",
+            f"Mend --{flag}, {variable} or the library's {CONFIG_FILE}.",
         ) from None
     except (OSError, ValueError) as error:  # an unreadable or malformed config file
         raise UsageError(
