@@ -459,6 +459,14 @@ def test_an_unfinished_collection_is_completed_when_opened(
     store.drop()
 
 
+def test_the_graph_is_built_as_it_was_asked_for(frames: MediaVectorStore) -> None:
+    index = frames.client.describe_index(frames.collection_name, "embedding")
+    assert (index["index_type"], index["metric_type"]) == ("HNSW", "COSINE")
+    built = index["params"] if isinstance(index.get("params"), dict) else index
+    assert int(built["M"]) == 24
+    assert int(built["efConstruction"]) == 200
+
+
 def test_clear_leaves_an_empty_store_that_works(frames: MediaVectorStore) -> None:
     frames.add([frame("a", 1)])
     frames.clear()

@@ -86,7 +86,9 @@ def index_definitions(dim: int | None, words: bool) -> dict[str, dict[str, Any]]
         name: {"index_type": "INVERTED"} for name in INDEXED_COLUMNS
     }
     if dim is not None:
-        indexes[DENSE] = {"index_type": "HNSW", "metric_type": "COSINE", "params": HNSW}
+        # twice "params": pymilvus spreads the outer one out, and Lite reads the inner one only
+        graph = {"params": HNSW}
+        indexes[DENSE] = {"index_type": "HNSW", "metric_type": "COSINE", "params": graph}
     if words:
         indexes[SPARSE] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25"}
     return indexes
