@@ -20,3 +20,10 @@ def warn(warnings: list[str]) -> None:
     """Say what a person should know besides the result."""
     for warning in warnings:
         errors.print(f"note: {warning}", style="yellow", markup=False, highlight=False)
+
+
+def milvus_words(found: dict[str, Any]) -> str:
+    """Say which Milvus is in use and what it can't do."""
+    where = "embedded" if found["embedded"] else f"at {found['address']}"
+    off = ", ".join(found["turned_off"])
+    return f"{found['version']}, {where}" + (f"; turned off: {off}" if off else "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import output, print_json
+from mmrag_plugin.cli.console import milvus_words, output, print_json
 from mmrag_plugin.errors import MmragError
 
 if TYPE_CHECKING:
@@ -83,18 +83,24 @@ def _place(settings: Settings) -> tuple[str, str]:
 
 
 def _milvus(settings: Settings) -> tuple[str, str]:
-    from mmrag_plugin.milvus_connection import MilvusConnection
+    from mmrag_plugin.milvus_owner import paused
 
     if settings.milvus_uri:
-        connection = MilvusConnection(None, uri=settings.milvus_uri, token=settings.milvus_token)
-        found = connection.describe()
-        connection.close()
-        return ", ".join(f"{key} {value}" for key, value in found.items()), ""
+        return _described(None, settings.milvus_uri, settings.milvus_token)
     with tempfile.TemporaryDirectory() as scratch:
-        connection = MilvusConnection(Path(scratch))
-        found = connection.describe()
+        found = _described(Path(scratch), "", "")
+        with paused(Path(scratch)):  # its owner ends before its directory goes
+            return found
+
+
+def _described(directory: Path | None, uri: str, token: str) -> tuple[str, str]:
+    from mmrag_plugin.milvus_connection import MilvusConnection
+
+    connection = MilvusConnection(directory, uri=uri, token=token)
+    try:
+        return milvus_words(connection.describe()), ""
+    finally:
         connection.close()
-        return ", ".join(f"{key} {value}" for key, value in found.items()), ""
 
 
 def _visual(settings: Settings) -> tuple[str, str]:

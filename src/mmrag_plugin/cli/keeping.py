@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import output, print_json
+from mmrag_plugin.cli.console import milvus_words, output, print_json
 
 if TYPE_CHECKING:
     from mmrag_plugin.upkeep import Difference
@@ -129,7 +129,7 @@ def _show_status(found: dict[str, Any]) -> None:
         "signals", ", ".join(f"{name} {count}" for name, count in found["signals"].items()) or "-"
     )
     table.add_row("models", ", ".join(f"{k} {v}" for k, v in found["models"].items()))
-    table.add_row("Milvus", ", ".join(f"{k} {v}" for k, v in found["milvus"].items()))
+    table.add_row("Milvus", milvus_words(found["milvus"]))
     if found["writer"]:
         table.add_row("writing", found["writer"])
     if found["failed"]:
