@@ -1,5 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both may be run again at any time.
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,7 +47,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/pip
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "==> installing what the tests need into $(VENV) (once)"
-	@$(INSTALL) -e ".[dev]"
+	@$(INSTALL) -e ".[dev]" | { grep -v "^Requirement already satisfied" || true; }
 	@touch $@
 
 $(BIN)/pip:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,11 +139,13 @@ def _duration(seconds: float) -> str:
 
 
 DEMO_SEARCHES = (
-    ("red barn in a green field", "what a picture shows"),
-    ("gate B42", "text in a picture"),
-    ("Lisbon receipt", "a folder's name and the text in the picture, together"),
-    ("where the sun goes down", "somebody's own words about a photo"),
+    ("pink blossom", "what pictures show, in a photo and in a film"),
+    ("red barn", "what a picture shows, and somebody's own words about it"),
+    ("gate B42", "the text in a screenshot"),
+    ("espresso in Lisbon", "a folder's name and the text on a receipt, together"),
+    ("Biscuit in the meadow", "a film's subtitles"),
 )
+DEMO_HITS = 2
 
 
 def demo(home: options.Home = None, library: options.Library = "demo") -> None:
@@ -159,8 +163,21 @@ def demo(home: options.Home = None, library: options.Library = "demo") -> None:
         show_report(run_index(opened, [folder]))
         for query, purpose in DEMO_SEARCHES:
             output.print()
-            output.print(f'[bold]mmrag search "{query}" -l {library}[/bold]  [dim]{purpose}[/dim]')
-            result = opened.search(query, limit=3)
-            print_hits(output, result.hits)
+            output.print(f'[bold]mmrag search "{query}"[/bold]', highlight=False)
+            output.print(f"[dim]{purpose}[/dim]", highlight=False)
+            print_hits(output, opened.search(query, limit=DEMO_HITS).hits)
+        where = opened.settings.home
+    program = _typed(Path(sys.argv[0]), "mmrag")
     output.print()
-    output.print("Now your own: [bold]mmrag index FOLDER[/bold], then mmrag search WORDS")
+    for line in (
+        f"Search them: {program} search WORDS -l {library} --home {_typed(where, str(where))}",
+        f"Your own:    {program} index FOLDER, then {program} search WORDS",
+    ):
+        output.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _typed(path: Path, otherwise: str) -> str:
+    """A path as one would type it here, if it lies below the working directory."""
+    here = Path.cwd()
+    path = path.absolute()
+    return shlex.quote(str(path.relative_to(here))) if path.is_relative_to(here) else otherwise
