@@ -19,9 +19,10 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from mmrag_mcp import calls
-from mmrag_mcp.server import MmragServer
+from mmrag_mcp.server import MmragServer, _parser
 from mmrag_mcp.warming import WarmLibrary, open_library
 from mmrag_plugin.errors import NotFound, StorageError
+from mmrag_plugin.settings import Settings
 
 ERAS = ("auto", "legacy")
 HEAVY = ("llama_index", "torch", "transformers", "pymilvus", "numpy", "PIL", "sqlalchemy")
@@ -433,3 +434,30 @@ def test_a_wrong_flag_is_refused_with_exit_code_2_and_nothing_on_stdout() -> Non
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"--libary" in done.stderr
+
+
+# ---- what is written about it ----------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+async def test_every_tool_argument_and_flag_is_documented(stub: Stub) -> None:
+    page = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
+    async with Client(serve(stub)) as client:
+        for tool in (await client.list_tools()).tools:
+            section = page.split(f"### {tool.name}\n", 1)[1].split("\n## ")[0].split("\n### ")[0]
+            for argument in tool.input_schema["properties"]:
+                assert f"`{argument}`" in section
+    for action in _parser()._actions:
+        flag = action.option_strings[0]
+        assert action.dest in ("help", "version") or f"`{flag}" in page, flag
+
+
+def test_the_example_configuration_is_the_documented_one_and_is_understood() -> None:
+    text = (ROOT / "examples" / "assistant_config.json").read_text(encoding="utf-8")
+    assert f"```json\n{text}```" in (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
+    entry = json.loads(text)["mcpServers"]["mmrag"]
+    assert Path(entry["command"]).name == "mmrag-mcp"
+    assert _parser().parse_args(entry["args"]).library == "default"
+    fields = {f"MMRAG_{name.upper()}" for name in Settings.model_fields} | {"OLLAMA_HOST"}
+    assert entry["env"].keys() <= fields

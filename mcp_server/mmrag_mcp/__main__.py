@@ -2,4 +2,5 @@
 
 from mmrag_mcp.server import main
 
-main()
+if __name__ == "__main__":
+    main()

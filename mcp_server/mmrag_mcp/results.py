@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmrag_mcp.untrusted import clean
+from mmrag_mcp.warming import State
 from mmrag_plugin.media import Channel, Confidence, Hit, Kind, SignalSource
 
 NOTICE = (
@@ -118,7 +119,7 @@ class LibraryInfoResult(Result):
     signals: dict[SignalSource, int] = Field(description="Pieces of text by where they come from.")
     models: Models
     failed: int = Field(description="Files that can't be read.")
-    search: str = Field(description="idle, loading, ready or failed.")
+    search: State = Field(description="Whether models and Milvus are loaded.")
     writer: str | None = Field(description="What is being written now, if anything.")
     notice: str = NOTICE
 

@@ -61,7 +61,7 @@ class MmragServer(MCPServer[Any]):
         """Call a tool; a wrong name or argument is answered with the right one."""
         tool = self._by_name.get(name)
         if tool is None:
-            raise ToolError(f"There is no tool {name!r}{nearest(name, self._by_name)}")
+            raise ToolError(f"There is no tool {name[:60]!r}{nearest(name, self._by_name)}")
         try:
             tool.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
