@@ -77,7 +77,9 @@ def describe(
     target: Annotated[
         str, typer.Argument(help="A hit's number in the last search, a media id, or a file.")
     ],
-    detail: Annotated[str, typer.Option(help="short, normal or long.")] = "normal",
+    detail: Annotated[
+        str, typer.Option(help="short, normal or long.", metavar="LENGTH")
+    ] = "normal",
     vlm: options.Vlm = None,
     allow_remote: options.AllowRemote = None,
     library: options.Library = None,

@@ -22,7 +22,10 @@ LAST_SEARCH = "last_search.json"  # what `mmrag open 3` refers to
 
 Export = Annotated[
     Path | None,
-    typer.Option(help="Write the hits to a .csv or .json file, or as a folder of links."),
+    typer.Option(
+        help="Write the hits to a new .csv or .json file, or as a new folder of links.",
+        metavar="PATH",
+    ),
 ]
 
 
@@ -48,7 +51,10 @@ def search(
     export: Export = None,
     batch: Annotated[
         Path | None,
-        typer.Option(help="Search for each line of a file (- for stdin); prints JSON lines."),
+        typer.Option(
+            help="Search for each line of a file (- for stdin); prints JSON lines.",
+            metavar="FILE",
+        ),
     ] = None,
     visual_model: options.VisualModel = None,
     milvus_uri: options.MilvusUri = None,

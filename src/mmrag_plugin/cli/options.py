@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 Library = Annotated[
     str | None, typer.Option("--library", "-l", help="The library's name.", metavar="NAME")
 ]
-Home = Annotated[Path | None, typer.Option("--home", help="Where libraries live.")]
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Where libraries live.", metavar="FOLDER")
+]
 VisualModel = Annotated[
     str | None,
     typer.Option(
@@ -33,24 +35,36 @@ TextModel = Annotated[
         metavar="MODEL",
     ),
 ]
-Vlm = Annotated[str | None, typer.Option("--vlm", help="The Ollama model that looks at pictures.")]
+Vlm = Annotated[
+    str | None,
+    typer.Option("--vlm", help="The Ollama model that looks at pictures.", metavar="MODEL"),
+]
 AllowRemote = Annotated[
     bool | None,
     typer.Option("--allow-remote", help="Let pictures go to a VLM on another machine."),
 ]
 MilvusUri = Annotated[
     str | None,
-    typer.Option("--milvus-uri", help="A Milvus server instead of the library's own."),
+    typer.Option(
+        "--milvus-uri", help="A Milvus server instead of the library's own.", metavar="URI"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many hits.")]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=1000, help="How many hits.", metavar="N")
+]
 KindOption = Annotated[
     str | None, typer.Option("--kind", help="Only image, or only video.", metavar="KIND")
 ]
-Since = Annotated[str | None, typer.Option(help="Taken then or later: 2019, 2019-05, 2019-05-20.")]
-Until = Annotated[str | None, typer.Option(help="Taken then or earlier.")]
-Folder = Annotated[str | None, typer.Option(help="Only in this folder.")]
-Camera = Annotated[str | None, typer.Option(help="Only by cameras with this in their name.")]
+Since = Annotated[
+    str | None,
+    typer.Option(help="Taken then or later: 2019, 2019-05, 2019-05-20.", metavar="DATE"),
+]
+Until = Annotated[str | None, typer.Option(help="Taken then or earlier.", metavar="DATE")]
+Folder = Annotated[str | None, typer.Option(help="Only in this folder.", metavar="FOLDER")]
+Camera = Annotated[
+    str | None, typer.Option(help="Only by cameras with this in their name.", metavar="NAME")
+]
 HasText = Annotated[
     bool | None,
     typer.Option("--has-text/--no-text", help="Only with, or only without, text in the picture."),

@@ -159,7 +159,7 @@ def demo(home: options.Home = None, library: options.Library = "demo") -> None:
         as_file(files("mmrag_plugin") / "demo_media") as folder,
         options.open_library(create=True, library=library, home=home) as opened,
     ):
-        output.print(f"Indexing {folder}", highlight=False, markup=False)
+        output.print(f"Indexing {_typed(folder, str(folder))}", highlight=False, markup=False)
         show_report(run_index(opened, [folder]))
         for query, purpose in DEMO_SEARCHES:
             output.print()
