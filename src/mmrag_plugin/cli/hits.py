@@ -38,8 +38,9 @@ def _heading(hit: Hit) -> Table:
     line.add_column(width=3, justify="right")
     line.add_column(ratio=1, overflow="fold")
     line.add_column(justify="right", no_wrap=True)
-    name = Text(f"{path.parent.name}/", style="dim")
-    name.append(path.name, style=f"bold link file://{quote(str(path))}")
+    name = Text.assemble(
+        (f"{path.parent.name}/", "dim"), (path.name, f"bold link file://{quote(str(path))}")
+    )
     span = format_span(hit.moment.start_s, hit.moment.end_s)
     if span:
         name.append(f"  {span}", style="cyan")
