@@ -41,13 +41,19 @@ def captions_of(folder: Path) -> dict[str, list[str]]:
 
 
 def build(
-    folder: Path, home: Path, *, annotated: bool, visual_model: str, text_model: str
+    folder: Path,
+    home: Path,
+    *,
+    annotated: bool,
+    visual_model: str,
+    text_model: str,
+    every: int = 1,
 ) -> tuple[MediaLibrary, dict[str, list[str]]]:
-    """Index a data set in a library of its own; returns it with the queries of each file."""
+    """Index a data set (every so many files) in a library; returns it with all files' queries."""
     captions = captions_of(folder)
     media = home / "media"
     media.mkdir()
-    for name in captions:
+    for name in list(captions)[::every]:
         source = next(p for p in (folder / "images" / name, folder / name) if p.exists())
         shutil.copy(source, media / name)
     if annotated:

@@ -68,12 +68,12 @@ def dense_confidence(score: float, mean: float, deviation: float, rows: int) -> 
     """Judge a similarity against how the library's rows score for the same query.
 
     Of n unrelated rows the best lies about sqrt(2 ln n) deviations above the mean (the extreme
-    value of a normal sample); what clearly reaches that is strong, what stays far below is none.
-    The factors were set on COCO training photos (``python -m benchmarks retrieval``).
+    value of a normal sample); what is clearly above that is strong, what stays far below is none.
+    The factors were set on COCO training photos (``python -m benchmarks confidence``).
     """
     expected = math.sqrt(2 * math.log(max(rows, 8)))
     standard = (score - mean) / max(deviation, 1e-6)
-    if standard >= expected:
+    if standard >= 1.15 * expected:
         return "strong"
     return "weak" if standard >= 0.7 * expected else "none"
 
