@@ -16,8 +16,8 @@ from mmrag_mcp.results import (
     TakenAt,
     hit_results,
 )
-from mmrag_mcp.untrusted import TAG, clean, fenced
 from mmrag_plugin.media import Hit, Moment
+from mmrag_plugin.untrusted import TAG, escape_media_text, fenced
 
 OPEN, CLOSE = f"<{TAG}>", f"</{TAG}>"
 
@@ -76,14 +76,14 @@ def test_no_text_out_of_media_can_leave_its_fence(hostile: str) -> None:
 def test_cleaned_text_is_bounded_and_stays_as_it_is_when_cleaned_again(
     text: str, max_chars: int
 ) -> None:
-    once = clean(text, max_chars)
+    once = escape_media_text(text, max_chars)
     assert len(once) <= max_chars
-    assert clean(once, max_chars) == once
+    assert escape_media_text(once, max_chars) == once
 
 
 def test_hidden_characters_and_picture_tags_do_not_reach_a_model() -> None:
     hidden = "a\u202eb\u200b\U000e0041c\x00[img-1]"
-    assert clean(hidden) == "abc(img-1]"
+    assert escape_media_text(hidden) == "abc(img-1]"
     assert fenced("x") == f"{OPEN}x{CLOSE}"
     (result,) = hit_results([make_hit(text=hidden, reason=hidden)])
     assert (result.text, result.reason) == ("abc(img-1]", "abc(img-1]")

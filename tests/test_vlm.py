@@ -31,11 +31,10 @@ from mmrag_plugin.errors import (
     ServiceError,
     UsageError,
 )
+from mmrag_plugin.untrusted import escape_media_text, untrusted
 from mmrag_plugin.vlm.base import (
-    escape_media_text,
     picture_block,
     tag_pictures,
-    untrusted,
     user_message,
 )
 from mmrag_plugin.vlm.fake import FakeVLM, main_colour

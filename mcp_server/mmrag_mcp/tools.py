@@ -31,6 +31,7 @@ from mmrag_mcp.arguments import (
 )
 from mmrag_mcp.calls import THREADS, Call, Ctx
 from mmrag_mcp.results import (
+    ANSWER_CHARS,
     AskMediaResult,
     DescribeMediaResult,
     GetMediaResult,
@@ -42,13 +43,13 @@ from mmrag_mcp.results import (
     TakenAt,
     hit_results,
 )
-from mmrag_mcp.untrusted import ANSWER_CHARS, clean
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin.errors import MmragError, NotFound, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Moment
 from mmrag_plugin.pictures import to_jpeg
 from mmrag_plugin.timecode import format_time, parse_time
+from mmrag_plugin.untrusted import escape_media_text
 
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import MediaRow
@@ -184,7 +185,10 @@ class Tools:
             call.doing = f"waiting for {model}"
             text = await describe(vlm, pictures, detail=detail, known=known)
             return DescribeMediaResult(
-                media_id=media_id, answer=clean(text, ANSWER_CHARS), model=model, warnings=[]
+                media_id=media_id,
+                answer=escape_media_text(text, ANSWER_CHARS),
+                model=model,
+                warnings=[],
             )
 
         return _answer(await call.run(work()), rendering.describe_text)
@@ -219,7 +223,7 @@ class Tools:
             )
             answer = await engine.aask(question)
             return AskMediaResult(
-                answer=clean(answer.text, ANSWER_CHARS),
+                answer=escape_media_text(answer.text, ANSWER_CHARS),
                 sources=hit_results(answer.sources),
                 model=answer.model,
                 warnings=list(answer.warnings),
@@ -303,7 +307,7 @@ def _details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:
     left_chars = rendering.SIGNALS_CHARS
     known = library.ledger.signals_of([row.media_id])[row.media_id]
     for _, signal in known:
-        text = clean(signal.text, min(rendering.SIGNAL_CHARS, max(left_chars, 1)))
+        text = escape_media_text(signal.text, min(rendering.SIGNAL_CHARS, max(left_chars, 1)))
         left_chars -= len(text)
         if left_chars < 0:
             break
@@ -318,7 +322,7 @@ def _details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:
         kind=row.kind,
         paths=library.ledger.paths_of([row.media_id])[row.media_id],
         taken_at=row.taken_at,
-        camera=clean(row.camera),
+        camera=escape_media_text(row.camera),
         width_px=row.width_px,
         height_px=row.height_px,
         duration_s=row.duration_s,
@@ -339,7 +343,7 @@ def _info(warm: WarmLibrary) -> LibraryInfoResult:
             "media": counts["kinds"],
             "taken_at": TakenAt(first=first, last=last),
             "folders": [PurePath(root).name for root in ledger.roots()],
-            "cameras": [clean(camera) for camera in ledger.cameras_like("") if camera],
+            "cameras": [escape_media_text(camera) for camera in ledger.cameras_like("") if camera],
             "signals": counts["signals"],
             "models": Models(
                 visual=visual.setting if visual else None,

@@ -32,12 +32,12 @@ from mmrag_plugin.errors import MediaError, UsageError
 from mmrag_plugin.media import Hit
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.timecode import format_span, format_time
+from mmrag_plugin.untrusted import untrusted
 from mmrag_plugin.vlm.base import (
     aspoken,
     picture_block,
     said,
     spoken,
-    untrusted,
     user_message,
 )
 from mmrag_plugin.vlm.prompts import (

@@ -7,8 +7,6 @@ through ``untrusted`` before a model reads it.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -18,23 +16,17 @@ from llama_index.core.schema import ImageDocument, ImageNode
 
 from mmrag_plugin.errors import ServiceError, UsageError
 from mmrag_plugin.pictures import open_picture, to_jpeg
+from mmrag_plugin.untrusted import escape_picture_tags
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
     from PIL.Image import Image
 
 LONG_SIDE_PX = 1024  # beyond it most VLMs scale down themselves, or spend thousands of tokens
-MEDIA_TEXT_CHARS = 2_000
-UNTRUSTED_TAG = "media_text"
 
 PICTURE_TAG = "[img]"  # Ollama replaces it, in order, by the message's pictures
-_PICTURE_TAG_START = re.compile(r"\[(?=img)", re.IGNORECASE)
 # LlamaIndex's Ollama client joins a message's texts and sends its pictures apart from them
 _FLATTENING_LLMS = frozenset({"Ollama_llm", "Ollama_multi_modal_llm"})
-
-_KEPT_CONTROLS = "\n\t\u200c\u200d"  # line breaks, and the joiners that scripts and emoji need
-# Angle and square brackets make chat-template tokens (<|im_start|>, [INST]), fences and citations.
-_LOOKALIKES = str.maketrans("<>[]", "\u2039\u203a()")
 
 
 def picture_block(picture: Image) -> ImageBlock:
@@ -59,37 +51,6 @@ def normal_picture(item: ImageBlock | ImageNode | ImageDocument) -> ImageBlock:
     source = item.resolve_image()
     readable = source if isinstance(source, str) else source.read()
     return picture_block(open_picture(readable, at_least_px=LONG_SIDE_PX))
-
-
-def escape_picture_tags(text: str) -> str:
-    """Keep a text from placing pictures in an Ollama prompt: ``[img`` becomes ``(img``."""
-    return _PICTURE_TAG_START.sub("(", text)
-
-
-def escape_media_text(text: str, max_chars: int = MEDIA_TEXT_CHARS) -> str:
-    """Make text out of media safe to embed: no control or hidden characters, bounded, no ``[img``.
-
-    Hidden characters are those that people don't see and models read: bidirectional overrides, tag
-    characters, zero-width marks.
-    """
-    cleaned = "".join(
-        char
-        for char in text[: 4 * max_chars]  # the bound comes first: a text may be megabytes
-        if char in _KEPT_CONTROLS or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co")
-    ).strip()
-    if len(cleaned) > max_chars:
-        cleaned = cleaned[: max_chars - 1].rstrip() + "…"
-    return escape_picture_tags(cleaned)
-
-
-def untrusted(label: str, text: str, max_chars: int = MEDIA_TEXT_CHARS) -> str:
-    """Fence text out of media, so that a model can tell it from its instructions.
-
-    Inside the fence no angle or square bracket is left: the text can't close the fence, open a turn
-    of the chat template or pose as a citation. ``label`` is ours, never from media.
-    """
-    inner = escape_media_text(text, max_chars).translate(_LOOKALIKES)
-    return f'<{UNTRUSTED_TAG} of="{label}">\n{inner}\n</{UNTRUSTED_TAG}>'
 
 
 def tag_pictures(blocks: Iterable[ContentBlock]) -> list[ContentBlock]:

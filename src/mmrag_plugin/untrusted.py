@@ -1,0 +1,55 @@
+"""Text that comes out of media (OCR, subtitles, names, captions) is data, and never an instruction.
+
+Whatever a model will read goes through here first: bounded, without hidden characters, unable to
+place pictures in a prompt, and fenced off from what people and programs say.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_CHARS = 2_000
+TAG = "media_text"
+
+_PICTURE_TAG_START = re.compile(r"\[(?=img)", re.IGNORECASE)
+_KEPT_CONTROLS = "\n\t\u200c\u200d"  # line breaks, and the joiners that scripts and emoji need
+# Angle and square brackets make chat-template tokens (<|im_start|>, [INST]), fences and citations.
+_LOOKALIKES = str.maketrans("<>[]", "\u2039\u203a()")
+_ANGLES = str.maketrans("<>", "\u2039\u203a")
+
+
+def escape_picture_tags(text: str) -> str:
+    """Keep a text from placing pictures in an Ollama prompt: ``[img`` becomes ``(img``."""
+    return _PICTURE_TAG_START.sub("(", text)
+
+
+def escape_media_text(text: str, max_chars: int = MAX_CHARS) -> str:
+    """Make text out of media safe to embed: no control or hidden characters, bounded, no ``[img``.
+
+    Hidden characters are those that people don't see and models read: bidirectional overrides, tag
+    characters, zero-width marks.
+    """
+    cleaned = "".join(
+        char
+        for char in text[: 4 * max_chars]  # the bound comes first: a text may be megabytes
+        if char in _KEPT_CONTROLS or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co")
+    ).strip()
+    if len(cleaned) > max_chars:
+        cleaned = cleaned[: max_chars - 1].rstrip() + "…"
+    return escape_picture_tags(cleaned)
+
+
+def untrusted(label: str, text: str, max_chars: int = MAX_CHARS) -> str:
+    """Fence text out of media, so that a model can tell it from its instructions.
+
+    Inside the fence no angle or square bracket is left: the text can't close the fence, open a turn
+    of the chat template or pose as a citation. ``label`` is ours, never from media.
+    """
+    inner = escape_media_text(text, max_chars).translate(_LOOKALIKES)
+    return f'<{TAG} of="{label}">\n{inner}\n</{TAG}>'
+
+
+def fenced(text: str, max_chars: int = MAX_CHARS) -> str:
+    """Fence text for an assistant's eyes: nothing inside closes the fence, citations stay."""
+    return f"<{TAG}>{escape_media_text(text, max_chars).translate(_ANGLES)}</{TAG}>"
