@@ -145,7 +145,8 @@ def main() -> int:
     else:
         print(f"recall@{options.k}, {options.rows:,} rows of {options.dim} numbers")
         print(
-            f"{'vectors':<10} {'mean':>7} {'min':>7} {'p50':>9} {'p95':>9} {'write+build':>12} {'reopen':>7}"
+            f"{'vectors':<10} {'mean':>7} {'min':>7} {'p50':>9} {'p95':>9} "
+            f"{'write+build':>12} {'reopen':>7}"
         )
         for row in results:
             print(

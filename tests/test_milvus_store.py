@@ -451,7 +451,8 @@ def test_an_unfinished_collection_is_completed_when_opened(
 ) -> None:
     from mmrag_plugin.milvus_rows import make_schema
 
-    connection.call("create_collection", name, schema=make_schema(DIM, False))  # and then killed
+    schema = make_schema(DIM, False)
+    connection.call("create_collection", name, schema=schema, consistency_level="Session")
     store = open_frames(connection, name, DIM)
     store.add([frame("a", 1)])
     assert len(store.search_dense(vector(1), 5)) == 1
@@ -684,7 +685,7 @@ def test_what_a_milvus_can_do_is_described(connection: MilvusConnection) -> None
 def test_an_old_server_says_what_it_turns_off_and_keeps_dense_signals(
     connection: MilvusConnection, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = Capabilities(version="v2.3.5", embedded=False, words=False)
+    old = Capabilities(version="v2.3.5", embedded=False, words=False, column_index=False)
     monkeypatch.setattr(connection, "capabilities", lambda: old)
     assert "2.5" in old.turned_off[0]
     with pytest.raises(MilvusUnavailable, match="search by words"):

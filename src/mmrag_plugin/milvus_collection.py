@@ -11,7 +11,7 @@ from mmrag_plugin.milvus_connection import BUILD_S, WRITE_S, MilvusConnection
 from mmrag_plugin.milvus_rows import DENSE, SPARSE, index_definitions, make_schema
 
 MAX_LIMIT = 16_384  # a Milvus server's bound for one search
-MIN_EF = 512  # recall@100 of 0.999 at 50,000 clustered rows (benchmarks/milvus_recall.py)
+MIN_EF = 1024  # recall@100 of 0.999 at 50,000 clustered rows (benchmarks/milvus_recall.py)
 ROWS_PER_WRITE = 256
 BYTES_PER_WRITE = 16 * 1024 * 1024
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
@@ -51,7 +51,8 @@ class Collection:
             self._unless_it_exists("create_collection", schema=schema, consistency_level="Session")
         self._check()
         present = set(self.call("list_indexes"))
-        for field, definition in index_definitions(self.dim, self.words).items():
+        columns = self.connection.capabilities().column_index
+        for field, definition in index_definitions(self.dim, self.words, columns).items():
             if field not in present:
                 params = self.connection.client.prepare_index_params()
                 params.add_index(field, index_name=field, **definition)

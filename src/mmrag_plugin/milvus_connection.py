@@ -29,16 +29,25 @@ RECONNECT_S = 5.0  # how long a lost connection is tried for
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a Milvus can do: ``words`` is BM25 over a text field (servers from 2.5)."""
+    """What a Milvus can do.
+
+    ``words`` is BM25 over a text field (servers from 2.5), ``column_index`` an inverted index of
+    the columns that filters use (from 2.4).
+    """
 
     version: str
     embedded: bool
     words: bool
+    column_index: bool
 
     @property
     def turned_off(self) -> tuple[str, ...]:
         """What has to be done without on this server, in words."""
-        return () if self.words else ("search by words (BM25) needs Milvus 2.5 or newer",)
+        missing = {
+            "search by words (BM25) needs Milvus 2.5 or newer": self.words,
+            "fast filters need Milvus 2.4 or newer": self.column_index,
+        }
+        return tuple(text for text, present in missing.items() if not present)
 
 
 class MilvusConnection:
@@ -120,6 +129,7 @@ class MilvusConnection:
                 version=version,
                 embedded=self.embedded,
                 words=release >= (2, 5),
+                column_index=release >= (2, 4),
             )
         return self._capabilities
 

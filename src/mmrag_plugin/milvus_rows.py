@@ -80,10 +80,10 @@ def make_schema(dim: int | None, words: bool) -> Any:
     return schema
 
 
-def index_definitions(dim: int | None, words: bool) -> dict[str, dict[str, Any]]:
-    """Name the index of each field that has one."""
+def index_definitions(dim: int | None, words: bool, columns: bool) -> dict[str, dict[str, Any]]:
+    """Name the index of each field that has one; with ``columns`` also of those to filter by."""
     indexes: dict[str, dict[str, Any]] = {
-        name: {"index_type": "INVERTED"} for name in INDEXED_COLUMNS
+        name: {"index_type": "INVERTED"} for name in (INDEXED_COLUMNS if columns else ())
     }
     if dim is not None:
         # twice "params": pymilvus spreads the outer one out, and Lite reads the inner one only

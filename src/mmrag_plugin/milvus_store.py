@@ -252,6 +252,10 @@ class MediaVectorStore(MilvusVectorStore):
 
     def row_ids(self, where: RowFilter | None = None) -> Iterator[tuple[str, str]]:
         """Walk over (row id, media id) of all rows."""
+        # What makes pages come in the order of ids. A server's are, if it looks into all its
+        # segments; asked as an iterator it would forget about the consistency of reads.
+        embedded = self._collection.connection.embedded
+        in_order = {"iterator": "True"} if embedded else {"reduce_stop_for_best": "True"}
         for expression in row_expressions(where):
             last = ""
             while True:
@@ -259,8 +263,7 @@ class MediaVectorStore(MilvusVectorStore):
                     all_of([expression, f"id > {quote(last)}"]),
                     ["id", "media_id"],
                     limit=ROWS_PER_PAGE,
-                    iterator="True",  # makes pages come in the order of ids
-                    reduce_stop_for_best="True",  # on servers with several segments too
+                    **in_order,
                 )
                 yield from ((row["id"], row["media_id"]) for row in page)
                 if len(page) < ROWS_PER_PAGE:
