@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from io import TextIOWrapper
+from typing import Any
 
 import typer
 
 from mmrag_plugin import __version__
 from mmrag_plugin.cli import asking, doctor, finding, keeping, models, taking_in
-from mmrag_plugin.cli.console import errors
-from mmrag_plugin.errors import MmragError
+from mmrag_plugin.cli.console import errors, print_json
+from mmrag_plugin.errors import MmragError, UsageError
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
+# Its base is what all wrong usage has in common, and typer exports only this one of the family
+_WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
-    help="Talk to your own images and videos. Media never leave this machine.",
+    help="Talk to your own images and videos, on your own machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -43,40 +46,48 @@ def _options(
 
 def main() -> None:
     """Run the command line; errors become one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show is no failure
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        code = app(standalone_mode=False)
     except MmragError as error:
-        _report(error.as_dict())
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        errors.print("Stopped. Nothing is lost: run the same command again to go on.")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # `mmrag search ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = _report(error)
+    except _WRONG_USAGE as error:
+        code = _report(_usage_error(error))
+    except typer.Abort:  # "no" to a question
+        code = 1
     except Exception as error:  # the last net: no traceback reaches a person
         if os.environ.get("MMRAG_DEBUG"):
             raise
-        _report(
-            {
-                "kind": "unexpected",
-                "message": f"Something unexpected happened ({type(error).__name__}: {error}).",
-                "remedy": "Run it again with MMRAG_DEBUG=1 and report what it prints.",
-            }
+        code = _report(_Unexpected(error))
+    if code == INTERRUPTED:
+        errors.print("Stopped. Nothing is lost: run the same command again to go on.")
+    sys.exit(code)
+
+
+class _Unexpected(MmragError):
+    kind = "unexpected"
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"Something unexpected happened ({type(error).__name__}: {error}).",
+            "Run it again with MMRAG_DEBUG=1 and report what it prints.",
         )
-        sys.exit(1)
 
 
-def _report(error: dict[str, str]) -> None:
+def _usage_error(error: Any) -> UsageError:
+    path = error.ctx.command_path if error.ctx else "mmrag"
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+        return UsageError(f"{path} wants a command.", f"See {path} --help.")
+    return UsageError(error.format_message(), f"See {path} --help.")
+
+
+def _report(error: MmragError) -> int:
     if "--json" in sys.argv[1:]:
-        typer.echo(json.dumps({"error": error}, ensure_ascii=False))
+        print_json({"error": error.as_dict()})
     else:
-        errors.print(f"[red]{_plain(error['message'])}[/red]", highlight=False)
-        if error["remedy"]:
-            errors.print(_plain(error["remedy"]), highlight=False)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+        errors.print(error.message, style="red", markup=False, highlight=False)
+        if error.remedy:
+            errors.print(error.remedy, markup=False, highlight=False)
+    return error.exit_code
