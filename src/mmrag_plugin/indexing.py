@@ -21,7 +21,8 @@ from mmrag_plugin.errors import MediaError, MmragError
 from mmrag_plugin.ledger import WRITING, Ledger, MediaRow
 from mmrag_plugin.media import Frame, Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import FRAME, METADATA_VERSION, row_metadata
-from mmrag_plugin.scanning import Entries, Problem, ScanResult, list_folder, scan
+from mmrag_plugin.scanning import ScanResult, scan
+from mmrag_plugin.walking import Entries, Problem, list_folder
 from mmrag_plugin.words import WORDS_VERSION, word_rows
 
 if TYPE_CHECKING:

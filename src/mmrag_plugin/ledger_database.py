@@ -36,6 +36,7 @@ class LedgerDatabase:
         self._engine = _engine(self.url)
         self._writer = self._engine.execution_options(write=True)
         self._open = threading.local()  # the connection of this thread's ``transaction``
+        self.before_writing: Callable[[], None] = lambda: None  # may refuse by raising
 
     def close(self) -> None:
         """Give files and connections back."""
@@ -44,7 +45,10 @@ class LedgerDatabase:
     def create(self, metadata: sa.MetaData) -> None:
         """Make the tables that are not there yet."""
         with self._storage_errors():
-            metadata.create_all(self._engine)
+            present = set(sa.inspect(self._engine).get_table_names())
+        if not present.issuperset(metadata.tables):
+            with self.writing() as connection:  # of two processes, the second waits and finds them
+                metadata.create_all(connection)
 
     def _insert(self) -> Callable[[sa.Table], Any]:
         if self._engine.dialect.name == "postgresql":
@@ -94,6 +98,13 @@ class LedgerDatabase:
         if connection := getattr(self._open, "connection", None):
             yield connection
             return
+        self.before_writing()
+        with self.writing_anyway() as connection:
+            yield connection
+
+    @contextmanager
+    def writing_anyway(self) -> Iterator[Connection]:
+        """A connection to write with, whatever ``before_writing`` says."""
         with self._storage_errors(), self._writer.begin() as connection:
             yield connection
 

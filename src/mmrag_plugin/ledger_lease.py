@@ -7,14 +7,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from mmrag_plugin.errors import LibraryBusy
+from mmrag_plugin.errors import LibraryBusy, MmragError, StorageError
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_tables import lease
 
@@ -26,36 +26,53 @@ class WriterLease:
 
     def __init__(self, database: LedgerDatabase) -> None:
         self._database = database
+        self._mine = ""
+        self._valid_until = 0.0
 
     @contextmanager
     def hold(self, purpose: str) -> Iterator[None]:
         """Hold the single writer's lease while the block runs, kept alive by a thread.
 
         Raises LibraryBusy naming the process that holds it. The lease of a process that died is
-        taken over, at once on the same machine, after LEASE_S elsewhere.
+        taken over, at once on the same machine, after LEASE_S elsewhere. A process that slept so
+        long that it lost the lease is refused at its next write, with LibraryBusy too.
         """
-        holder = uuid4().hex
-        self._take(holder, purpose)
+        self._take(purpose)
         released = threading.Event()
 
         def keep() -> None:
             while not released.wait(LEASE_S / 4):
-                with self._database.writing() as connection:
-                    connection.execute(
-                        lease.update()
-                        .where(lease.c.holder == holder)
-                        .values(expires=time.time() + LEASE_S)
-                    )
+                with suppress(MmragError):  # a full disk: the writer itself will meet it
+                    self._renew()
 
         keeper = threading.Thread(target=keep, name="mmrag-lease", daemon=True)
         keeper.start()
+        self._database.before_writing = self._check
         try:
             yield
         finally:
+            self._database.before_writing = lambda: None
             released.set()
             keeper.join()
-            with self._database.writing() as connection:
-                connection.execute(lease.delete().where(lease.c.holder == holder))
+            with suppress(StorageError), self._database.writing() as connection:
+                connection.execute(lease.delete().where(lease.c.holder == self._mine))
+
+    def _check(self) -> None:
+        if time.time() > self._valid_until:
+            self._renew()
+
+    def _renew(self) -> None:
+        valid_until = time.time() + LEASE_S
+        with self._database.writing_anyway() as connection:
+            renewed = connection.execute(
+                lease.update().where(lease.c.holder == self._mine).values(expires=valid_until)
+            )
+        if not renewed.rowcount:
+            raise LibraryBusy(
+                "This process was stopped for so long that another one writes to the library now.",
+                "Run the command again; nothing is lost.",
+            )
+        self._valid_until = valid_until
 
     def holder(self) -> str | None:
         """What the present writer is doing, in words; None when nobody writes."""
@@ -63,14 +80,15 @@ class WriterLease:
             row = connection.execute(sa.select(lease)).one_or_none()
         return None if row is None or _is_gone(row) else f"{row.purpose} (process {row.pid})"
 
-    def _take(self, holder: str, purpose: str) -> None:
+    def _take(self, purpose: str) -> None:
+        holder, valid_until = uuid4().hex, time.time() + LEASE_S
         mine = {
             "name": "writer",
             "holder": holder,
             "purpose": purpose,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "expires": time.time() + LEASE_S,
+            "expires": valid_until,
         }
         with self._database.writing() as connection:
             row = connection.execute(sa.select(lease)).one_or_none()
@@ -83,6 +101,7 @@ class WriterLease:
                 f"Process {row.pid} on {row.host} is writing to this library ({row.purpose}).",
                 "Wait until it is done, or stop it; searching works meanwhile.",
             )
+        self._mine, self._valid_until = holder, valid_until
 
 
 def _is_gone(row: Row[Any]) -> bool:

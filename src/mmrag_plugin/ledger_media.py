@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import WRITING, media, paths, roots, signals, stages
 from mmrag_plugin.media import Kind, Stage
+from mmrag_plugin.metadata import camera_column
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ class MediaLines:
             rows = connection.execute(query.where(_under(root)))
             return {row.path: KnownPath(*row) for row in rows}
 
-    def media_with_hash(self, content_hash: str) -> dict[str, list[str]]:
-        """The media with exactly this content, each with its known paths."""
+    def media_with_hash(self, content_hash: str, kind: Kind) -> dict[str, list[str]]:
+        """The media of a kind with exactly this content, each with its known paths."""
         query = (
             sa.select(media.c.media_id, paths.c.path)
             .outerjoin_from(media, paths)
-            .where(media.c.content_hash == content_hash)
+            .where(media.c.content_hash == content_hash, media.c.kind == kind)
             .order_by(media.c.media_id, paths.c.path)
         )
         found: dict[str, list[str]] = {}
@@ -111,9 +112,11 @@ class MediaLines:
             self._database.upsert(connection, paths, row, ["path"])
 
     def drop_paths(self, gone: Iterable[str]) -> None:
-        """Forget paths; their media stay until ``drop_media``."""
+        """Forget paths; their media stay until ``drop_media``, and copies are read again."""
         with self._database.writing() as connection:
             for batch in batches(gone):
+                here = sa.select(paths.c.media_id).where(paths.c.path.in_(batch))
+                connection.execute(_read_again().where(stages.c.media_id.in_(here)))
                 connection.execute(paths.delete().where(paths.c.path.in_(batch)))
 
     def pathless(self) -> list[str]:
@@ -167,19 +170,40 @@ class MediaLines:
                 )
 
     def relocate(self, old: str, new: str) -> int:
-        """Rewrite the beginning of all paths and roots from ``old`` to ``new``; says how many."""
-        moved = 0
+        """Rewrite the beginning of all paths and roots from ``old`` to ``new``; says how many.
+
+        Paths that are known at the new place already are only dropped at the old one.
+        """
         with self._database.writing() as connection:
-            for table, columns in ((paths, ("path", "root")), (roots, ("path",))):
-                for column in (table.c[name] for name in columns):
-                    inside = sa.or_(column == old, _starts_with(column, old.rstrip("/") + "/"))
-                    rest = sa.func.substr(column, len(old) + 1)
-                    result = connection.execute(
-                        table.update().where(inside).values({column.name: sa.literal(new) + rest})
+            for table in (paths, roots):
+                there = table.alias()
+                connection.execute(
+                    table.delete().where(
+                        _at_or_under(table.c.path, old),
+                        sa.exists().where(there.c.path == _replaced(table.c.path, old, new)),
                     )
-                    if table is paths and column.name == "path":
-                        moved = result.rowcount
-        return moved
+                )
+            moved = connection.execute(
+                paths.update()
+                .where(_at_or_under(paths.c.path, old))
+                .values(path=_replaced(paths.c.path, old, new))
+            )
+            for column in (paths.c.root, roots.c.path):
+                connection.execute(
+                    column.table.update()
+                    .where(_at_or_under(column, old))
+                    .values({column.name: _replaced(column, old, new)})
+                )
+            # a part of a root that went elsewhere is a root of its own from now on
+            strayed = sa.and_(
+                _at_or_under(paths.c.path, new),
+                paths.c.path != paths.c.root,
+                sa.func.substr(paths.c.path, 1, sa.func.length(paths.c.root) + 1)
+                != paths.c.root + os.sep,
+            )
+            if connection.execute(paths.update().where(strayed).values(root=new)).rowcount:
+                self._database.insert_missing(connection, roots, {"path": new})
+            return moved.rowcount
 
     def media_rows(self, media_ids: Sequence[str] | None = None) -> dict[str, MediaRow]:
         """Media by id (all of them without ids); ids that are unknown are left out."""
@@ -195,16 +219,21 @@ class MediaLines:
 
     def paths_of(self, media_ids: Sequence[str]) -> dict[str, list[str]]:
         """Every path of some media."""
-        found: dict[str, list[str]] = {}
+        places = self.places_of(media_ids)
+        return {media_id: [path for path, _ in found] for media_id, found in places.items()}
+
+    def places_of(self, media_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+        """Every path of some media with the root that it was found under."""
+        found: dict[str, list[tuple[str, str]]] = {}
         with self._database.reading() as connection:
             for batch in batches(media_ids):
                 query = (
-                    sa.select(paths.c.media_id, paths.c.path)
+                    sa.select(paths.c.media_id, paths.c.path, paths.c.root)
                     .where(paths.c.media_id.in_(batch))
                     .order_by(paths.c.path)
                 )
-                for media_id, path in connection.execute(query):
-                    found.setdefault(media_id, []).append(path)
+                for media_id, path, root in connection.execute(query):
+                    found.setdefault(media_id, []).append((path, root))
         return found
 
     def media_ids_under(self, folder: str) -> frozenset[str]:
@@ -221,15 +250,12 @@ class MediaLines:
             return frozenset(connection.scalars(query))
 
     def cameras_like(self, words: str) -> tuple[str, ...]:
-        """The cameras whose name contains the words, whatever their case."""
-        query = (
-            sa.select(media.c.camera)
-            .where(sa.func.lower(media.c.camera).contains(words.lower(), autoescape=True))
-            .distinct()
-            .order_by(media.c.camera)
-        )
+        """The cameras, as Milvus has them, whose name contains the words in any case."""
+        wanted = words.casefold()  # the database's lower() knows no letters beyond ASCII
         with self._database.reading() as connection:
-            return tuple(connection.scalars(query))
+            cameras = connection.scalars(sa.select(media.c.camera).distinct())
+            found = {camera_column(name) for name in cameras if wanted in name.casefold()}
+        return tuple(sorted(found))
 
 
 def _media_query() -> sa.Select[Any]:
@@ -258,6 +284,16 @@ def _starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement
 
 
 def _under(folder: str) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        paths.c.path == folder, _starts_with(paths.c.path, folder.rstrip(os.sep) + os.sep)
-    )
+    return _at_or_under(paths.c.path, folder)
+
+
+def _at_or_under(column: sa.ColumnElement[str], folder: str) -> sa.ColumnElement[bool]:
+    return sa.or_(column == folder, _starts_with(column, folder.rstrip(os.sep) + os.sep))
+
+
+def _replaced(column: sa.ColumnElement[str], old: str, new: str) -> sa.ColumnElement[str]:
+    return sa.literal(new.rstrip(os.sep)) + sa.func.substr(column, len(old.rstrip(os.sep)) + 1)
+
+
+def _read_again() -> sa.Update:
+    return stages.update().where(stages.c.stage == "read").values(state=WRITING, stamp="")

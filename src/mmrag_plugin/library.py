@@ -235,7 +235,7 @@ class MediaLibrary:
         )
 
     def _roots(self, paths: Sequence[Path]) -> list[Path]:
-        from mmrag_plugin.scanning import resolve_root
+        from mmrag_plugin.walking import resolve_root
 
         if paths:
             roots = [resolve_root(path) for path in paths]

@@ -64,6 +64,11 @@ def wall_clock_s(taken_at: str | None) -> int:
     return int(moment.replace(tzinfo=timezone.utc).timestamp())
 
 
+def camera_column(camera: str) -> str:
+    """Cut a camera's name to what its column holds."""
+    return camera.encode(errors="replace")[:128].decode(errors="ignore")
+
+
 def row_metadata(
     *,
     media_id: str,
@@ -84,7 +89,7 @@ def row_metadata(
         "start_ms": to_ms(start_s),
         "end_ms": to_ms(end_s),
         "taken_at": wall_clock_s(taken_at),
-        "camera": camera.encode()[:128].decode(errors="ignore"),
+        "camera": camera_column(camera),
     }
 
 

@@ -6,86 +6,35 @@ others are hashed, so that a move is told from a new file and an edit from a tou
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 
-from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.ledger import KnownPath, Ledger
-from mmrag_plugin.media import Kind, kind_of
+from mmrag_plugin.media import Kind
+from mmrag_plugin.walking import FoundFile, News, SidecarStamp, unreadable, walk
 
 WHOLE_HASH_BYTES = 64 * 2**20  # larger files are told apart by size and samples first
 _SAMPLE_BYTES = 2**20
 _SAMPLES = 8
 _BATCH = 200  # files entered in one transaction of the ledger
 
-Entries = dict[str, tuple[int, int]]  # the files of one folder: name -> (size_bytes, mtime_ns)
-# from a folder, its root and its files to what tells the sidecars of each of them apart
-SidecarStamp = Callable[[Path, Path, Entries], Callable[[str], str]]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that can't be taken in, why, and what to do."""
-
-    path: str
-    reason: str
-    remedy: str
-
 
 @dataclass
-class ScanResult:
+class ScanResult(News):
     """What a scan found; counts are media."""
 
     added: int = 0
     updated: int = 0
     moved: int = 0
     removed: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     seen_files: int = 0
     new_bytes: int = 0  # what of it has to be read, for an estimate
     new_kinds: dict[Kind, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Found:
-    path: str
-    kind: Kind
-    size_bytes: int
-    mtime_ns: int
-    sidecar_stamp: str
-
-
-def list_folder(folder: Path, root: Path) -> Entries:
-    """The plain files of one folder, links out of ``root`` left out. Raises OSError."""
-    entries: Entries = {}
-    with os.scandir(folder) as listing:
-        for entry in listing:
-            try:
-                if entry.is_symlink() and not _leads_into(Path(entry.path), root):
-                    continue
-                status = entry.stat()
-            except OSError:
-                continue  # a dangling link
-            if S_ISREG(status.st_mode):
-                entries[entry.name] = (status.st_size, status.st_mtime_ns)
-    return entries
-
-
-def resolve_root(path: Path) -> Path:
-    """The real path of a folder or file to index. Raises NotFound or UsageError."""
-    expanded = path.expanduser()
-    if not expanded.exists():
-        raise NotFound(f"{path} does not exist.", "Check the path, or mount the drive.")
-    if not expanded.is_dir() and kind_of(expanded) is None:
-        raise UsageError(
-            f"{path} is neither a folder nor a picture or film.", "Name a folder with media."
-        )
-    return expanded.resolve()
 
 
 def scan(
@@ -103,16 +52,17 @@ def scan(
     """
     result = ScanResult()
     known: dict[str, KnownPath] = {}
-    found: dict[str, _Found] = {}
+    found: dict[str, FoundFile] = {}
     home: dict[str, str] = {}
     for root in roots:
         before = ledger.known_paths(str(root))
-        here = {file.path: file for file in _walk(root, sidecar_stamp, result)}
-        if before and not here and root.is_dir():
-            result.warnings.append(
-                f"{root} holds no media now, but {len(before)} are known from it; they are kept. "
-                f"If they are really gone: mmrag forget {root}"
-            )
+        here = {file.path: file for file in walk(root, sidecar_stamp, result)}
+        if before and not here:
+            if not any(problem.path == str(root) for problem in result.problems):
+                result.warnings.append(
+                    f"{root} holds no media now, but {len(before)} are known from it; they are "
+                    f"kept. If they are really gone: mmrag forget {root}"
+                )
             continue
         known |= before
         found |= here
@@ -120,18 +70,23 @@ def scan(
         seen(len(found))
     result.seen_files = len(found)
     # what can't be read today is not gone: neither the file nor what lies in the folder
-    unreadable = [Path(problem.path) for problem in result.problems]
+    unread = [Path(problem.path) for problem in result.problems]
     gone = {
         path
         for path in set(known) - set(found)
-        if not any(Path(path).is_relative_to(place) for place in unreadable)
+        if not any(Path(path).is_relative_to(place) for place in unread)
     }
     _Comparison(ledger, known, gone, home, result, dry_run).run(found)
     return result
 
 
 class _Comparison:
-    """One scan's verdicts, file by file; ``gone`` paths may turn out to be the origin of moves."""
+    """One scan's verdicts, file by file.
+
+    Identity follows content: a file with the content of a media is that media, moved when one of
+    the media's paths has lost this content and a copy otherwise. Only a known file with content
+    that is new, and whose old content appears nowhere else, was edited in place.
+    """
 
     def __init__(
         self,
@@ -144,59 +99,77 @@ class _Comparison:
     ) -> None:
         self.ledger, self.known, self.gone = ledger, known, gone
         self.home, self.result, self.dry_run = home, result, dry_run
+        self.found: Mapping[str, FoundFile] = {}
+        self.changed: dict[str, FoundFile] = {}
+        self.changed_by_size: dict[int, list[FoundFile]] = {}
+        self.hashes: dict[str, str] = {}
         self.new_hashes: set[str] = set()  # in a dry run nothing is entered: count twins once
+        self.counted: set[tuple[str, str]] = set()
 
-    def run(self, found: Mapping[str, _Found]) -> None:
-        changed = [file for path, file in found.items() if not self._is_as_known(file)]
-        for start in range(0, len(changed), _BATCH):
-            batch = changed[start : start + _BATCH]
-            hashed = [(file, self._hash(file)) for file in batch]
+    def run(self, found: Mapping[str, FoundFile]) -> None:
+        self.found = found
+        self.changed = {path: file for path, file in found.items() if not self._is_as_known(file)}
+        for file in self.changed.values():
+            self.changed_by_size.setdefault(file.size_bytes, []).append(file)
+        for batch in _batched(self.changed.values(), _BATCH):
+            for file in batch:  # before the transaction, so that it is short
+                self._hash(file)
             with self.ledger.transaction():
-                for file, content_hash in hashed:
-                    if content_hash:
-                        self._enter(file, content_hash)
-        orphans = {self.known[path].media_id for path in self.gone}
+                for file in batch:
+                    if self._hash(file):
+                        self._enter(file, self._hash(file))
         if self.dry_run:
-            self.result.removed = sorted(orphans)
+            lost = sorted({self.known[path].media_id for path in self.gone})
+            left = self.ledger.paths_of(lost)
+            self.result.removed = [m for m in lost if self.gone.issuperset(left.get(m, ()))]
             return
         with self.ledger.transaction():
             self.ledger.drop_paths(sorted(self.gone))
             self.result.removed = self.ledger.pathless()
 
-    def _is_as_known(self, file: _Found) -> bool:
+    def _is_as_known(self, file: FoundFile) -> bool:
         known = self.known.get(file.path)
         return known is not None and (
             (known.size_bytes, known.mtime_ns, known.sidecar_stamp)
             == (file.size_bytes, file.mtime_ns, file.sidecar_stamp)
         )
 
-    def _hash(self, file: _Found) -> str:
-        known = self.known.get(file.path)
-        if known and (known.size_bytes, known.mtime_ns) == (file.size_bytes, file.mtime_ns):
-            return known.content_hash  # only a sidecar changed
-        try:
-            return content_hash_of(Path(file.path), file.size_bytes)
-        except OSError as error:
-            self.result.problems.append(_unreadable(file.path, error))
-            return ""
+    def _hash(self, file: FoundFile) -> str:
+        """The content's hash; empty for a file that can't be read, which is reported once."""
+        if file.path not in self.hashes:
+            known = self.known.get(file.path)
+            if known and (known.size_bytes, known.mtime_ns) == (file.size_bytes, file.mtime_ns):
+                self.hashes[file.path] = known.content_hash  # only a sidecar changed
+            else:
+                try:
+                    self.hashes[file.path] = self._hash_of_content(file)
+                except OSError as error:
+                    self.result.problems.append(unreadable(file.path, error))
+                    self.hashes[file.path] = ""
+        return self.hashes[file.path]
 
-    def _enter(self, file: _Found, content_hash: str) -> None:
+    def _hash_of_content(self, file: FoundFile) -> str:
+        content_hash = content_hash_of(Path(file.path), file.size_bytes)
+        if file.size_bytes > WHOLE_HASH_BYTES:
+            alike = [path for path, known in self.hashes.items() if known == content_hash]
+            for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
+                alike += paths
+            for other in alike:
+                if other != file.path and os.path.isfile(other):  # noqa: PTH113
+                    if filecmp.cmp(other, file.path, shallow=False):
+                        break
+                    return content_hash_of(Path(file.path), file.size_bytes, whole=True)
+        return content_hash
+
+    def _enter(self, file: FoundFile, content_hash: str) -> None:
         known = self.known.get(file.path)
-        if known is not None:
-            media_id = known.media_id
-            if content_hash != known.content_hash and self._has_copies(media_id):
-                media_id = self._identify(file, content_hash)  # one copy went its own way
-            elif content_hash != known.content_hash:
-                self.result.updated += 1
-                self._count_work(file)
-                if not self.dry_run:
-                    self.ledger.content_changed(media_id, content_hash)
-            elif file.sidecar_stamp != known.sidecar_stamp:
-                self.result.updated += 1
-                if not self.dry_run:
-                    self.ledger.redo("read", [media_id])
+        if known is None or content_hash != known.content_hash:
+            media_id = self._identify(file, content_hash, known)
         else:
-            media_id = self._identify(file, content_hash)
+            media_id = known.media_id
+            if file.sidecar_stamp != known.sidecar_stamp:
+                self._count("updated", media_id)
+                self._look_again(media_id)
         if not self.dry_run:
             self.ledger.put_path(
                 KnownPath(
@@ -210,38 +183,70 @@ class _Comparison:
                 self.home[file.path],
             )
 
-    def _identify(self, file: _Found, content_hash: str) -> str:
-        twins = self.ledger.media_with_hash(content_hash)
+    def _identify(self, file: FoundFile, content_hash: str, known: KnownPath | None) -> str:
+        twins = self.ledger.media_with_hash(content_hash, file.kind)
         for media_id, twin_paths in twins.items():
-            left = [path for path in twin_paths if path in self.gone or not Path(path).exists()]
-            if left:  # the same content left one place and appeared in another: a move
-                self.gone.discard(left[0])
-                self.result.moved += 1
-                if not self.dry_run:
-                    self.ledger.drop_paths([left[0]])
-                    self.ledger.redo("read", [media_id])  # its folder and file name are words too
+            left = [path for path in twin_paths if self._has_lost(path, content_hash)]
+            if left or not twin_paths:
+                self._count("moved", media_id)
+                self._look_again(media_id)
+                if left and left[0] not in self.found:
+                    self.gone.discard(left[0])
+                    if not self.dry_run:
+                        self.ledger.drop_paths(left[:1])
                 return media_id
         if twins:  # one more copy of a media that is there already
-            return next(iter(twins))
+            media_id = known.media_id if known and known.media_id in twins else next(iter(twins))
+            self._look_again(media_id)
+            return media_id
+        if known is not None and self._was_edited(file, content_hash, known):
+            self._count("updated", known.media_id)
+            self._count_work(file)
+            if not self.dry_run:
+                self.ledger.content_changed(known.media_id, content_hash)
+            return known.media_id
         if content_hash not in self.new_hashes:
             self.new_hashes.add(content_hash)
             self.result.added += 1
             self._count_work(file)
         return "" if self.dry_run else self.ledger.mint(content_hash, file.kind)
 
-    def _has_copies(self, media_id: str) -> bool:
-        return len(self.ledger.paths_of([media_id]).get(media_id, ())) > 1
+    def _has_lost(self, path: str, content_hash: str) -> bool:
+        """Whether the file at a known path is gone or holds something else by now."""
+        if path in self.changed:
+            return self._hash(self.changed[path]) not in ("", content_hash)
+        return path in self.gone or (path not in self.found and not os.path.lexists(path))
 
-    def _count_work(self, file: _Found) -> None:
+    def _was_edited(self, file: FoundFile, content_hash: str, known: KnownPath) -> bool:
+        """Whether new content is an edit: the old was not renamed away, nor lives on in a copy."""
+        for other in self.changed_by_size.get(known.size_bytes, ()):
+            if other.path != file.path and self._hash(other) == known.content_hash:
+                return False
+        copies = set(self.ledger.paths_of([known.media_id]).get(known.media_id, ()))
+        return file.path in copies and all(
+            path in self.changed and self._hash(self.changed[path]) == content_hash
+            for path in copies - self.gone
+        )
+
+    def _look_again(self, media_id: str) -> None:
+        if not self.dry_run:
+            self.ledger.redo("read", [media_id])  # folder and file names are words too
+
+    def _count(self, what: str, media_id: str) -> None:
+        if (what, media_id) not in self.counted:
+            self.counted.add((what, media_id))
+            setattr(self.result, what, getattr(self.result, what) + 1)
+
+    def _count_work(self, file: FoundFile) -> None:
         self.result.new_bytes += file.size_bytes
         self.result.new_kinds[file.kind] = self.result.new_kinds.get(file.kind, 0) + 1
 
 
-def content_hash_of(path: Path, size_bytes: int) -> str:
-    """A hash of a file's content: all of it, or for large files its size and sampled blocks."""
+def content_hash_of(path: Path, size_bytes: int, *, whole: bool = False) -> str:
+    """A hash of a file's content: all of it, or of a large file its size and sampled blocks."""
     digest = hashlib.blake2b(digest_size=20)
     with path.open("rb", buffering=0) as file:
-        if size_bytes <= WHOLE_HASH_BYTES:
+        if whole or size_bytes <= WHOLE_HASH_BYTES:
             while block := file.read(_SAMPLE_BYTES):
                 digest.update(block)
         else:
@@ -252,89 +257,7 @@ def content_hash_of(path: Path, size_bytes: int) -> str:
     return digest.hexdigest()
 
 
-def _walk(root: Path, sidecar_stamp: SidecarStamp, result: ScanResult) -> Iterator[_Found]:
-    if not root.is_dir():
-        yield from _files(root.parent, root.parent, result, sidecar_stamp, only=root.name)
-        return
-    status = root.stat()
-    stack, visited = [root], {(status.st_dev, status.st_ino)}
-    while stack:
-        folder = stack.pop()
-        yield from _files(folder, root, result, sidecar_stamp)
-        stack.extend(_subfolders(folder, root, visited, result))
-
-
-def _subfolders(
-    folder: Path, root: Path, visited: set[tuple[int, int]], result: ScanResult
-) -> list[Path]:
-    inside: list[Path] = []
-    try:
-        with os.scandir(folder) as listing:
-            for entry in listing:
-                if entry.name.startswith(".") or not entry.is_dir():
-                    continue
-                path = Path(entry.path)
-                if entry.is_symlink() and not _leads_into(path, root):
-                    result.warnings.append(
-                        f"{path} is a link out of {root} and was not followed. "
-                        "Index its target itself if it belongs to the library."
-                    )
-                    continue
-                status = entry.stat()
-                if S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in visited:
-                    visited.add((status.st_dev, status.st_ino))
-                    inside.append(path)
-    except OSError as error:
-        result.problems.append(_unreadable(str(folder), error))
-    return sorted(inside, reverse=True)
-
-
-def _files(
-    folder: Path,
-    root: Path,
-    result: ScanResult,
-    sidecar_stamp: SidecarStamp,
-    only: str | None = None,
-) -> Iterator[_Found]:
-    try:
-        entries = list_folder(folder, root)
-    except OSError:
-        return  # _subfolders reports it
-    stamp_for = sidecar_stamp(folder, root, entries)
-    for name in sorted(entries) if only is None else [only]:
-        kind = kind_of(name)
-        if kind is None or name.startswith("."):
-            continue
-        size_bytes, mtime_ns = entries[name]
-        path = str(folder / name)
-        if not _is_encodable(path):
-            result.problems.append(
-                Problem(repr(path), "Its name is no valid text.", "Rename the file.")
-            )
-        elif size_bytes == 0:
-            result.problems.append(
-                Problem(path, "The file is empty.", "Restore it from a backup or remove it.")
-            )
-        else:
-            yield _Found(path, kind, size_bytes, mtime_ns, stamp_for(name))
-
-
-def _leads_into(link: Path, root: Path) -> bool:
-    return link.resolve().is_relative_to(root)
-
-
-def _is_encodable(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _unreadable(path: str, error: OSError) -> Problem:
-    remedy = (
-        "Give yourself read permission."
-        if isinstance(error, PermissionError)
-        else "Check the drive, then run mmrag index again."
-    )
-    return Problem(path, f"It can't be read: {error.strerror or error}.", remedy)
+def _batched(items: Iterable[FoundFile], size: int) -> Iterator[list[FoundFile]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

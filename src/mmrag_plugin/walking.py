@@ -1,0 +1,191 @@
+"""Walk through folders: which media files lie in them, with sizes and times. Nothing is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
+
+from mmrag_plugin.errors import NotFound, UsageError
+from mmrag_plugin.media import Kind, kind_of
+
+Entries = dict[str, tuple[int, int]]  # the files of one folder: name -> (size_bytes, mtime_ns)
+# from a folder, its root and its files to what tells the sidecars of each of them apart
+SidecarStamp = Callable[[Path, Path, Entries], Callable[[str], str]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that can't be taken in, why, and what to do."""
+
+    path: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A media file as it lies on disk."""
+
+    path: str
+    kind: Kind
+    size_bytes: int
+    mtime_ns: int
+    sidecar_stamp: str
+
+
+@dataclass
+class News:
+    """What people should hear of."""
+
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def list_folder(folder: Path, root: Path) -> Entries:
+    """The plain files of one folder, links out of ``root`` left out. Raises OSError."""
+    return _look_into(folder, root, [])[0]
+
+
+def expand(path: Path | str) -> Path:
+    """Put a home directory in the place of ``~``; a name that is nobody's stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def resolve_root(path: Path) -> Path:
+    """The real path of a folder or file to index. Raises NotFound or UsageError."""
+    expanded = expand(path)
+    if not expanded.exists():
+        raise NotFound(f"{path} does not exist.", "Check the path, or mount the drive.")
+    if not _is_encodable(os.path.realpath(expanded)):
+        raise UsageError(f"The name {_printable(str(path))} is no valid text.", "Rename it.")
+    if not expanded.is_dir() and kind_of(expanded) is None:
+        raise UsageError(
+            f"{path} is neither a folder nor a picture or film.", "Name a folder with media."
+        )
+    return expanded.resolve()
+
+
+def walk(root: Path, sidecar_stamp: SidecarStamp, news: News) -> Iterator[FoundFile]:
+    """Every media file under a resolved folder, or the one file; what is wrong goes to ``news``."""
+    if not root.is_dir():
+        yield from _single_file(root, sidecar_stamp, news)
+        return
+    visited: set[tuple[int, int]] = set()
+    folders, linked = [root], list[Path]()
+    while folders or linked:
+        # links come last: what lies inside the root is known by its own path, not by a link's
+        is_link = not folders
+        folder = folders.pop() if folders else linked.pop()
+        try:
+            status = folder.stat()
+            if is_link and (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            entries, inside = _look_into(folder, root, news.problems)
+        except OSError as error:
+            news.problems.append(unreadable(str(folder), error))
+            continue
+        yield from _files(folder, entries, entries, sidecar_stamp(folder, root, entries), news)
+        for path in inside:
+            if not path.is_symlink():
+                folders.append(path)
+            elif _leads_into(path, root):
+                linked.append(path)
+            else:
+                news.warnings.append(
+                    f"{_printable(str(path))} is a link out of {root} and was not followed. "
+                    "Index its target itself if it belongs to the library."
+                )
+
+
+def _look_into(folder: Path, root: Path, problems: list[Problem]) -> tuple[Entries, list[Path]]:
+    """The plain files and the visible folders in a folder, last name first. Raises OSError."""
+    files: Entries = {}
+    folders: list[Path] = []
+    with os.scandir(folder) as listing:
+        for entry in listing:
+            try:
+                if entry.is_dir():
+                    if not entry.name.startswith("."):
+                        folders.append(Path(entry.path))
+                elif not entry.is_symlink() or _leads_into(Path(entry.path), root):
+                    status = entry.stat()
+                    if S_ISREG(status.st_mode):
+                        files[entry.name] = (status.st_size, status.st_mtime_ns)
+            except OSError as error:
+                if not entry.is_symlink() and not isinstance(error, FileNotFoundError):
+                    problems.append(unreadable(entry.path, error))  # else: it leads nowhere
+    return files, sorted(folders, reverse=True)
+
+
+def _single_file(root: Path, sidecar_stamp: SidecarStamp, news: News) -> Iterator[FoundFile]:
+    try:
+        entries = list_folder(root.parent, root.parent)
+    except OSError as error:
+        news.problems.append(unreadable(str(root), error))
+        return
+    if root.name in entries:
+        stamp_for = sidecar_stamp(root.parent, root.parent, entries)
+        yield from _files(root.parent, entries, [root.name], stamp_for, news)
+    else:
+        news.problems.append(
+            Problem(str(root), "It is no plain file, or can't be read.", "Name a folder or a file.")
+        )
+
+
+def _files(
+    folder: Path,
+    entries: Entries,
+    names: Iterable[str],
+    stamp_for: Callable[[str], str],
+    news: News,
+) -> Iterator[FoundFile]:
+    for name in sorted(names):
+        kind = kind_of(name)
+        if kind is None or name.startswith("."):
+            continue
+        size_bytes, mtime_ns = entries[name]
+        path = str(folder / name)
+        if not _is_encodable(path):
+            news.problems.append(
+                Problem(_printable(path), "Its name is no valid text.", "Rename the file.")
+            )
+        elif size_bytes == 0:
+            news.problems.append(
+                Problem(path, "The file is empty.", "Restore it from a backup or remove it.")
+            )
+        else:
+            yield FoundFile(path, kind, size_bytes, mtime_ns, stamp_for(name))
+
+
+def _leads_into(link: Path, root: Path) -> bool:
+    # Path.resolve raises RuntimeError on a link to itself before Python 3.13
+    return Path(os.path.realpath(link)).is_relative_to(root)
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(path: str) -> str:
+    return path.encode(errors="backslashreplace").decode()
+
+
+def unreadable(path: str, error: OSError) -> Problem:
+    """Say that a file or folder can't be read, and what to do."""
+    remedy = (
+        "Give yourself read permission."
+        if isinstance(error, PermissionError)
+        else "Check the drive, then run mmrag index again."
+    )
+    return Problem(_printable(path), f"It can't be read: {error.strerror or error}.", remedy)

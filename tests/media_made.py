@@ -1,0 +1,109 @@
+"""Small media made on the spot, shared by the tests of the core: pictures, sidecars, libraries."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import PIL.ImageDraw
+
+from mmrag_plugin import milvus_owner
+from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.settings import load_settings
+
+COLOURS = {
+    "red": (210, 30, 30),
+    "green": (30, 160, 50),
+    "blue": (30, 50, 210),
+    "yellow": (240, 220, 40),
+    "orange": (245, 140, 20),
+    "purple": (130, 40, 160),
+    "pink": (250, 150, 190),
+    "brown": (120, 75, 35),
+    "white": (250, 250, 250),
+    "black": (10, 10, 10),
+}
+
+
+def picture(
+    path: Path,
+    colour: str = "red",
+    *,
+    number: int = 0,
+    size: tuple[int, int] = (48, 32),
+    taken_at: str | None = None,
+    camera: str | None = None,
+) -> Path:
+    """Write a plain picture; ``number`` makes its content one of its own."""
+    image = PIL.Image.new("RGB", size, COLOURS[colour])
+    pixels = image.load()
+    assert pixels is not None
+    for bit in range(16):  # a row of dots that spells the number
+        if number >> bit & 1:
+            pixels[bit * 2, 0] = (1, 2, 3)
+    exif = PIL.Image.Exif()
+    if taken_at:
+        exif.get_ifd(0x8769)[0x9003] = taken_at  # DateTimeOriginal
+    if camera:
+        exif[0x0110] = camera
+    path.parent.mkdir(parents=True, exist_ok=True)
+    form = {".jpg": "JPEG", ".jpeg": "JPEG"}.get(path.suffix.lower(), "PNG")
+    image.save(path, format=form, exif=exif, quality=95)
+    return path
+
+
+def picture_with_text(path: Path, text: str) -> Path:
+    """Write a picture with large dark letters on white."""
+    image = PIL.Image.new("RGB", (640, 160), "white")
+    draw = PIL.ImageDraw.Draw(image)
+    draw.text((30, 40), text, fill="black", font_size=64)
+    image.save(path)
+    return path
+
+
+def describe(media: Path, text: str) -> Path:
+    """Put a description beside a picture, as a text file of the same name."""
+    sidecar = media.with_suffix(".txt")
+    sidecar.write_text(text)
+    return sidecar
+
+
+@contextlib.contextmanager
+def opened(home: Path, library: str = "default", **flags: Any) -> Iterator[MediaLibrary]:
+    """Open a library with the fast model and without OCR, unless told otherwise."""
+    flags = {"visual_model": "palette", "text_model": "off", "ocr": "off", **flags}
+    settings = load_settings(home=home, library=library, **flags)
+    with MediaLibrary.open(settings, create=True) as found:
+        yield found
+
+
+def owner_pid(library: Path) -> int | None:
+    """The process that holds a library's Milvus, if there is one."""
+    try:
+        return int(json.loads((library / "owner.json").read_text())["pid"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def end_owners(home: Path, number: int = signal.SIGTERM) -> None:
+    """End the owner processes of the libraries under a home, by pid, and wait until they left."""
+    for marker in home.glob("*/owner.lock"):
+        pid = owner_pid(marker.parent)
+        if pid is not None and milvus_owner._is_owned(marker.parent):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + 15
+        while milvus_owner._is_owned(marker.parent) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def milvus_rows(library: MediaLibrary) -> dict[str, dict[str, str]]:
+    """All rows in Milvus: collection's role -> row id -> media id."""
+    return {name: dict(store.row_ids()) for name, store in library.stores().items()}
