@@ -16,7 +16,7 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # From below to above. A unit (a module, or a folder of modules) imports from lower layers and from
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
-    "vocabulary": "errors media timecode metadata settings pictures terms xmp films results untrusted",
+    "vocabulary": "errors media timecode metadata settings pictures terms xmp films results untrusted bm25",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning words indexing fusion moments reasons filters retrieval citations answering",
