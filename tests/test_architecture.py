@@ -16,10 +16,12 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # From below to above. A unit (a module, or a folder of modules) imports from lower layers and from
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
-    "vocabulary": "errors media timecode metadata settings pictures terms xmp films results untrusted bm25",
+    "vocabulary": "errors media timecode metadata settings pictures terms "
+    "xmp films results untrusted bm25",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
-    "flows": "walking scanning words indexing fusion moments reasons filters retrieval citations answering",
+    "flows": "walking scanning words index_report indexing fusion moments "
+    "reasons filters retrieval citations answering",
     "library": "library",
     "upkeep": "upkeep",
     "edges": "cli mmrag_mcp",
@@ -42,7 +44,7 @@ HEAVY = "torch transformers pymilvus milvus_lite llama_index numpy av PIL onnxru
 MAX_LINES = 420
 # Over the limit, with the size that they may not grow beyond; the list should get shorter.
 LONGER = {
-    "mmrag_plugin.indexing": 480,
+    "mmrag_plugin.indexing": 450,
     "mmrag_plugin.library": 560,
     "mmrag_plugin.milvus_store": 480,
 }

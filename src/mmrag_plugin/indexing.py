@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from llama_index.core.schema import ImageNode, TextNode
 
+from mmrag_plugin.bm25 import BM25_VERSION
 from mmrag_plugin.errors import MediaError, MmragError
-from mmrag_plugin.ledger import WRITING, Ledger, MediaRow
+from mmrag_plugin.index_report import IndexReport, Progress, StageReport
+from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Frame, Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import FRAME, METADATA_VERSION, row_metadata
 from mmrag_plugin.scanning import ScanResult, scan
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
+__all__ = ["IndexReport", "Indexer", "Parts", "Progress", "SidecarTree", "StageReport"]
+
 READ_STAMP = "read-1"
 OCR_AT_LEAST_PX = 1400  # small print on a photo of a page stays readable
 OCR_MAX_FRAMES = 60  # of one film
@@ -47,62 +51,6 @@ _COMMIT_S = 10.0  # no more work than this is lost by a kill
 
 _T = TypeVar("_T")
 _Group = list[tuple[MediaRow, Future[list[Frame] | Iterator[Frame]]]]
-
-
-class Progress:
-    """Who wants to know how far a run is; this one does not."""
-
-    def begin(self, stage: Stage, total: int) -> None:
-        """Hear that a stage begins."""
-
-    def advance(self, stage: Stage, count: int) -> None:
-        """Hear that some media are done."""
-
-    def end(self, stage: Stage) -> None:
-        """Hear that a stage is over."""
-
-
-@dataclass
-class StageReport:
-    """How far a stage came in this run."""
-
-    done: int = 0
-    pending: int = 0
-    seconds: float = 0.0
-
-
-@dataclass
-class IndexReport:
-    """What a run did; the JSON contract of ``mmrag index``."""
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    moved: int = 0
-    removed: int = 0
-    failed: list[Problem] = field(default_factory=list)
-    stages: dict[Stage, StageReport] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, object]:
-        """The shape that ``--json`` prints."""
-        return {
-            "added": self.added,
-            "updated": self.updated,
-            "unchanged": self.unchanged,
-            "moved": self.moved,
-            "removed": self.removed,
-            "failed": [vars(problem) for problem in self.failed],
-            "stages": {
-                stage: {
-                    "done": report.done,
-                    "pending": report.pending,
-                    "seconds": round(report.seconds, 3),
-                }
-                for stage, report in self.stages.items()
-            },
-            "warnings": self.warnings,
-        }
 
 
 @dataclass(frozen=True)
@@ -129,7 +77,7 @@ class Parts:
     @property
     def words_stamp(self) -> str:
         """Rows of words made under another stamp are made again."""
-        return f"{METADATA_VERSION}.{WORDS_VERSION}|{self.text.stamp if self.text else 'bm25'}"
+        return f"{METADATA_VERSION}.{WORDS_VERSION}|{BM25_VERSION}|{self.text.stamp if self.text else ''}"
 
     @property
     def ocr_stamp(self) -> str:
@@ -173,10 +121,14 @@ class Indexer:
         self.progress = progress or Progress()
         self.report = IndexReport()
         self._sidecars = SidecarTree(parts.sidecars)
+        self._absent: set[str] = set()
+        self._failures: list[tuple[Stage, str, str, str, str]] = []
 
     def run(self, roots: Sequence[Path]) -> IndexReport:
         """Scan resolved folders, then finish whatever is pending in the whole library."""
         report = self.report
+        for root in roots:
+            self.ledger.add_root(str(root))
         with self._timed("scan"):
             found = scan(
                 self.ledger,
@@ -184,8 +136,6 @@ class Indexer:
                 self._sidecars.stamp_for,
                 seen=lambda files: self.progress.advance("scan", files),
             )
-        for root in roots:
-            self.ledger.add_root(str(root))
         self._take_over(found)
         self._remove(found.removed)
         self._read()
@@ -196,9 +146,16 @@ class Indexer:
             Problem(failure.path, failure.reason, failure.remedy)
             for failure in self.ledger.failures()
         ]
-        report.stages["embed"].pending = len(
-            self.ledger.pending("embed", self.parts.embed_stamp, after="read")
-        )
+        stamps: dict[Stage, str] = {"read": READ_STAMP, "embed": self.parts.embed_stamp}
+        for stage, stamp in stamps.items():
+            report.stages[stage].pending = len(
+                self._absent & set(self.ledger.pending(stage, stamp))
+            )
+        if self._absent:
+            report.warnings.append(
+                f"{len(self._absent)} media are not where they were (is a drive missing?) and wait "
+                "for the next run."
+            )
         total = sum(self.ledger.counts()["kinds"].values())
         report.unchanged = max(total - report.added - report.updated - report.moved, 0)
         self._remember_rates()
@@ -226,9 +183,11 @@ class Indexer:
         with self._timed("read", len(pending)):
             for batch in _batched(pending, _READ_BATCH):
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
+                places = self.ledger.places_of(batch)
                 for media in self._rows(batch):
                     with self._failing("read", READ_STAMP, media):
-                        read[media.media_id] = self._read_one(media)
+                        read[media.media_id] = self._read_one(media, places[media.media_id])
+                self._enter_failures()
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
@@ -236,13 +195,18 @@ class Indexer:
             Problem(error.path, error.message, error.remedy) for error in self._sidecars.problems()
         ]
 
-    def _read_one(self, media: MediaRow) -> tuple[MediaFacts, list[Signal]]:
-        path = Path(media.path)
-        facts = self.parts.readers[media.kind].facts(path)
-        root = Path(media.root) if media.root != media.path else path.parent
-        signals = [*facts.signals, *self._sidecars.of(path.parent, root).signals_for(path.name)]
-        named = path.relative_to(root)
-        signals += self.parts.path_signals(named) + self.parts.facts_signals(facts)
+    def _read_one(
+        self, media: MediaRow, places: Sequence[tuple[str, str]]
+    ) -> tuple[MediaFacts, list[Signal]]:
+        """Read one media; what stands beside each of its copies and in their names counts."""
+        facts = self.parts.readers[media.kind].facts(Path(media.path))
+        signals, named = list(facts.signals), list[Signal]()
+        for path, root in ((Path(path), Path(root)) for path, root in places):
+            above = root if root != path else path.parent
+            if path.exists():
+                signals += self._sidecars.of(path.parent, above).signals_for(path.name)
+            named += self.parts.path_signals(path.relative_to(above))
+        signals += named + self.parts.facts_signals(facts)
         return facts, [signal for signal in dict.fromkeys(signals) if signal.text.strip()]
 
     def _project_words(self) -> None:
@@ -252,25 +216,25 @@ class Indexer:
         with self._timed("read", len(pending)):
             for batch in _batched(pending, _WORDS_BATCH):
                 outdated = self.ledger.projected_before(batch)
-                self.ledger.set_words_stamp(batch, WRITING, [0] * len(batch))
+                self.ledger.begin_words(batch)
                 if outdated:
                     parts.words.delete_media(outdated)
-                counts = self._write_words(batch)
+                written = self._write_words(batch)
                 parts.words.flush()
-                self.ledger.set_words_stamp(batch, parts.words_stamp, counts)
+                self.ledger.put_words(parts.words_stamp, written)
                 self.progress.advance("read", len(batch))
 
-    def _write_words(self, media_ids: Sequence[str]) -> list[int]:
+    def _write_words(self, media_ids: Sequence[str]) -> dict[str, tuple[int, frozenset[str]]]:
         parts = self.parts
         media = self.ledger.media_rows(media_ids)
         signals = self.ledger.signals_of(media_ids)
         nodes: list[TextNode] = []
         terms: list[Sequence[str]] = []
-        counts: list[int] = []
+        written: dict[str, tuple[int, frozenset[str]]] = {}
         for media_id in media_ids:
             words = [signal for _, signal in signals[media_id]]
             rows = word_rows(media_id, words, dense=parts.text is not None)
-            counts.append(len(rows))
+            written[media_id] = len(rows), frozenset(term for row in rows for term in row.terms)
             for row in rows:
                 metadata = _metadata(media[media_id], "read", row.source, row.start_s, row.end_s)
                 nodes.append(TextNode(id_=row.row_id, text=row.text, metadata=metadata))
@@ -282,7 +246,7 @@ class Indexer:
                 node.embedding = vector
         if nodes:
             parts.words.add(nodes, terms=terms)
-        return counts
+        return written
 
     def _embed(self) -> None:
         parts = self.parts
@@ -293,6 +257,7 @@ class Indexer:
                 for media_id, made in self._embed_group(group).items():
                     nodes += made
                     finished[media_id] = len(made)
+                self._enter_failures()
                 if len(nodes) >= _COMMIT_FRAMES or time.monotonic() - began > _COMMIT_S:
                     self._commit_frames(nodes, finished)
                     began, nodes, finished = time.monotonic(), [], {}
@@ -347,6 +312,7 @@ class Indexer:
                     with self._failing("ocr", stamp, media):
                         read[media.media_id] = _read_text(reader, decoding.result())
                     self.progress.advance("ocr", 1)
+                self._enter_failures()
                 self.ledger.put_signals("ocr", stamp, read)
                 self.report.stages["ocr"].done += len(read)
         self._project_words()
@@ -354,8 +320,18 @@ class Indexer:
     # ---- steps that stages share -------------------------------------------------------------
 
     def _rows(self, media_ids: Sequence[str]) -> Iterator[MediaRow]:
+        """Media at a path where they can be read; what lies on a missing drive is left pending."""
         rows = self.ledger.media_rows(media_ids)
-        yield from (rows[media_id] for media_id in media_ids if media_id in rows)
+        for media_id in media_ids:
+            row = rows.get(media_id)
+            if row is not None and not Path(row.path).exists():
+                copies = self.ledger.paths_of([media_id])[media_id]
+                path = next((path for path in copies if Path(path).exists()), None)
+                row = None if path is None else replace(row, path=path)
+            if row is not None:
+                yield row
+            else:
+                self._absent.add(media_id)
 
     def _decoded(self, media_ids: Sequence[str], at_least_px: int, size: int) -> Iterator[_Group]:
         """Media in groups, while the pictures of the next group are being decoded.
@@ -385,13 +361,29 @@ class Indexer:
         try:
             yield
         except MediaError as error:
-            self.ledger.failed(stage, stamp, media.media_id, error.message, error.remedy)
+            self._failures.append((stage, stamp, media.media_id, error.message, error.remedy))
         except MmragError:
             raise
         except Exception as error:  # a decoder that breaks on hostile bytes breaks on one file
             reason = f"{media.path} can't be processed ({type(error).__name__}: {error})."
             remedy = "Open it in another program; report it if it looks fine there."
-            self.ledger.failed(stage, stamp, media.media_id, reason, remedy)
+            self._failures.append((stage, stamp, media.media_id, reason, remedy))
+
+    def _enter_failures(self) -> None:
+        """Enter what failed, once the rows of an earlier, readable content are gone."""
+        failures, self._failures = self._failures, []
+        lost = [media_id for stage, _, media_id, _, _ in failures if stage in ("read", "embed")]
+        unread = [media_id for stage, _, media_id, _, _ in failures if stage == "read"]
+        if seen := self.ledger.touched("embed", lost):
+            self.ledger.begin("embed", sorted(seen))
+            self.parts.frames.delete_media(seen)
+            self.parts.frames.flush()
+        if named := self.ledger.projected_before(unread):
+            self.ledger.begin_words(named)
+            self.parts.words.delete_media(named)
+            self.parts.words.flush()
+        for failure in failures:
+            self.ledger.failed(*failure)
 
     @contextmanager
     def _timed(self, stage: Stage, total: int = 0) -> Iterator[None]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import WRITING, media, paths, roots, signals, stages
+from mmrag_plugin.ledger_words import count_terms
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.metadata import camera_column
 
@@ -134,11 +135,16 @@ class MediaLines:
         """Forget media with everything that hangs on them."""
         with self._database.writing() as connection:
             for batch in batches(media_ids):
+                count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
                 for table in (signals, stages, paths, media):
                     connection.execute(table.delete().where(table.c.media_id.in_(batch)))
 
     def content_changed(self, media_id: str, content_hash: str) -> None:
-        """Note an in-place edit: every stage has to look again, the id stays."""
+        """Note an in-place edit: every stage has to look again, the id stays.
+
+        What was seen and heard in the old content is forgotten; what is written about the media
+        (path, sidecar) holds until it is read again.
+        """
         with self._database.writing() as connection:
             connection.execute(
                 media.update().where(media.c.media_id == media_id).values(content_hash=content_hash)
@@ -147,6 +153,9 @@ class MediaLines:
                 stages.update()
                 .where(stages.c.media_id == media_id)
                 .values(state=WRITING, stamp="", reason="", remedy="")
+            )
+            connection.execute(
+                signals.delete().where(signals.c.media_id == media_id, signals.c.stage != "read")
             )
 
     def redo(self, stage: Stage, media_ids: Iterable[str]) -> None:
@@ -157,16 +166,6 @@ class MediaLines:
                     stages.update()
                     .where(stages.c.media_id.in_(batch), stages.c.stage == stage)
                     .values(state=WRITING, stamp="")
-                )
-
-    def forget_words(self, media_ids: Iterable[str]) -> None:
-        """Have the words of media written to Milvus again."""
-        with self._database.writing() as connection:
-            for batch in batches(media_ids):
-                connection.execute(
-                    media.update()
-                    .where(media.c.media_id.in_(batch))
-                    .values(words_stamp=WRITING, words_rows=0)
                 )
 
     def relocate(self, old: str, new: str) -> int:

@@ -88,6 +88,8 @@ class StageLines:
     def failed(self, stage: Stage, stamp: str, media_id: str, reason: str, remedy: str) -> None:
         """Say that a stage can't deal with a media as it is; a change of the file tries again."""
         row = {"media_id": media_id, "state": "failed", "stamp": stamp}
+        with self._database.writing() as connection:
+            self._replace_signals(connection, media_id, stage, ())
         self._mark(stage, [{**row, "reason": reason, "remedy": remedy}])
 
     def retry_failed(self) -> None:
@@ -162,44 +164,6 @@ class StageLines:
                 for media_id, stage, *rest in connection.execute(query):
                     found[media_id].append((stage, Signal(*rest)))
         return found
-
-    def unprojected(self, stamp: str) -> list[str]:
-        """Media whose words in Milvus are missing, outdated or another text model's."""
-        query = (
-            sa.select(media.c.media_id)
-            .where(
-                media.c.words_stamp != stamp,
-                sa.exists().where(
-                    stages.c.media_id == media.c.media_id,
-                    stages.c.stage == "read",
-                    stages.c.state == "done",
-                ),
-            )
-            .order_by(media.c.media_id)
-        )
-        with self._database.reading() as connection:
-            return list(connection.scalars(query))
-
-    def projected_before(self, media_ids: Sequence[str]) -> set[str]:
-        """Those of the media whose words may already stand in Milvus."""
-        found: set[str] = set()
-        with self._database.reading() as connection:
-            for batch in batches(media_ids):
-                query = sa.select(media.c.media_id).where(
-                    media.c.media_id.in_(batch), media.c.words_stamp != ""
-                )
-                found.update(connection.scalars(query))
-        return found
-
-    def set_words_stamp(self, media_ids: Sequence[str], stamp: str, rows: Sequence[int]) -> None:
-        """Say under which stamp the words of media stand in Milvus, and in how many rows."""
-        with self._database.writing() as connection:
-            for media_id, count in zip(media_ids, rows, strict=True):
-                connection.execute(
-                    media.update()
-                    .where(media.c.media_id == media_id)
-                    .values(words_stamp=stamp, words_rows=count)
-                )
 
     def _mark(self, stage: Stage, rows: Iterable[Mapping[str, Any]]) -> None:
         blank = {"stage": stage, "made": 0, "reason": "", "remedy": ""}

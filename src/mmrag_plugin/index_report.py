@@ -1,0 +1,64 @@
+"""What a run of indexing tells: how far it is, and in the end what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mmrag_plugin.media import Stage
+from mmrag_plugin.walking import Problem
+
+
+class Progress:
+    """Who wants to know how far a run is; this one does not."""
+
+    def begin(self, stage: Stage, total: int) -> None:
+        """Hear that a stage begins."""
+
+    def advance(self, stage: Stage, count: int) -> None:
+        """Hear that some media are done."""
+
+    def end(self, stage: Stage) -> None:
+        """Hear that a stage is over."""
+
+
+@dataclass
+class StageReport:
+    """How far a stage came in this run."""
+
+    done: int = 0
+    pending: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class IndexReport:
+    """What a run did; the JSON contract of ``mmrag index``."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    removed: int = 0
+    failed: list[Problem] = field(default_factory=list)
+    stages: dict[Stage, StageReport] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """The shape that ``--json`` prints."""
+        return {
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "moved": self.moved,
+            "removed": self.removed,
+            "failed": [vars(problem) for problem in self.failed],
+            "stages": {
+                stage: {
+                    "done": report.done,
+                    "pending": report.pending,
+                    "seconds": round(report.seconds, 3),
+                }
+                for stage, report in self.stages.items()
+            },
+            "warnings": self.warnings,
+        }
