@@ -24,6 +24,7 @@ from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Frame, Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import FRAME, METADATA_VERSION, row_metadata
 from mmrag_plugin.scanning import ScanResult, scan
+from mmrag_plugin.terms import TERMS_VERSION
 from mmrag_plugin.walking import Entries, Problem, list_folder
 from mmrag_plugin.words import WORDS_VERSION, word_rows
 
@@ -77,7 +78,8 @@ class Parts:
     @property
     def words_stamp(self) -> str:
         """Rows of words made under another stamp are made again."""
-        return f"{METADATA_VERSION}.{WORDS_VERSION}|{BM25_VERSION}|{self.text.stamp if self.text else ''}"
+        versions = f"{METADATA_VERSION}.{WORDS_VERSION}.{TERMS_VERSION}.{BM25_VERSION}"
+        return f"{versions}|{self.text.stamp if self.text else ''}"
 
     @property
     def ocr_stamp(self) -> str:

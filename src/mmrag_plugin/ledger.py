@@ -29,12 +29,13 @@ from mmrag_plugin.ledger_tables import (
     signals,
     stages,
 )
+from mmrag_plugin.ledger_words import WordLines
 from mmrag_plugin.media import Stage
 
 __all__ = ["WRITING", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
 
 
-class Ledger(MediaLines, StageLines):
+class Ledger(MediaLines, StageLines, WordLines):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 
     def __init__(self, url: str) -> None:
@@ -136,12 +137,6 @@ class Ledger(MediaLines, StageLines):
         )
         with self._database.reading() as connection:
             return {media_id: items for media_id, items in connection.execute(query)}
-
-    def words_rows(self) -> dict[str, int]:
-        """How many rows of words each media should have in Milvus."""
-        with self._database.reading() as connection:
-            query = sa.select(media.c.media_id, media.c.words_rows)
-            return {media_id: rows for media_id, rows in connection.execute(query)}
 
     # ---- one writer --------------------------------------------------------------------------
 

@@ -50,7 +50,8 @@ class LedgerDatabase:
             with self.writing() as connection:  # of two processes, the second waits and finds them
                 metadata.create_all(connection)
 
-    def _insert(self) -> Callable[[sa.Table], Any]:
+    def insert(self) -> Callable[[sa.Table], Any]:
+        """The INSERT of this database that knows ON CONFLICT."""
         if self._engine.dialect.name == "postgresql":
             from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
@@ -63,14 +64,14 @@ class LedgerDatabase:
         self, connection: Connection, table: sa.Table, row: Mapping[str, Any]
     ) -> None:
         """Insert a row unless its key is there."""
-        connection.execute(self._insert()(table).values(**row).on_conflict_do_nothing())
+        connection.execute(self.insert()(table).values(**row).on_conflict_do_nothing())
 
     def upsert(
         self, connection: Connection, table: sa.Table, row: Mapping[str, Any], keys: list[str]
     ) -> None:
         """Insert a row, or bring the one with its keys up to date."""
         rest = {name: value for name, value in row.items() if name not in keys}
-        statement = self._insert()(table).values(**row)
+        statement = self.insert()(table).values(**row)
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest))
 
     @contextmanager

@@ -34,6 +34,16 @@ media = sa.Table(
     # the text model under whose stamp the words of this media stand in Milvus
     sa.Column("words_stamp", sa.Text, nullable=False, server_default=""),
     sa.Column("words_rows", sa.Integer, nullable=False, server_default="0"),
+    # its distinct terms, as they are counted in ``terms``, joined by spaces
+    sa.Column("terms", sa.Text, nullable=False, server_default=""),
+)
+
+# In how many media each term occurs, for word search; the empty term occurs in every media.
+terms = sa.Table(
+    "terms",
+    metadata,
+    sa.Column("term", sa.String(64), primary_key=True),
+    sa.Column("media", sa.Integer, nullable=False),
 )
 
 paths = sa.Table(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle
 
+from mmrag_plugin.bm25 import query_vector
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.fusion import DEPTH, Fusion
@@ -93,9 +94,7 @@ class Searcher:
         found: dict[Channel, Sequence[FoundRow]] = {}
         for channel in wanted:
             if channel == "bm25":
-                found[channel] = self.words.search_words(
-                    list(dict.fromkeys(terms_of(query))), depth, where
-                )
+                found[channel] = self._holding(query, depth, where)
             else:
                 vectors[channel] = self._vector(channel, query, picture)
                 found[channel] = self._nearest(channel, vectors[channel], depth, limit, where)
@@ -142,6 +141,11 @@ class Searcher:
             return seen
         both = seen + self.visual.embed_texts([query])[0]  # "this, but at night"
         return np.asarray(both / max(float(np.linalg.norm(both)), 1e-12), dtype=np.float32)
+
+    def _holding(self, query: str, depth: int, where: RowFilter | None) -> list[FoundRow]:
+        terms = list(dict.fromkeys(terms_of(query)))
+        counts, documents = self.ledger.document_counts(terms)
+        return self.words.search_words(query_vector(terms, counts, documents), depth, where)
 
     def _nearest(
         self,

@@ -164,7 +164,7 @@ def repair(library: MediaLibrary) -> list[Difference]:
                 if name == "visual":
                     library.ledger.redo("embed", broken)
                 else:
-                    library.ledger.forget_words(broken)
+                    library.ledger.begin_words(broken)
     if any(difference.missing or difference.surplus for difference in differences):
         library.index([])
     return differences
