@@ -23,6 +23,7 @@ from mmrag_plugin.errors import (
 from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
 from mmrag_plugin.media import Hit, Kind, Moment
 from mmrag_plugin.settings import Settings, load_settings
+from mmrag_plugin.walking import expand
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -43,6 +44,7 @@ MARKER = "mmrag-library.json"  # tells a library from any other directory
 LEDGER_FILE = "ledger.sqlite3"
 FORMAT = 1
 _DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
+_DIGEST = 12  # letters that stand for a model's stamp in a collection's name
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
@@ -97,7 +99,7 @@ class MediaLibrary:
         directory = settings.directory
         marker = directory / MARKER
         try:
-            if not marker.is_file():
+            if not marker.is_file() or not marker.stat().st_size:  # empty: it was broken off
                 _check_place(directory, settings.library)
                 if not create:
                     others = ", ".join(names(settings))
@@ -192,7 +194,7 @@ class MediaLibrary:
 
     def _name(self, what: str, stamp: str) -> str:
         """A collection's name: the library's id and the model's stamp, whatever people call it."""
-        digest = hashlib.blake2b(stamp.encode(), digest_size=6).hexdigest()
+        digest = hashlib.blake2b(stamp.encode(), digest_size=_DIGEST // 2).hexdigest()
         return f"{what}_{self.ledger.fact('id')}_{digest}"
 
     # ---- indexing ----------------------------------------------------------------------------
@@ -202,13 +204,19 @@ class MediaLibrary:
 
         Raises NotFound or UsageError for a wrong path, LibraryBusy while another process writes.
         """
+        return self._index(self._roots(paths), progress)
+
+    def finish(self, progress: Progress | None = None) -> IndexReport:
+        """Do what is pending without looking for changes in the folders."""
+        return self._index([], progress)
+
+    def _index(self, roots: Sequence[Path], progress: Progress | None) -> IndexReport:
         from mmrag_plugin.indexing import Indexer
 
-        roots = self._roots(paths)
         with self.ledger.writer("indexing"):
             parts, models = self._parts()
             report = Indexer(parts, progress).run(roots)
-            self._switch(models)
+            self._switch(models, parts)
         report.warnings = [*self._taken_warnings(), *report.warnings]
         return report
 
@@ -313,13 +321,17 @@ class MediaLibrary:
             return asked
         return known.setting
 
-    def _switch(self, models: dict[str, Model]) -> None:
+    def _switch(self, models: dict[str, Model], parts: Parts) -> None:
         """Search what the run has built from now on, and drop what it replaces."""
+        # what lies on a missing drive has no rows in the new collections until it is back
+        self.ledger.redo("embed", self.ledger.pending("embed", parts.embed_stamp))
         for name, model in models.items():
-            before = self.recorded(name)
             self.ledger.state(**{name: model.as_dict()})
-            if before is not None and before.collection != model.collection:
-                self.connection.call("drop_collection", before.collection)
+        used = {model.collection for model in models.values()}
+        ours = (self._name("frames", "")[:-_DIGEST], self._name("signals", "")[:-_DIGEST])
+        for collection in self.connection.call("list_collections"):
+            if collection.startswith(ours) and collection not in used:
+                self.connection.call("drop_collection", collection)
 
     def _selector(self) -> KeyframeSelector:
         from mmrag_plugin.keyframes.iframes import IFrameSelector
@@ -401,9 +413,7 @@ class MediaLibrary:
         from mmrag_plugin.pictures import open_picture
 
         own = self.find(target)
-        picture = (
-            open_picture(Path(target).expanduser()) if own is None else self._picture(own, None)
-        )
+        picture = open_picture(expand(target)) if own is None else self._picture(own, None)
         limit = int(options.pop("limit", 10))
         result = self.search("", picture=picture, limit=limit + 1, **options)
         kept = [hit for hit in result.hits if own is None or hit.moment.media_id != own.media_id]
@@ -485,7 +495,7 @@ class MediaLibrary:
         row = self.ledger.media_rows([target]).get(target)
         if row is not None:
             return row
-        path = str(Path(target).expanduser().absolute())
+        path = str(expand(target).absolute())
         ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(
             os.path.realpath(path)
         )
@@ -523,7 +533,9 @@ def names(settings: Settings) -> list[str]:
 
 
 def _check_place(directory: Path, name: str) -> None:
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and (
+        not directory.is_dir() or any(path.name != MARKER for path in directory.iterdir())
+    ):
         raise NotALibrary(
             f"{directory} is not a library of mmrag.",
             f"Choose another name than {name!r} or another MMRAG_HOME.",
