@@ -50,7 +50,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="mmrag", standalone_mode=False)
     except MmragError as error:
         code = _report(error)
     except _WRONG_USAGE as error:

@@ -1,0 +1,449 @@
+"""The command line from outside: exit codes, JSON, and what a person reads."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+
+from commands import MMRAG, environment, mmrag, mmrag_here, refused, told
+from media_made import end_owners
+from mmrag_plugin.ledger import Ledger
+from mmrag_plugin.library import LEDGER_FILE
+from ollama_double import Model, OllamaDouble
+
+DEMO_MEDIA = Path(__file__).resolve().parents[1] / "src" / "mmrag_plugin" / "demo_media"
+HIT_KEYS = set(
+    "rank media_id path kind start_s end_s score confidence why reason text taken_at".split()
+)
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four photos and a film; one photo's name is in Greek."""
+    folder = tmp_path_factory.mktemp("media")
+    for name in ("Farm weekend", "Spring", "Films"):
+        shutil.copytree(DEMO_MEDIA / name, folder / name)
+    photo = next((folder / "Spring").glob("*.jpg"))
+    photo.rename(photo.with_name("Άνοιξη.jpg"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, media: Path) -> Iterator[Path]:
+    """The place of a library of these media."""
+    place = tmp_path_factory.mktemp("home")
+    report = told(mmrag(place, "index", media, "--no-ocr", "--json"), 0)
+    assert (report["added"], report["failed"]) == (5, [])
+    yield place
+    end_owners(place)
+
+
+@pytest.fixture
+def other_home(tmp_path: Path) -> Iterator[Path]:
+    """The place of libraries that a test makes for itself."""
+    place = tmp_path / "home"
+    place.mkdir()
+    yield place
+    end_owners(place)
+
+
+@pytest.fixture(scope="module")
+def found(home: Path) -> dict[str, Any]:
+    """What a search for a red barn finds."""
+    answer: dict[str, Any] = told(mmrag(home, "search", "red barn", "--json"), 0)
+    return answer
+
+
+# -- index ----------------------------------------------------------------------------------------
+
+
+def test_index_reports_what_it_did_and_each_file_that_failed(
+    other_home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    PIL.Image.new("RGB", (64, 48), "red").save(folder / "fine.jpg")
+    (folder / "words.jpg").write_text("no picture at all")
+    (folder / "empty.png").touch()
+    whole = (folder / "fine.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 4])
+
+    report = told(mmrag_here(other_home, "index", folder, "--no-ocr", "--json"), 1)
+    assert report.keys() == set(
+        "added updated unchanged moved removed failed stages warnings".split()
+    )
+    assert report["added"] >= 1
+    failed = {Path(problem["path"]).name: problem for problem in report["failed"]}
+    assert failed.keys() == {"words.jpg", "empty.png", "cut.jpg"}
+    assert all(problem["reason"] and problem["remedy"] for problem in failed.values())
+    for stage in report["stages"].values():
+        assert stage.keys() == {"done", "pending", "seconds"}
+
+    again = mmrag_here(other_home, "index", folder, "--no-ocr")
+    assert "words.jpg" in again.stdout
+    assert "Traceback" not in again.stderr
+
+    plan = told(mmrag_here(other_home, "index", folder, "--dry-run", "--json"), 0)
+    assert plan["added"] == 0
+
+
+def test_a_missing_folder_is_named(other_home: Path) -> None:
+    done = mmrag_here(other_home, "index", "/no/such/folder", "--json")
+    kind, message, _ = refused(done, done.returncode)
+    assert done.returncode in (1, 2)
+    assert kind in ("not_found", "usage")
+    assert "/no/such/folder" in message
+
+
+def test_a_second_writer_is_told_that_another_one_is_writing(home: Path, media: Path) -> None:
+    ledger = Ledger(f"sqlite:///{home / 'default' / LEDGER_FILE}")
+    with ledger.writer("indexing"):
+        kind, message, _ = refused(mmrag_here(home, "index", media, "--json"), 3)
+    ledger.close()
+    assert kind == "busy"
+    assert str(os.getpid()) in message
+
+
+def test_ctrl_c_stops_with_one_sentence(other_home: Path) -> None:
+    with subprocess.Popen(
+        [*MMRAG, "demo"],
+        env=environment(other_home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Indexing" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped. Nothing is lost" in complaint
+    assert "Traceback" not in complaint
+
+
+# -- search ---------------------------------------------------------------------------------------
+
+
+def test_search_prints_the_documented_json(found: dict[str, Any]) -> None:
+    assert found.keys() == {"query", "hits", "warnings"}
+    assert found["query"] == "red barn"
+    assert [hit["rank"] for hit in found["hits"]] == list(range(1, len(found["hits"]) + 1))
+    for hit in found["hits"]:
+        assert hit.keys() == HIT_KEYS
+        assert hit["kind"] in ("image", "video")
+        assert hit["confidence"] in ("strong", "weak", "none")
+        assert hit["why"]
+        assert set(hit["why"]) <= {"visual", "bm25"}
+        assert (hit["start_s"] is None) == (hit["kind"] == "image")
+    best = found["hits"][0]
+    assert Path(best["path"]).name == "IMG_3101.jpg"
+    assert "The old red barn" in best["text"]
+    assert best["taken_at"].startswith("2022-07-16")
+
+
+def test_nothing_found_is_exit_1_and_says_so(home: Path) -> None:
+    done = mmrag(home, "search", "zwitterion")
+    assert done.returncode == 1
+    assert done.stdout == "Nothing found.\n"
+
+
+def test_a_batch_answers_line_by_line_in_order(home: Path) -> None:
+    done = mmrag_here(home, "search", "--batch", "-", stdin="red barn\n\npicnic\n")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["query"] for answer in answers] == ["red barn", "", "picnic"]
+    assert [bool(answer["hits"]) for answer in answers] == [True, False, True]
+
+
+def test_a_closed_pipe_is_no_failure(home: Path) -> None:
+    program = " ".join(map(_quoted, MMRAG))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{program} search red | head -1"],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert "Broken" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _quoted(word: str) -> str:
+    return f"'{word}'"
+
+
+@pytest.mark.parametrize("columns", [40, 140])
+def test_hits_fit_the_terminal(home: Path, columns: int) -> None:
+    done = mmrag(home, "search", "red barn", "--explain", COLUMNS=str(columns))
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "IMG_3101.jpg" in done.stdout.replace("\n", "").replace(" ", "")
+    assert "ranks:" in done.stdout
+
+
+@pytest.mark.parametrize("variables", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}])
+def test_names_that_the_terminal_cannot_show_are_no_failure(
+    home: Path, variables: dict[str, str]
+) -> None:
+    done = mmrag(home, "search", "pink blossom", "-n", "1", **variables)
+    assert done.returncode == 0, done.stderr
+    assert "Spring/" in done.stdout
+    answer = told(mmrag(home, "search", "pink", "-n", "1", "--json", **variables), 0)
+    assert answer["hits"][0]["path"].endswith("Άνοιξη.jpg")
+
+
+def test_hits_are_exported_and_nothing_is_overwritten(home: Path, tmp_path: Path) -> None:
+    table, links = tmp_path / "hits.csv", tmp_path / "links"
+    assert mmrag_here(home, "search", "red barn", "--export", table).returncode == 0
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert set(rows[0]) == HIT_KEYS
+    assert mmrag_here(home, "search", "red barn", "--export", links).returncode == 0
+    assert any(link.resolve().name == "IMG_3101.jpg" for link in links.iterdir())
+    done = mmrag_here(home, "search", "red barn", "--export", table)
+    assert done.returncode == 2
+    assert f"{table} exists already" in done.stderr.replace("\n", "")
+
+
+def test_similar_leaves_the_picture_itself_out(home: Path, media: Path) -> None:
+    barn = media / "Farm weekend" / "IMG_3101.jpg"
+    answer = told(mmrag_here(home, "similar", barn, "--json", "-n", "2"), 0)
+    assert answer.keys() == {"query", "hits", "warnings"}
+    assert len(answer["hits"]) == 2
+    assert str(barn) not in [hit["path"] for hit in answer["hits"]]
+
+
+# -- what a person gets wrong ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search"],
+        ["search", "red", "--batch", "-"],
+        ["search", ""],
+        ["search", "red", "--kind", "song"],
+        ["search", "red", "--min-confidence", "very"],
+        ["search", "red", "--channels", "visual,smell"],
+        ["search", "red", "--since", "yesterday"],
+        ["search", "red", "--limit", "0"],
+        ["search", "red", "--limit", "many"],
+        ["search", "red", "--lmit", "3"],
+        ["search", "red", "--library", "../other"],
+        ["search", "--batch", "/no/such/file"],
+        ["describe", "1", "--detail", "endless"],
+        ["index", "--keyframes", "all"],
+        ["describe"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage_is_exit_2_with_a_remedy(home: Path, arguments: list[str]) -> None:
+    kind, _, _ = refused(mmrag_here(home, *arguments, "--json"), 2)
+    assert kind == "usage"
+
+
+def test_wrong_usage_reads_well_without_json_too(home: Path) -> None:
+    done = mmrag(home, "search", "red", "--lmit", "3")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "--lmit" in done.stderr
+    assert "mmrag search --help" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["describe", "99"],
+        ["open", "99"],
+        ["describe", "no-such-media"],
+        ["open", "no-such-media"],
+        ["similar", "/no/such/picture.jpg"],
+        ["forget", "/no/such/folder"],
+        ["relocate", "/no/such/folder", "/tmp"],
+    ],
+)
+def test_an_unknown_hit_or_file_is_named(home: Path, arguments: list[str]) -> None:
+    done = mmrag_here(home, *arguments)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert arguments[1].removeprefix("/no/such/") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["search", "red"], ["status"], ["ask", "what?"], ["similar", "x.jpg"]]
+)
+def test_a_library_that_is_not_there_says_how_to_make_it(
+    other_home: Path, arguments: list[str]
+) -> None:
+    kind, message, remedy = refused(mmrag_here(other_home, *arguments, "--json"), 1)
+    assert kind == "not_found"
+    assert "'default'" in message
+    assert "mmrag index" in remedy
+    assert list(other_home.iterdir()) == []
+
+
+def test_a_directory_that_is_no_library_is_left_alone(other_home: Path, media: Path) -> None:
+    (other_home / "letters").mkdir()
+    (other_home / "letters" / "dear.txt").write_text("Dear")
+    for arguments in (["search", "red"], ["index", str(media)]):
+        done = mmrag_here(other_home, *arguments, "-l", "letters", "--json")
+        assert refused(done, 2)[0] == "not_a_library"
+    assert [path.name for path in (other_home / "letters").iterdir()] == ["dear.txt"]
+
+
+def test_an_empty_library_finds_nothing(other_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    report = told(mmrag_here(other_home, "index", tmp_path / "nothing", "--json"), 0)
+    assert report["added"] == 0
+    done = mmrag_here(other_home, "search", "red")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, media: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("in the way")
+    kind, message, _ = refused(mmrag_here(place, "index", media, "--json", HOME=str(tmp_path)), 1)
+    assert kind == "storage"
+    assert str(place) in message
+
+
+def test_a_library_of_another_model_is_not_mixed(home: Path) -> None:
+    done = mmrag_here(home, "search", "red", "--visual-model", "/no/such/model", "--json")
+    assert refused(done, 2)[0] in ("model", "model_missing", "usage")
+
+
+# -- Ollama ---------------------------------------------------------------------------------------
+
+
+def test_without_ollama_ask_and_describe_are_exit_3(home: Path, media: Path) -> None:
+    barn = media / "Farm weekend" / "IMG_3101.jpg"
+    for arguments in (["ask", "red barn"], ["describe", barn]):
+        kind, message, remedy = refused(mmrag_here(home, *arguments, "--json"), 3)
+        assert kind == "ollama_unavailable"
+        assert "127.0.0.1:9" in message
+        assert "ollama" in remedy.lower()
+
+
+def test_an_ollama_without_the_model_says_how_to_get_it(home: Path) -> None:
+    with OllamaDouble() as ollama:
+        done = mmrag_here(
+            home, "ask", "red barn", "--json", "--vlm", "absent", OLLAMA_HOST=ollama.url
+        )
+    kind, message, remedy = refused(done, 2)
+    assert kind == "model_missing"
+    assert "absent" in message
+    assert "ollama pull absent" in remedy
+
+
+def test_a_model_that_cannot_see_is_refused(home: Path) -> None:
+    with OllamaDouble({"blind:latest": Model(capabilities=("completion",))}) as ollama:
+        done = mmrag_here(
+            home, "ask", "red barn", "--json", "--vlm", "blind", OLLAMA_HOST=ollama.url
+        )
+    kind, message, _ = refused(done, 2)
+    assert kind == "model_cannot_see"
+    assert "blind" in message
+
+
+def test_ask_and_describe_print_the_documented_json(home: Path, media: Path) -> None:
+    with OllamaDouble() as ollama:
+        eye = {"OLLAMA_HOST": ollama.url, "MMRAG_VLM": "eye"}
+        answer = told(mmrag_here(home, "ask", "red barn", "--json", **eye), 0)
+        barn = media / "Farm weekend" / "IMG_3101.jpg"
+        described = told(mmrag_here(home, "describe", barn, "--json", **eye), 0)
+        spoken = mmrag_here(home, "ask", "red barn", **eye)
+    assert answer.keys() == {"answer", "sources", "model", "warnings"}
+    assert answer["model"] == "eye"
+    assert "I see" in answer["answer"]
+    assert all(source.keys() == HIT_KEYS for source in answer["sources"])
+    assert Path(answer["sources"][0]["path"]).name == "IMG_3101.jpg"
+    assert described.keys() == {"answer", "model", "warnings"}
+    assert described["answer"].startswith("I see 1 picture")
+    assert spoken.returncode == 0
+    assert "IMG_3101.jpg" in spoken.stdout
+
+
+# -- looking after a library ----------------------------------------------------------------------
+
+
+def test_status_counts_and_agrees_with_milvus(home: Path, media: Path) -> None:
+    status = told(mmrag_here(home, "status", "--verify", "--json"), 0)
+    assert status["media"] == {"image": 4, "video": 1}
+    assert status["roots"] == [str(media)]
+    assert status["models"]["visual"] == "palette"
+    assert {"stages", "signals", "milvus"} <= status.keys()
+    assert not any(entry["missing"] or entry["surplus"] for entry in status["verify"])
+    for columns in ("40", "140"):
+        done = mmrag_here(home, "status", COLUMNS=columns)
+        assert done.returncode == 0
+        assert max(map(len, done.stdout.splitlines())) <= int(columns)
+
+
+def test_a_library_is_backed_up_relocated_and_forgotten(
+    home: Path, media: Path, other_home: Path, tmp_path: Path
+) -> None:
+    copied = told(mmrag(home, "backup", other_home / "default", "--json"), 0)
+    assert copied.keys() == {"path", "bytes"}
+    new = tmp_path / "elsewhere"
+    shutil.copytree(media, new)
+    assert told(mmrag_here(other_home, "relocate", media, new, "--json"), 0)["moved"] == 5
+    answer = told(mmrag_here(other_home, "search", "red barn", "--json", "-n", "1"), 0)
+    assert answer["hits"][0]["path"] == str(new / "Farm weekend" / "IMG_3101.jpg")
+    gone = told(mmrag_here(other_home, "forget", new / "Farm weekend", "--json"), 0)
+    assert gone == {"removed": 3}
+    assert (new / "Farm weekend" / "IMG_3101.jpg").exists()
+    assert mmrag_here(other_home, "search", "barn").returncode == 1
+
+
+def test_doctor_says_what_mends_what_does_not_work(home: Path) -> None:
+    report = told(mmrag(home, "doctor", "--json"), 1)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert {name for name, check in checks.items() if not check["works"]} == {"VLM (Ollama)"}
+    assert "ollama" in checks["VLM (Ollama)"]["remedy"].lower()
+    assert "Gate 42" in checks["text in pictures"]["found"]
+
+
+def test_models_are_listed(home: Path) -> None:
+    listed = told(mmrag_here(home, "models", "list", "--json"), 0)
+    names = {model["name"] for model in listed["models"]}
+    assert {"siglip2-base-256", "all-minilm-l6-v2"} <= names
+    assert max(map(len, mmrag_here(home, "models", "list", COLUMNS="60").stdout.splitlines())) <= 60
+
+
+def test_a_model_that_cannot_be_fetched_is_an_error_in_words(home: Path) -> None:
+    done = mmrag_here(home, "models", "pull", "siglip2-base-256", "--json")
+    kind, _, _ = refused(done, done.returncode)
+    assert done.returncode in (2, 3)
+    assert kind != "unexpected"
+
+
+def test_no_to_a_download_fetches_nothing(home: Path) -> None:
+    done = mmrag_here(home, "models", "pull", "siglip2-base-256", stdin="n\n")
+    assert done.returncode == 1
+    assert "1510 MB" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_demo_needs_no_model_and_no_ollama(other_home: Path) -> None:
+    done = mmrag(other_home, "demo", MMRAG_VISUAL_MODEL="auto", MMRAG_TEXT_MODEL="auto")
+    assert done.returncode == 0, done.stderr
+    for expected in ("13 added", "Screenshot_", "IMG_3101.jpg", "a_day_out.mp4", "IMG_2044.jpg"):
+        assert expected in done.stdout
+    again = mmrag(other_home, "demo")
+    assert again.returncode == 0
+    assert "13 unchanged" in again.stdout
