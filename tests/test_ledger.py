@@ -113,9 +113,21 @@ def test_relocating_to_where_the_files_are_known_already_keeps_each_once(ledger:
     put(ledger, "/old/y.jpg", root="/old")
     for root in ("/old", "/new"):
         ledger.add_root(root)
-    assert ledger.relocate("/old", "/new") == 1
+    assert ledger.relocate("/old", "/new") == 2
     assert set(ledger.known_paths("/")) == {"/new/x.jpg", "/new/y.jpg"}
     assert ledger.roots() == ["/new"]
+
+
+@pytest.mark.parametrize("new", ["/photos", "/photos/archive", "/", "/pho"])
+def test_relocating_into_or_out_of_itself_loses_nothing(ledger: Ledger, new: str) -> None:
+    for name in ("a.jpg", "archive/a.jpg", "archive/archive/a.jpg"):
+        put(ledger, f"/photos/{name}")
+    ledger.add_root("/photos")
+    assert ledger.relocate("/photos", new) == 3
+    place = new.rstrip("/")
+    assert set(ledger.known_paths("/")) == {
+        f"{place}/{name}" for name in ("a.jpg", "archive/a.jpg", "archive/archive/a.jpg")
+    }
 
 
 def test_dropping_one_copy_has_the_other_read_again(ledger: Ledger) -> None:
@@ -190,6 +202,33 @@ def test_signals_come_back_as_they_were_put(
     ledger.put_read("r", {media_id: (MediaFacts(), found)})
     assert [signal for _, signal in ledger.signals_of([media_id])[media_id]] == found
     ledger.drop_media([media_id])
+    ledger.close()
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("abc"), st.frozensets(st.sampled_from(["x", "y", "z"]))),
+        max_size=8,
+    ),
+    gone=st.sampled_from(["", "a", "b"]),
+)
+def test_counts_of_terms_are_those_of_the_media_that_are_there(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, frozenset[str]]], gone: str
+) -> None:
+    ledger = Ledger(sqlite_url(tmp_path_factory.mktemp("terms") / "ledger.sqlite3"))
+    ids = {name: put(ledger, f"/photos/{name}.jpg") for name in "abc"}
+    now: dict[str, frozenset[str]] = {}
+    for name, found in steps:
+        ledger.put_words("v1", {ids[name]: (1, found)})
+        now[name] = found
+    if gone:
+        ledger.drop_media([ids[gone]])
+        now.pop(gone, None)
+    expected = {term: sum(term in found for found in now.values()) for term in "xyz"}
+    counted, documents = ledger.document_counts(["x", "y", "z", "never"])
+    assert counted == {term: count for term, count in expected.items() if count}
+    assert documents == sum(bool(found) for found in now.values())
     ledger.close()
 
 

@@ -384,6 +384,7 @@ class Indexer:
             self.ledger.begin_words(named)
             self.parts.words.delete_media(named)
             self.parts.words.flush()
+            self.ledger.put_words("", {media_id: (0, frozenset()) for media_id in named})
         for failure in failures:
             self.ledger.failed(*failure)
 

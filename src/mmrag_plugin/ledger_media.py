@@ -171,38 +171,33 @@ class MediaLines:
     def relocate(self, old: str, new: str) -> int:
         """Rewrite the beginning of all paths and roots from ``old`` to ``new``; says how many.
 
-        Paths that are known at the new place already are only dropped at the old one.
+        What is known at the new place already stays as it is there.
         """
+        old, new = old.rstrip(os.sep), new.rstrip(os.sep)
+
+        def placed(path: str) -> str:
+            inside = path == old or path.startswith(old + os.sep)
+            return new + path[len(old) :] if inside else path
+
         with self._database.writing() as connection:
-            for table in (paths, roots):
-                there = table.alias()
-                connection.execute(
-                    table.delete().where(
-                        _at_or_under(table.c.path, old),
-                        sa.exists().where(there.c.path == _replaced(table.c.path, old, new)),
-                    )
-                )
-            moved = connection.execute(
-                paths.update()
-                .where(_at_or_under(paths.c.path, old))
-                .values(path=_replaced(paths.c.path, old, new))
-            )
-            for column in (paths.c.root, roots.c.path):
-                connection.execute(
-                    column.table.update()
-                    .where(_at_or_under(column, old))
-                    .values({column.name: _replaced(column, old, new)})
-                )
-            # a part of a root that went elsewhere is a root of its own from now on
-            strayed = sa.and_(
-                _at_or_under(paths.c.path, new),
-                paths.c.path != paths.c.root,
-                sa.func.substr(paths.c.path, 1, sa.func.length(paths.c.root) + 1)
-                != paths.c.root + os.sep,
-            )
-            if connection.execute(paths.update().where(strayed).values(root=new)).rowcount:
-                self._database.insert_missing(connection, roots, {"path": new})
-            return moved.rowcount
+            here = _at_or_under(paths.c.path, old)
+            moved = [
+                dict(row) for row in connection.execute(sa.select(paths).where(here)).mappings()
+            ]
+            connection.execute(paths.delete().where(here))
+            known = {placed(root) for root in connection.scalars(sa.select(roots.c.path))}
+            for row in moved:
+                row["path"], row["root"] = placed(row["path"]), placed(row["root"])
+                if row["path"] != row["root"] and not row["path"].startswith(row["root"] + os.sep):
+                    row["root"] = new  # a part of a root went elsewhere: now a root of its own
+                    known.add(new)
+            insert = self._database.insert()
+            if moved:
+                connection.execute(insert(paths).on_conflict_do_nothing(), moved)
+            connection.execute(roots.delete())
+            if known:
+                connection.execute(insert(roots), [{"path": root} for root in sorted(known)])
+            return len(moved)
 
     def media_rows(self, media_ids: Sequence[str] | None = None) -> dict[str, MediaRow]:
         """Media by id (all of them without ids); ids that are unknown are left out."""
@@ -288,10 +283,6 @@ def _under(folder: str) -> sa.ColumnElement[bool]:
 
 def _at_or_under(column: sa.ColumnElement[str], folder: str) -> sa.ColumnElement[bool]:
     return sa.or_(column == folder, _starts_with(column, folder.rstrip(os.sep) + os.sep))
-
-
-def _replaced(column: sa.ColumnElement[str], old: str, new: str) -> sa.ColumnElement[str]:
-    return sa.literal(new.rstrip(os.sep)) + sa.func.substr(column, len(old.rstrip(os.sep)) + 1)
 
 
 def _read_again() -> sa.Update:

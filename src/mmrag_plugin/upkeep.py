@@ -14,6 +14,7 @@ from typing import Any
 from mmrag_plugin.errors import NotFound, StorageError, UsageError
 from mmrag_plugin.library import LEDGER_FILE, MARKER, MediaLibrary
 from mmrag_plugin.settings import CONFIG_FILE
+from mmrag_plugin.walking import expand
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Difference:
 
 def forget(library: MediaLibrary, target: Path) -> int:
     """Take a file or a folder out of the library; the files stay. Says how many media went."""
-    path = str(target.expanduser().absolute())
+    path = str(expand(target).absolute())
     with library.ledger.writer("forgetting"):
         known = library.ledger.known_paths(path) or library.ledger.known_paths(
             os.path.realpath(path)
@@ -47,11 +48,11 @@ def forget(library: MediaLibrary, target: Path) -> int:
 
 def relocate(library: MediaLibrary, old: str, new: Path) -> int:
     """Tell the library that a folder lies elsewhere now; nothing is read again."""
-    place = new.expanduser().resolve()
+    place = expand(new).resolve()
     if not place.is_dir():
         raise NotFound(f"{new} is not a folder.", "Name the folder's new place.")
     with library.ledger.writer("relocating"):
-        moved = library.ledger.relocate(str(Path(old).expanduser().absolute()), str(place))
+        moved = library.ledger.relocate(str(expand(old).absolute()), str(place))
     if not moved:
         raise NotFound(
             f"No path of library {library.settings.library!r} lies under {old}.",
@@ -153,20 +154,23 @@ def verify(library: MediaLibrary) -> list[Difference]:
 
 
 def repair(library: MediaLibrary) -> list[Difference]:
-    """Mend what ``verify`` finds: rows of nobody go, missing ones are made again."""
+    """Mend what ``verify`` finds: rows of nobody go, missing ones are made again.
+
+    What lies on a drive that is missing now is made again once it is back.
+    """
     with library.ledger.writer("repairing"):
         differences = verify(library)
         for (name, store), difference in zip(library.stores().items(), differences, strict=True):
             broken = difference.missing + difference.surplus
-            if broken:
-                store.delete_media(broken)
+            if name == "visual":
+                library.ledger.redo("embed", broken)
+            else:
+                library.ledger.begin_words(broken)
+            if difference.surplus:
+                store.delete_media(difference.surplus)
                 store.flush()
-                if name == "visual":
-                    library.ledger.redo("embed", broken)
-                else:
-                    library.ledger.begin_words(broken)
     if any(difference.missing or difference.surplus for difference in differences):
-        library.index([])
+        library.finish()
     return differences
 
 
