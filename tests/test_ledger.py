@@ -128,6 +128,7 @@ def test_relocating_into_or_out_of_itself_loses_nothing(ledger: Ledger, new: str
     assert set(ledger.known_paths("/")) == {
         f"{place}/{name}" for name in ("a.jpg", "archive/a.jpg", "archive/archive/a.jpg")
     }
+    assert ledger.roots() == [new]
 
 
 def test_dropping_one_copy_has_the_other_read_again(ledger: Ledger) -> None:

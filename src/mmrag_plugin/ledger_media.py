@@ -177,7 +177,7 @@ class MediaLines:
 
         def placed(path: str) -> str:
             inside = path == old or path.startswith(old + os.sep)
-            return new + path[len(old) :] if inside else path
+            return (new + path[len(old) :] or os.sep) if inside else path
 
         with self._database.writing() as connection:
             here = _at_or_under(paths.c.path, old)
@@ -188,7 +188,9 @@ class MediaLines:
             known = {placed(root) for root in connection.scalars(sa.select(roots.c.path))}
             for row in moved:
                 row["path"], row["root"] = placed(row["path"]), placed(row["root"])
-                if row["path"] != row["root"] and not row["path"].startswith(row["root"] + os.sep):
+                if row["path"] != row["root"] and not row["path"].startswith(
+                    row["root"].rstrip(os.sep) + os.sep
+                ):
                     row["root"] = new  # a part of a root went elsewhere: now a root of its own
                     known.add(new)
             insert = self._database.insert()
