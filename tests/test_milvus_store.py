@@ -1,19 +1,22 @@
 """One conformance suite for the vector store, over every Milvus that is at hand.
 
 The embedded Milvus is always there. A server joins in when MMRAG_TEST_MILVUS_URI names one; what
-it can't do (BM25 before 2.5) is skipped by what it says it can do.
+it can't do (sparse vectors before 2.4) is skipped by what it says it can do.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
+from mmrag_plugin.bm25 import K1, USUAL_TERMS, B, query_vector
 from mmrag_plugin.errors import (
     MilvusUnavailable,
     ModelMismatch,
@@ -43,6 +47,7 @@ from mmrag_plugin.errors import (
 )
 from mmrag_plugin.metadata import NO_DATE_S, RowFilter, row_metadata, wall_clock_s
 from mmrag_plugin.milvus_connection import MilvusConnection
+from mmrag_plugin.milvus_rows import same_weights
 from mmrag_plugin.milvus_store import (
     Capabilities,
     FoundRow,
@@ -87,7 +92,7 @@ def frames(connection: MilvusConnection, name: str) -> Iterator[MediaVectorStore
 @pytest.fixture
 def signals(connection: MilvusConnection, name: str) -> Iterator[MediaVectorStore]:
     if not connection.capabilities().words:
-        pytest.skip("this Milvus has no BM25")
+        pytest.skip("this Milvus has no sparse vectors")
     store = open_signals(connection, name, DIM)
     yield store
     store.drop()
@@ -96,7 +101,7 @@ def signals(connection: MilvusConnection, name: str) -> Iterator[MediaVectorStor
 @pytest.fixture
 def words_only(connection: MilvusConnection, name: str) -> Iterator[MediaVectorStore]:
     if not connection.capabilities().words:
-        pytest.skip("this Milvus has no BM25")
+        pytest.skip("this Milvus has no sparse vectors")
     store = open_signals(connection, name, None)
     yield store
     store.drop()
@@ -136,6 +141,15 @@ def signal_row(row_id: str, text: str, number: int = 0, **changes: Any) -> TextN
 def of_document(node: BaseNode, document: str) -> BaseNode:
     node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=document)
     return node
+
+
+def words_row(row_id: str, text: str = "") -> TextNode:
+    return TextNode(id_=row_id, text=text, metadata=about(row_id, stage="ocr", source="ocr"))
+
+
+def found_by(store: MediaVectorStore, *terms: str) -> dict[str, float]:
+    """The scores of the rows that hold any of the terms, in the order of the hits."""
+    return {row.row_id: row.score for row in store.search_words(same_weights(terms), 100)}
 
 
 def ids_in(store: MediaVectorStore) -> set[str]:
@@ -232,62 +246,123 @@ def test_grouping_gives_each_media_once_with_its_best_row(frames: MediaVectorSto
 def test_a_word_search_finds_only_rows_with_a_word_and_scores_are_positive(
     words_only: MediaVectorStore,
 ) -> None:
-    nodes = [
-        TextNode(id_=f"s{number}", text=text, metadata=about(f"m{number}", stage="ocr"))
-        for number, text in enumerate(
-            ["Gate B42 now boarding", "gate gate closed", "a cat on a mat", "", "Ünïcode"]
-        )
-    ]
-    words_only.add(nodes)
-    found = words_only.search_words(["gate"], 10)
-    assert {row.row_id for row in found} == {"s0", "s1"}
-    assert all(row.score > 0 for row in found)
-    assert [row.score for row in found] == sorted((row.score for row in found), reverse=True)
-    assert words_only.search_words(["b42", "cat"], 10)[0].row_id in {"s0", "s2"}
-    assert words_only.search_words(["nowhere"], 10) == []
-    assert words_only.search_words([], 10) == []
-    assert [r.row_id for r in words_only.search_words(["gate"], 1)] == [found[0].row_id]
+    texts = ["Gate B42 now boarding", "gate gate closed", "a cat on a mat", "", "Ünïcode"]
+    words_only.add([words_row(f"s{number}", text) for number, text in enumerate(texts)])
+    scores = found_by(words_only, "gate")
+    assert list(scores) == ["s1", "s0"]  # twice in a shorter text
+    assert all(score > 0 for score in scores.values())
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert set(found_by(words_only, "b42", "cat")) == {"s0", "s2"}
+    assert found_by(words_only, "nowhere") == {}
+    best = words_only.search_words(same_weights(["gate"]), 1)
+    assert [row.row_id for row in best] == ["s1"]
     words_only.flush()
-    assert {row.row_id for row in words_only.search_words(["gate"], 10)} == {"s0", "s1"}
+    assert found_by(words_only, "gate") == scores
+
+
+def test_a_word_search_keeps_to_filters_and_limits(words_only: MediaVectorStore) -> None:
+    words_only.add([words_row(f"s{number}", "gate " * (number + 1)) for number in range(5)])
+    gate = same_weights(["gate"])
+    some = RowFilter(media_ids=frozenset({"s1", "s3"}))
+    assert {row.row_id for row in words_only.search_words(gate, 9, some)} == {"s1", "s3"}
+    assert len(words_only.search_words(gate, 2)) == 2
+    assert words_only.search_words(gate, 0) == []
+    assert len(words_only.search_words(gate, 1_000_000)) == 5
+
+
+def test_an_empty_query_is_answered_without_asking_milvus(
+    words_only: MediaVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words_only.add([words_row("s1", "gate")])
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("Milvus was asked")
+
+    monkeypatch.setattr(MilvusConnection, "call", refuse)
+    assert words_only.search_words({}, 10) == []
+    monkeypatch.undo()
 
 
 def test_a_rare_word_counts_more_than_a_common_one(words_only: MediaVectorStore) -> None:
-    words_only.add(
-        [
-            TextNode(id_=f"s{number}", text="beach" if number else "beach lisbon", metadata=about())
-            for number in range(30)
-        ]
-    )
-    best, *_, worst = words_only.search_words(["beach", "lisbon"], 30)
-    assert best.row_id == "s0"
-    assert best.score > worst.score
+    words_only.add([words_row("rare", "lisbon"), words_row("common", "beach")])
+    query = query_vector(["beach", "lisbon"], {"beach": 30, "lisbon": 1}, 31)
+    assert [row.row_id for row in words_only.search_words(query, 30)] == ["rare", "common"]
+
+
+def test_rows_without_terms_are_kept_and_never_found_by_words(
+    words_only: MediaVectorStore,
+) -> None:
+    words_only.add([words_row("bare", "gate"), words_row("gate", "gate")], terms=[[], ["gate"]])
+    words_only.add([words_row("empty")])
+    for _ in range(2):
+        assert ids_in(words_only) == {"bare", "gate", "empty"}
+        assert set(found_by(words_only, "gate", "", "bare", "empty")) == {"gate"}
+        words_only.flush()
+    words_only.add([words_row("gate")], terms=[[]])  # a row may lose its words
+    assert found_by(words_only, "gate") == {}
+
+
+def test_scores_do_not_depend_on_how_rows_were_written(
+    connection: MilvusConnection, words_only: MediaVectorStore, name: str
+) -> None:
+    rows = [words_row(f"s{number}", "beach lisbon " + "sun " * number) for number in range(6)]
+    for row in rows[:-2]:
+        words_only.add([row], force_flush=True)
+    words_only.add(rows[-2:])  # these stay in memory
+    at_once = open_signals(connection, f"{name}_at_once", None)
+    at_once.add(rows, force_flush=True)
+    query = query_vector(["beach", "sun"], {"beach": 6, "sun": 5}, 6)
+    apart, together = (store.search_words(query, 10) for store in (words_only, at_once))
+    assert apart == together
+    assert len(apart) == 6
+    at_once.drop()
+
+
+def plain_bm25(documents: dict[str, list[str]], query: list[str]) -> dict[str, float]:
+    """The formula of Robertson and Zaragoza, word for word."""
+    scores: dict[str, float] = {}
+    for row_id, terms in documents.items():
+        for word in set(query) & set(terms):
+            holding = sum(word in other for other in documents.values())
+            idf = math.log(1 + (len(documents) - holding + 0.5) / (holding + 0.5))
+            often = terms.count(word)
+            slope = K1 * (1 - B + B * len(terms) / USUAL_TERMS)
+            score = idf * often * (K1 + 1) / (often + slope)
+            scores[row_id] = scores.get(row_id, 0.0) + score
+    return scores
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_words_are_ranked_as_a_plain_bm25_ranks_them(
+    words_only: MediaVectorStore, seed: int
+) -> None:
+    chance = random.Random(seed)
+    vocabulary = [f"w{number}" for number in range(30)]
+    usual = [1 / (number + 1) for number in range(30)]  # few common words, many rare ones
+    documents = {
+        f"d{number:02}": chance.choices(vocabulary, usual, k=chance.randrange(25))
+        for number in range(40)
+    }
+    rows = [(words_row(row_id), terms) for row_id, terms in documents.items()]
+    while rows:  # in writes and flushes of any size
+        part = [rows.pop() for _ in range(min(len(rows), chance.randint(1, 15)))]
+        nodes, terms = zip(*part, strict=True)
+        words_only.add(nodes, terms=terms, force_flush=chance.random() < 0.5)
+    counts = {word: sum(word in terms for terms in documents.values()) for word in vocabulary}
+    for _ in range(10):
+        query = chance.sample([*vocabulary, "unknown"], chance.randint(1, 6))
+        expected = plain_bm25(documents, query)
+        found = words_only.search_words(query_vector(query, counts, len(documents)), 100)
+        assert {row.row_id: row.score for row in found} == pytest.approx(expected, abs=1e-3)
+        ranked = [expected[row.row_id] for row in found]
+        assert ranked == pytest.approx(sorted(ranked, reverse=True), abs=1e-5)
 
 
 def test_given_terms_are_searched_instead_of_the_text(signals: MediaVectorStore) -> None:
-    node = signal_row("s1", "日本語の看板")
-    signals.add([node], terms=[["u65e5u672c", "kanban"]])
-    assert [row.row_id for row in signals.search_words(["u65e5u672c"], 5)] == ["s1"]
+    signals.add([signal_row("s1", "日本語の看板")], terms=[["日本", "kan ban"]])
+    assert list(found_by(signals, "日本")) == list(found_by(signals, "kan ban")) == ["s1"]
+    assert found_by(signals, "看板") == {}
     assert signals.get_nodes(["s1"])[0].get_content() == "日本語の看板"
-
-
-def test_every_term_of_letters_and_digits_passes_the_analyzer_intact(
-    words_only: MediaVectorStore,
-) -> None:
-    terms = ["a", "the", "0", "007", "b42", "x" * 60, "2024", "running", "run"]
-    words_only.add(
-        [TextNode(id_=term, text=term, metadata=about()) for term in terms],
-        terms=[[term] for term in terms],
-    )
-    for term in terms:
-        assert [row.row_id for row in words_only.search_words([term], 10)] == [term]
-
-
-@pytest.mark.parametrize("term", ["two words", "Upper", "é", "", "a-b", "a_b"])
-def test_a_term_that_an_analyzer_would_split_is_refused(
-    signals: MediaVectorStore, term: str
-) -> None:
-    with pytest.raises(UsageError, match="not a term"):
-        signals.search_words([term], 5)
 
 
 def test_media_are_deleted_whole_or_by_stage(signals: MediaVectorStore) -> None:
@@ -306,7 +381,7 @@ def test_media_are_deleted_whole_or_by_stage(signals: MediaVectorStore) -> None:
     assert ids_in(signals) == {"b", "c", "d"}
     signals.delete_media(iter(['m"2', "m1"]))
     assert ids_in(signals) == {"d"}
-    assert signals.search_words(["one", "two", "three"], 5) == []
+    assert found_by(signals, "one", "two", "three") == {}
     signals.flush()
     assert ids_in(signals) == {"d"}
 
@@ -598,6 +673,21 @@ def test_a_text_query_finds_words(signals: MediaVectorStore, mode: VectorStoreQu
         signals.query(query_for(mode, query_str=None))
 
 
+def test_a_text_query_is_tokenized_and_weighed_as_the_opener_said(
+    connection: MilvusConnection, words_only: MediaVectorStore
+) -> None:
+    words_only.add([words_row("one"), words_row("two")], terms=[["Gate"], ["B42!"]])
+    weighed = open_signals(
+        connection,
+        words_only.collection_name,
+        None,
+        tokenize=str.split,
+        weigh=lambda terms: query_vector(terms, {"Gate": 9}, 10),
+    )
+    asked = query_for(VectorStoreQueryMode.TEXT_SEARCH, query_str="Gate B42!")
+    assert weighed.query(asked).ids == ["two", "one"]
+
+
 def test_a_hybrid_query_joins_words_and_vectors_under_one_filter(signals: MediaVectorStore) -> None:
     signals.add(
         [
@@ -633,7 +723,7 @@ def test_an_mmr_query_prefers_different_hits(frames: MediaVectorStore) -> None:
 def test_what_a_frames_collection_cannot_do_is_said(frames: MediaVectorStore) -> None:
     assert not frames.searches_words
     with pytest.raises(UsageError, match="can't be searched by words"):
-        frames.search_words(["a"], 5)
+        frames.search_words(same_weights(["a"]), 5)
     with pytest.raises(UsageError, match="can't be searched by words"):
         frames.query(query_for(VectorStoreQueryMode.SPARSE))
     with pytest.raises(UsageError, match="not supported"):
@@ -687,14 +777,45 @@ def test_an_old_server_says_what_it_turns_off_and_keeps_dense_signals(
 ) -> None:
     old = Capabilities(version="v2.3.5", embedded=False, words=False, column_index=False)
     monkeypatch.setattr(connection, "capabilities", lambda: old)
-    assert "2.5" in old.turned_off[0]
-    with pytest.raises(MilvusUnavailable, match="search by words"):
-        open_signals(connection, name, None)
+    assert "2.4" in old.turned_off[0]
     store = open_signals(connection, name, DIM)
     assert not store.searches_words
     store.add([signal_row("s1", "gate", 1)], terms=[["gate"]])
     assert [row.row_id for row in store.search_dense(vector(1), 5)] == ["s1"]
     store.drop()
+
+
+def test_signals_that_nothing_can_search_are_kept_and_counted(
+    connection: MilvusConnection, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Capabilities(version="v2.3.5", embedded=False, words=False, column_index=False)
+    for words in (False, True):  # and still so when the server has become newer
+        monkeypatch.setattr(
+            connection, "capabilities", lambda words=words: replace(old, words=words)
+        )
+        store = open_signals(connection, name, None)
+        assert not store.searches_words
+        store.add([words_row("s1", "gate"), words_row("s2")], terms=[["gate"], []])
+        assert store.count() == 2
+        assert ids_in(store) == {"s1", "s2"}
+        assert store.get_nodes(["s1"])[0].get_content() == "gate"
+        with pytest.raises(UsageError, match="can't be searched by words"):
+            found_by(store, "gate")
+        store.delete_media(["s2"])
+        assert ids_in(store) == {"s1"}
+    store.drop()
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [("v2.3.5", False), ("v2.4.0", True), ("v2.5.1-dev", True), ("milvus_lite-3.2.2", True)],
+)
+def test_words_are_searched_from_2_4_on(
+    monkeypatch: pytest.MonkeyPatch, version: str, words: bool
+) -> None:
+    server = MilvusConnection(None, "http://127.0.0.1:9")
+    monkeypatch.setattr(server, "call", lambda method: version)
+    assert server.capabilities().words == words
 
 
 def test_a_refused_call_is_an_error_of_our_family(connection: MilvusConnection) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmrag_plugin.errors import ModelMismatch, ServiceError, UsageError
@@ -14,11 +14,12 @@ MAX_LIMIT = 16_384  # a Milvus server's bound for one search
 MIN_EF = 1024  # recall@100 of 0.999 at 50,000 clustered rows (benchmarks/milvus_recall.py)
 ROWS_PER_WRITE = 256
 BYTES_PER_WRITE = 16 * 1024 * 1024
+_SPARSE_SEARCH = {"metric_type": "IP", "params": {}}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 
 class Collection:
-    """A collection with dense vectors of ``dim`` numbers, BM25 over terms, or both.
+    """A collection with dense vectors of ``dim`` numbers, sparse vectors for ``words``, or both.
 
     Hits are pymilvus's, with a ``distance`` that is higher for a better match everywhere.
     """
@@ -83,7 +84,8 @@ class Collection:
         batch: list[dict[str, Any]] = []
         batch_bytes = 0
         for row in rows:
-            row_bytes = 4 * (self.dim or 0) + 2 * len(row["text"]) + len(row["_node_content"])
+            vector_bytes = 4 * (self.dim or 0) + 8 * len(row.get(SPARSE, ()))
+            row_bytes = vector_bytes + len(row["text"]) + len(row["_node_content"])
             full = len(batch) == ROWS_PER_WRITE or batch_bytes + row_bytes > BYTES_PER_WRITE
             if batch and full:
                 self.call("upsert", data=batch, timeout_s=WRITE_S)
@@ -118,30 +120,32 @@ class Collection:
         return self._hits(vector, DENSE, _dense_search(limit), limit, expression, fields)
 
     def word_hits(
-        self, terms: str, limit: int, expression: str, fields: Sequence[str]
+        self, query: Mapping[int, float], limit: int, expression: str, fields: Sequence[str]
     ) -> list[Any]:
-        """Find the rows that hold any of the space-joined terms, by BM25."""
+        """Find the rows whose sparse vectors have an inner product over 0 with the query's."""
         self.require_words()
-        if not terms:
+        if not query:
             return []
-        search_params = {"metric_type": "BM25", "params": {}}
-        hits = self._hits(terms, SPARSE, search_params, limit, expression, fields)
-        for hit in hits:
-            hit["distance"] = abs(hit["distance"])  # Lite gives BM25 scores a minus sign
-        return hits
+        hits = self._hits(dict(query), SPARSE, _SPARSE_SEARCH, limit, expression, fields)
+        return [hit for hit in hits if hit["distance"] > 0]
 
     def hybrid_hits(
-        self, vector: list[float], terms: str, limit: int, expression: str, fields: Sequence[str]
+        self,
+        vector: list[float],
+        query: Mapping[int, float],
+        limit: int,
+        expression: str,
+        fields: Sequence[str],
     ) -> list[Any]:
         """Let Milvus fuse the dense and the word list by reciprocal rank (k = 60)."""
         from pymilvus import AnnSearchRequest, RRFRanker
 
         self.require_words()
-        if not terms:
+        if not query:
             return self.dense_hits(vector, limit, expression, fields)
         requests = [
             AnnSearchRequest([vector], DENSE, _dense_search(limit), limit, expression),
-            AnnSearchRequest([terms], SPARSE, {"metric_type": "BM25"}, limit, expression),
+            AnnSearchRequest([dict(query)], SPARSE, _SPARSE_SEARCH, limit, expression),
         ]
         found = self.call(
             "hybrid_search",
@@ -153,7 +157,7 @@ class Collection:
         return list(found[0])
 
     def require_words(self) -> None:
-        """Raise UsageError where there is no BM25."""
+        """Raise UsageError where there are no sparse vectors."""
         if not self.words:
             raise UsageError(f"The collection {self.name} can't be searched by words.")
 

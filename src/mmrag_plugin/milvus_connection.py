@@ -31,8 +31,8 @@ RECONNECT_S = 5.0  # how long a lost connection is tried for
 class Capabilities:
     """What a Milvus can do.
 
-    ``words`` is BM25 over a text field (servers from 2.5), ``column_index`` an inverted index of
-    the columns that filters use (from 2.4).
+    ``words`` is sparse vectors, ``column_index`` an inverted index of the columns that filters use
+    (servers have both from 2.4).
     """
 
     version: str
@@ -44,7 +44,7 @@ class Capabilities:
     def turned_off(self) -> tuple[str, ...]:
         """What has to be done without on this server, in words."""
         missing = {
-            "search by words (BM25) needs Milvus 2.5 or newer": self.words,
+            "search by words (BM25) needs Milvus 2.4 or newer": self.words,
             "fast filters need Milvus 2.4 or newer": self.column_index,
         }
         return tuple(text for text, present in missing.items() if not present)
@@ -128,7 +128,7 @@ class MilvusConnection:
             self._capabilities = Capabilities(
                 version=version,
                 embedded=self.embedded,
-                words=release >= (2, 5),
+                words=release >= (2, 4),
                 column_index=release >= (2, 4),
             )
         return self._capabilities

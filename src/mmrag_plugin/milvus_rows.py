@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 
+from mmrag_plugin.bm25 import dimension, document_vector
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import COLUMNS, Column, from_ms
@@ -18,7 +19,10 @@ ID_BYTES = 512
 TEXT_BYTES = 65_535  # a Milvus server's bound for one VARCHAR
 DYNAMIC_BYTES = 65_536  # and for all that is in no typed field
 
-DENSE, SPARSE, TERMS = "embedding", "sparse_embedding", "terms"
+DENSE, SPARSE, PLACEHOLDER = "embedding", "sparse_embedding", "placeholder"
+# The sparse vector of a row without words: Lite and servers before 2.4.12 refuse an empty one. No
+# query finds it, because it lies in the one dimension that Milvus allows and no term has.
+NO_TERMS = {2**32 - 2: 1.0}
 HNSW = {"M": 24, "efConstruction": 200}
 INDEXED_COLUMNS = ("media_id", "kind", "stage", "source", "taken_at", "camera")
 FOUND_FIELDS = ("media_id", "kind", "source", "start_ms", "end_ms")
@@ -43,27 +47,26 @@ class FoundRow:
 
 
 def ascii_words(text: str) -> list[str]:
-    """Split text into the lower-case words and numbers that every analyzer passes intact."""
+    """Split text into its lower-case ASCII words and numbers."""
     return _WORD.findall(text.lower())
 
 
-def join_terms(terms: Sequence[str]) -> str:
-    """Join terms for the BM25 field. Raises UsageError for one that an analyzer would split."""
-    for term in terms:
-        if not _WORD.fullmatch(term):
-            raise UsageError(f"{term!r} is not a term.", "Terms are made of a-z and 0-9.")
-    return " ".join(terms)
+def same_weights(terms: Sequence[str]) -> Mapping[int, float]:
+    """Weigh the terms of a query as if each were as rare as any other."""
+    return {dimension(term): 1.0 for term in terms}
 
 
 def make_schema(dim: int | None, words: bool) -> Any:
-    """Build pymilvus's schema: dense vectors with a ``dim``, BM25 over terms with ``words``."""
-    from pymilvus import DataType, Function, FunctionType, MilvusClient
+    """Build pymilvus's schema: dense vectors with a ``dim``, sparse vectors with ``words``.
+
+    A collection must have a vector, so with neither there is one that says nothing.
+    """
+    from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
-    text: dict[str, Any] = {"datatype": DataType.VARCHAR, "max_length": TEXT_BYTES}
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=ID_BYTES)
     schema.add_field("doc_id", DataType.VARCHAR, max_length=ID_BYTES)
-    schema.add_field("text", **text)
+    schema.add_field("text", DataType.VARCHAR, max_length=TEXT_BYTES)
     for column in COLUMNS:
         if column.type == "str":
             schema.add_field(column.name, DataType.VARCHAR, max_length=column.max_bytes)
@@ -72,10 +75,9 @@ def make_schema(dim: int | None, words: bool) -> Any:
     if dim is not None:
         schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=dim)
     if words:
-        analyzer = {"tokenizer": "standard"}  # Lite knows no "whitespace"
-        schema.add_field(TERMS, **text, enable_analyzer=True, analyzer_params=analyzer)
         schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
-        schema.add_function(Function("bm25", FunctionType.BM25, [TERMS], [SPARSE]))
+    if dim is None and not words:
+        schema.add_field(PLACEHOLDER, DataType.FLOAT_VECTOR, dim=2)
     schema.verify()
     return schema
 
@@ -90,7 +92,9 @@ def index_definitions(dim: int | None, words: bool, columns: bool) -> dict[str, 
         graph = {"params": HNSW}
         indexes[DENSE] = {"index_type": "HNSW", "metric_type": "COSINE", "params": graph}
     if words:
-        indexes[SPARSE] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25"}
+        indexes[SPARSE] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP"}
+    if dim is None and not words:
+        indexes[PLACEHOLDER] = {"index_type": "FLAT", "metric_type": "L2"}
     return indexes
 
 
@@ -127,7 +131,9 @@ def row_of(
             )
         row[DENSE] = node.embedding
     if tokenize is not None:
-        row[TERMS] = _cut(join_terms(tokenize(text) if terms is None else terms))
+        row[SPARSE] = document_vector(tokenize(text) if terms is None else terms) or NO_TERMS
+    if dim is None and tokenize is None:
+        row[PLACEHOLDER] = [0.0, 0.0]
     return row
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
-from mmrag_plugin.errors import MilvusUnavailable, UsageError
+from mmrag_plugin.errors import UsageError
 from mmrag_plugin.metadata import COLUMNS, RowFilter
 from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection
 from mmrag_plugin.milvus_connection import WRITE_S, Capabilities, MilvusConnection
@@ -44,9 +44,9 @@ from mmrag_plugin.milvus_rows import (
     FoundRow,
     ascii_words,
     found_row,
-    join_terms,
     node_of,
     row_of,
+    same_weights,
 )
 
 if TYPE_CHECKING:
@@ -79,21 +79,19 @@ def open_signals(
     dim: int | None,
     *,
     tokenize: Callable[[str], Sequence[str]] = ascii_words,
+    weigh: Callable[[Sequence[str]], Mapping[int, float]] = same_weights,
 ) -> MediaVectorStore:
     """Open or create the collection of signals: BM25 over terms, and dense vectors with a ``dim``.
 
-    ``tokenize`` makes terms ([a-z0-9]+) of a text where a caller gives none. On a server without
-    BM25 the store keeps the vectors alone (``searches_words`` is False); raises MilvusUnavailable
-    where that would leave nothing to search.
+    ``tokenize`` makes terms of a text where a caller gives none; ``weigh`` makes a query vector of
+    the terms of a LlamaIndex query. On a server without sparse vectors ``searches_words`` is False
+    and the dense vectors are all that can be searched; without a ``dim`` the rows are then kept,
+    counted and read, and nothing finds them.
     """
     words = connection.capabilities().words
-    if not words and dim is None:
-        raise MilvusUnavailable(
-            f"Milvus {connection.capabilities().version} at {connection.address} can't search by "
-            "words, and no text model is set.",
-            "Use Milvus 2.5 or newer, or set MMRAG_TEXT_MODEL.",
-        )
-    return MediaVectorStore(connection, collection, dim=dim, words=words, tokenize=tokenize)
+    return MediaVectorStore(
+        connection, collection, dim=dim, words=words, tokenize=tokenize, weigh=weigh
+    )
 
 
 class MediaVectorStore(MilvusVectorStore):
@@ -106,6 +104,7 @@ class MediaVectorStore(MilvusVectorStore):
 
     _collection: Collection = PrivateAttr()
     _tokenize: Callable[[str], Sequence[str]] = PrivateAttr()
+    _weigh: Callable[[Sequence[str]], Mapping[int, float]] = PrivateAttr()
 
     def __init__(
         self,
@@ -115,6 +114,7 @@ class MediaVectorStore(MilvusVectorStore):
         dim: int | None,
         words: bool,
         tokenize: Callable[[str], Sequence[str]] = ascii_words,
+        weigh: Callable[[Sequence[str]], Mapping[int, float]] = same_weights,
     ) -> None:
         opened = Collection(connection, collection, dim=dim, words=words)
         # MilvusVectorStore's own constructor would open a second client, without timeouts
@@ -136,7 +136,7 @@ class MediaVectorStore(MilvusVectorStore):
             scalar_field_types=None,
         )
         self._collection = opened
-        self._tokenize = tokenize
+        self._tokenize, self._weigh = tokenize, weigh
         self._async_milvusclient = None
         self._collection_initialized = True
 
@@ -238,10 +238,13 @@ class MediaVectorStore(MilvusVectorStore):
         return self._found(self._collection.dense_hits, numbers, limit, where)
 
     def search_words(
-        self, terms: Sequence[str], limit: int, where: RowFilter | None = None
+        self, query: Mapping[int, float], limit: int, where: RowFilter | None = None
     ) -> list[FoundRow]:
-        """Find the rows that hold any of the terms ([a-z0-9]+), best BM25 score first."""
-        return self._found(self._collection.word_hits, join_terms(terms), limit, where)
+        """Find the rows that hold any term of a query vector (``bm25``), best first.
+
+        A score is the inner product of both vectors and always positive.
+        """
+        return self._found(self._collection.word_hits, query, limit, where)
 
     def count(self, where: RowFilter | None = None) -> int:
         """Count rows."""
@@ -376,10 +379,10 @@ class MediaVectorStore(MilvusVectorStore):
         if query.mode == VectorStoreQueryMode.DEFAULT:
             hits = search.dense_hits(_vector_of(query), limit, expression, NODE_FIELDS)
         elif query.mode in (VectorStoreQueryMode.SPARSE, VectorStoreQueryMode.TEXT_SEARCH):
-            hits = search.word_hits(self._terms_of(query), limit, expression, NODE_FIELDS)
+            hits = search.word_hits(self._words_of(query), limit, expression, NODE_FIELDS)
         elif query.mode == VectorStoreQueryMode.HYBRID:
             hits = search.hybrid_hits(
-                _vector_of(query), self._terms_of(query), limit, expression, NODE_FIELDS
+                _vector_of(query), self._words_of(query), limit, expression, NODE_FIELDS
             )
         elif query.mode == VectorStoreQueryMode.MMR:
             return self._most_diverse(query, limit, expression, kwargs.get("mmr_threshold"))
@@ -427,10 +430,10 @@ class MediaVectorStore(MilvusVectorStore):
         """Do as ``clear``."""
         await asyncio.to_thread(self.clear)
 
-    def _terms_of(self, query: VectorStoreQuery) -> str:
+    def _words_of(self, query: VectorStoreQuery) -> Mapping[int, float]:
         if query.query_str is None:
             raise UsageError(f"A query in the mode {query.mode.value!r} needs a text.")
-        return join_terms(self._tokenize(query.query_str))
+        return self._weigh(self._tokenize(query.query_str))
 
     def _most_diverse(
         self, query: VectorStoreQuery, limit: int, expression: str, threshold: float | None
