@@ -92,16 +92,22 @@ def owner_pid(library: Path) -> int | None:
         return None
 
 
-def end_owners(home: Path, number: int = signal.SIGTERM) -> None:
-    """End the owner processes of the libraries under a home, by pid, and wait until they left."""
-    for marker in home.glob("*/owner.lock"):
-        pid = owner_pid(marker.parent)
-        if pid is not None and milvus_owner._is_owned(marker.parent):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        deadline = time.monotonic() + 15
-        while milvus_owner._is_owned(marker.parent) and time.monotonic() < deadline:
-            time.sleep(0.02)
+def end_owner(library: Path, number: int = signal.SIGTERM, *, wait: bool = True) -> None:
+    """End the process that holds a library's Milvus, by its pid."""
+    pid = owner_pid(library)
+    if pid is None or not milvus_owner._is_owned(library):
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+    deadline = time.monotonic() + 15
+    while wait and milvus_owner._is_owned(library) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def end_owners(home: Path) -> None:
+    """End the owner processes of all libraries under a home."""
+    for lock in home.glob("*/owner.lock"):
+        end_owner(lock.parent)
 
 
 def milvus_rows(library: MediaLibrary) -> dict[str, dict[str, str]]:

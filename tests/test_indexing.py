@@ -1,0 +1,386 @@
+"""Indexing: only what is new or changed is read, decoded and embedded; nothing bad vanishes."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mmrag_plugin.readers.photo as photo_module
+from made_films import BLUE, GREEN, RED, write_film
+from media_made import describe, end_owner, milvus_rows, opened, picture, picture_with_text
+from mmrag_plugin.index_report import IndexReport
+from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.readers.photo import PhotoReader
+from mmrag_plugin.readers.video import VideoReader
+from mmrag_plugin.upkeep import verify
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "home"
+    for directory in (tmp_path / "home").iterdir():
+        end_owner(directory, wait=False)
+
+
+@pytest.fixture
+def library(home: Path) -> Iterator[MediaLibrary]:
+    with opened(home) as found:
+        yield found
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = (tmp_path / "photos").resolve()
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the readers were asked for, as ``what name``, in order."""
+    done: list[str] = []
+
+    def counting(reader: type, method: str) -> None:
+        original = getattr(reader, method)
+
+        def counted(self: Any, path: Path, *args: Any, **kwargs: Any) -> Any:
+            done.append(f"{method} {path.name}")
+            return original(self, path, *args, **kwargs)
+
+        monkeypatch.setattr(reader, method, counted)
+
+    for reader in (PhotoReader, VideoReader):
+        for method in ("facts", "frames"):
+            counting(reader, method)
+    return done
+
+
+def counts(report: IndexReport) -> dict[str, int]:
+    every = {
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "moved": report.moved,
+        "removed": report.removed,
+        "failed": len(report.failed),
+    }
+    return {name: number for name, number in every.items() if number}
+
+
+def media_id_of(library: MediaLibrary, path: Path) -> str:
+    found = library.find(str(path))
+    assert found is not None
+    return found.media_id
+
+
+def words_of(library: MediaLibrary, path: Path) -> str:
+    found = library.find(str(path))
+    assert found is not None
+    return library.words_of(found)
+
+
+def assert_agrees(library: MediaLibrary) -> None:
+    for difference in verify(library):
+        assert (difference.missing, difference.surplus) == ([], []), difference
+
+
+def test_the_life_of_a_folder(  # noqa: PLR0915  (one life, told in order)
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    """Added, unchanged, edited, moved, copied, described, removed: each does only its own work."""
+    red = picture(photos / "Lisbon" / "red.jpg", "red", taken_at="2019:05:20 12:00:00")
+    picture(photos / "green.png", "green")
+    film = write_film(photos / "film.mp4", [RED] * 5 + [BLUE] * 5, gop=5)
+    report = library.index([photos])
+    assert counts(report) == {"added": 3}
+    assert sorted(work) == sorted(
+        f"{what} {name}"
+        for what in ("facts", "frames")
+        for name in ("red.jpg", "green.png", "film.mp4")
+    )
+    rows = milvus_rows(library)
+    assert len(rows["visual"]) == 4, "two pictures, two key frames"
+    assert_agrees(library)
+
+    work.clear()
+    assert counts(library.index([photos])) == {"unchanged": 3}
+    assert counts(library.index([])) == {"unchanged": 3}, "known folders are found again"
+    assert work == []
+    assert milvus_rows(library) == rows
+
+    media_id = media_id_of(library, red)
+    picture(red, "purple", number=1)
+    assert counts(library.index([])) == {"updated": 1, "unchanged": 2}
+    assert work == ["facts red.jpg", "frames red.jpg"]
+    assert media_id_of(library, red) == media_id
+    assert milvus_rows(library) == rows, "the same row ids"
+
+    work.clear()
+    red = red.rename(red.parent.parent / "Porto.jpg")
+    assert counts(library.index([])) == {"moved": 1, "unchanged": 2}
+    assert work == ["facts Porto.jpg"], "nothing is decoded or embedded again"
+    assert media_id_of(library, red) == media_id
+    assert "Porto" in words_of(library, red)
+    assert "Lisbon" not in words_of(library, red)
+
+    work.clear()
+    sidecar = describe(red, "grandma's garden")
+    assert counts(library.index([])) == {"updated": 1, "unchanged": 2}
+    assert work == ["facts Porto.jpg"]
+    assert "grandma" in words_of(library, red)
+    sidecar.unlink()
+    library.index([])
+    assert "grandma" not in words_of(library, red)
+
+    work.clear()
+    copy = Path(shutil.copy(red, photos / "Best of.jpg"))
+    assert counts(library.index([])) == {"unchanged": 3}
+    assert "frames" not in " ".join(work)
+    assert media_id_of(library, copy) == media_id
+    assert {"Porto", "Best", "of"} <= set(words_of(library, red).split())
+    red.unlink()
+    assert counts(library.index([])) == {"unchanged": 3}
+    assert media_id_of(library, copy) == media_id
+    assert "Porto" not in words_of(library, copy)
+
+    film_id = media_id_of(library, film)
+    film.unlink()
+    assert counts(library.index([])) == {"removed": 1, "unchanged": 2}
+    left = milvus_rows(library)
+    assert len(left["visual"]) == 2
+    assert film_id not in {*left["visual"].values(), *left["words"].values()}
+    assert library.ledger.media_rows([film_id]) == {}
+    assert_agrees(library)
+
+
+def test_an_unchanged_library_is_not_even_opened(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(photos / "a.jpg")
+    library.index([photos])
+
+    def poison(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a picture was opened")
+
+    monkeypatch.setattr(photo_module, "identified_picture", poison)
+    monkeypatch.setattr(photo_module, "open_picture", poison)
+    assert counts(library.index([])) == {"unchanged": 1}
+
+
+# ---- files that are not what they seem -------------------------------------------------------
+
+
+def text_named_jpg(path: Path) -> None:
+    path.write_text("this is a letter")
+
+
+def truncated(path: Path) -> None:
+    picture(path, size=(400, 300))
+    path.write_bytes(path.read_bytes()[:600])
+
+
+def not_a_film(path: Path) -> None:
+    path.with_suffix(".mp4").write_bytes(struct.pack(">I", 24) + b"ftypisom" + b"\0" * 400)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("spoil", [text_named_jpg, truncated, not_a_film, empty])
+def test_a_bad_file_is_reported_every_time_and_stops_nothing(
+    library: MediaLibrary, photos: Path, work: list[str], spoil: Callable[[Path], None]
+) -> None:
+    spoil(photos / "bad.jpg")
+    [bad] = photos.iterdir()
+    picture(photos / "good.jpg", "green")
+    report = library.index([photos])
+    [problem] = report.failed
+    assert problem.path == str(bad)
+    assert problem.reason
+    assert problem.remedy
+    assert {row for row in milvus_rows(library)["visual"].values()} == {
+        media_id_of(library, photos / "good.jpg")
+    }
+    work.clear()
+    assert library.index([]).failed == [problem], "never forgotten while it is as it is"
+    assert work == [], "and not decoded again"
+
+    library.ledger.retry_failed()
+    assert library.index([]).failed == [problem]
+    assert (work != []) == (bad.stat().st_size > 0), "--retry tries again"
+
+    bad.unlink()
+    picture(bad.with_suffix(".jpg"), "blue")
+    assert library.index([]).failed == []
+    assert len(milvus_rows(library)["visual"]) == 2
+    assert_agrees(library)
+
+
+def test_a_file_that_breaks_in_place_is_no_longer_found_by_what_it_was(
+    library: MediaLibrary, photos: Path
+) -> None:
+    for name in ("text", "half"):
+        picture(photos / f"{name}.jpg", "red", size=(400, 300), number=len(name))
+    picture(photos / "good.jpg", "green")
+    library.index([photos])
+    good = media_id_of(library, photos / "good.jpg")
+    text_named_jpg(photos / "text.jpg")
+    truncated(photos / "half.jpg")
+    report = library.index([])
+    assert {Path(problem.path).name for problem in report.failed} == {"text.jpg", "half.jpg"}
+    assert set(milvus_rows(library)["visual"].values()) == {good}
+    assert_agrees(library)
+    picture(photos / "text.jpg", "red", number=9)
+    assert [Path(p.path).name for p in library.index([]).failed] == ["half.jpg"]
+    assert len(milvus_rows(library)["visual"]) == 2
+    assert_agrees(library)
+
+
+def test_a_decoder_that_breaks_in_an_unknown_way_breaks_one_file(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        picture(photos / f"{number}.png", number=number)
+    original = PhotoReader.frames
+
+    def breaks(self: Any, path: Path, **options: Any) -> Any:
+        if path.name == "1.png":
+            raise ZeroDivisionError("inside a decoder")
+        return original(self, path, **options)
+
+    monkeypatch.setattr(PhotoReader, "frames", breaks)
+    [problem] = library.index([photos]).failed
+    assert "ZeroDivisionError" in problem.reason
+    assert len(milvus_rows(library)["visual"]) == 2
+
+
+def test_a_bad_sidecar_is_reported_and_its_media_is_indexed(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "a.jpg")
+    (photos / "a.jpg.json").write_text("{broken")
+    report = library.index([photos])
+    assert report.added == 1
+    assert [problem.path for problem in report.failed] == [str(photos / "a.jpg.json")]
+
+
+# ---- drives that come and go -----------------------------------------------------------------
+
+
+def test_media_on_a_missing_drive_wait_and_are_no_failures(
+    library: MediaLibrary, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = tmp_path / "drive"
+    for number in range(3):
+        picture(drive / f"{number}.png", number=number)
+    picture(photos / "here.png", "blue")
+    original = PhotoReader.frames
+
+    def killed(self: Any, path: Path, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PhotoReader, "frames", killed)
+    with pytest.raises(KeyboardInterrupt):
+        library.index([photos, drive])
+    monkeypatch.setattr(PhotoReader, "frames", original)
+    drive.rename(tmp_path / "unplugged")
+
+    report = library.index([])
+    assert report.failed == []
+    assert report.stages["embed"].pending == 3
+    assert any("not there now" in warning for warning in report.warnings)
+    assert any("3 media are not where they were" in warning for warning in report.warnings)
+    assert len(milvus_rows(library)["visual"]) == 1
+
+    (tmp_path / "unplugged").rename(drive)
+    report = library.index([])
+    assert (report.failed, report.warnings) == ([], [])
+    assert len(milvus_rows(library)["visual"]) == 4
+    assert_agrees(library)
+
+
+def test_a_media_is_read_from_its_copy_when_its_first_path_is_away(
+    library: MediaLibrary, tmp_path: Path, photos: Path
+) -> None:
+    drive = tmp_path / "drive"
+    picture(drive / "a.png", "red")
+    photos_copy = Path(shutil.copy(drive / "a.png", photos / "a.png"))
+    library.index([drive, photos])
+    drive.rename(tmp_path / "unplugged")
+    describe(photos_copy, "a red wall")
+    report = library.index([])
+    assert report.failed == []
+    assert report.updated == 1
+    assert "a red wall" in words_of(library, photos_copy)
+
+
+def test_a_folder_that_lost_all_its_files_loses_nothing(
+    library: MediaLibrary, photos: Path
+) -> None:
+    path = picture(photos / "a.png")
+    library.index([photos])
+    rows = milvus_rows(library)
+    path.unlink()
+    report = library.index([photos])
+    assert counts(report) == {"unchanged": 1}
+    assert "forget" in report.warnings[0]
+    assert milvus_rows(library) == rows
+
+
+# ---- stages ----------------------------------------------------------------------------------
+
+
+def test_other_keyframes_are_embedded_again_and_nothing_else(
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    write_film(photos / "film.mp4", [RED] * 10 + [BLUE] * 10 + [GREEN] * 10, gop=5)
+    library.index([photos])
+    before = len(milvus_rows(library)["visual"])
+    work.clear()
+    with opened(library.settings.home, library.settings.library, keyframes="uniform") as other:
+        assert counts(other.index([])) == {"unchanged": 1}
+        assert work == ["frames film.mp4"]
+        assert len(milvus_rows(other)["visual"]) != before
+        assert_agrees(other)
+
+
+def test_text_in_pictures_is_read_once_and_found_in_the_words(
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    path = picture_with_text(photos / "gate.png", "GATE B42")
+    library.index([photos])
+    assert "B42" not in words_of(library, path)
+    with opened(library.settings.home, library.settings.library, ocr="auto") as reading:
+        work.clear()
+        report = reading.index([])
+        assert report.stages["ocr"].done == 1
+        assert work == ["frames gate.png"], "the pictures are not embedded again"
+        assert "B42" in words_of(reading, path)
+        assert reading.index([]).stages["ocr"].done == 0
+        assert_agrees(reading)
+        picture(path, "green")
+        reading.index([])
+        assert "B42" not in words_of(reading, path), "what the old picture said is gone"
+    work.clear()
+    library.index([])
+    assert work == []
+
+
+def test_text_of_an_old_picture_is_gone_although_nobody_reads_the_new_one(
+    home: Path, photos: Path
+) -> None:
+    path = picture_with_text(photos / "gate.png", "GATE B42")
+    with opened(home, "stale", ocr="auto") as reading:
+        reading.index([photos])
+        assert "B42" in words_of(reading, path)
+    picture(path, "green")
+    with opened(home, "stale") as library:
+        library.index([])
+        assert "B42" not in words_of(library, path)
+        assert_agrees(library)
