@@ -1,6 +1,6 @@
 """An agent that looks things up in your own photos and films, with LlamaIndex and Ollama.
 
-    python examples/agent.py "What did the coffee in Lisbon cost?"
+    python examples/agent.py "What did the espresso in Lisbon cost?"
 
 The library is the one that the environment names (MMRAG_HOME, MMRAG_LIBRARY), the model MMRAG_VLM:
 it has to see and to call tools.

@@ -1,0 +1,59 @@
+"""The examples are short, and do what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from commands import environment, mmrag_here, told
+from media_made import end_owners
+from ollama_double import OllamaDouble, Reply
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO_MEDIA = ROOT / "src" / "mmrag_plugin" / "demo_media"
+
+
+def _run(script: str, *arguments: str, home: Path, **more: str) -> str:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / script, *arguments],
+        env=environment(home, **more),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    end_owners(tmp_path)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_an_example_is_under_40_lines(script: Path) -> None:
+    assert len(script.read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_the_readers_work_in_a_plain_index(home: Path) -> None:
+    shown = _run("pipeline.py", str(DEMO_MEDIA), "pink blossom", home=home)
+    first, second, _ = shown.splitlines()
+    assert "Spring" in first
+    assert "a_day_out.mp4 at 6 s" in second
+
+
+def test_an_agent_looks_at_the_pictures_and_answers(home: Path) -> None:
+    told(mmrag_here(home, "index", DEMO_MEDIA / "Farm weekend", "--no-ocr", "--json"), 0)
+    call = {"function": {"name": "look_at_pictures", "arguments": {"input": "red barn"}}}
+    with OllamaDouble() as ollama:
+        ollama.script(Reply(tool_calls=[call]), Reply(), Reply("A red barn, I was told."))
+        shown = _run("agent.py", "What is red?", home=home, OLLAMA_HOST=ollama.url, MMRAG_VLM="eye")
+    assert shown == "A red barn, I was told.\n"
+    assert any(ollama.pictures), "the tool never showed a picture to the model"
+    assert "I see" in ollama.texts(), "the tool's answer never came back to the agent"
