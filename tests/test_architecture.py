@@ -22,7 +22,7 @@ LAYERS: dict[str, str] = {
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning words index_report indexing fusion moments "
     "reasons filters retrieval citations answering",
-    "library": "library",
+    "library": "library library_models",
     "upkeep": "upkeep",
     "edges": "cli mmrag_mcp",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -14,23 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import (
     MmragError,
-    ModelMismatch,
     NotALibrary,
     NotFound,
     StorageError,
     UsageError,
 )
 from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
+from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.media import Hit, Kind, Moment
 from mmrag_plugin.settings import Settings, load_settings
-from mmrag_plugin.walking import expand
+from mmrag_plugin.walking import LIBRARY_MARKER, expand
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
     from PIL.Image import Image
 
     from mmrag_plugin.answering import MediaQueryEngine
-    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.indexing import IndexReport, Parts, Progress
     from mmrag_plugin.keyframes.base import KeyframeSelector
     from mmrag_plugin.milvus_connection import MilvusConnection
@@ -40,26 +38,10 @@ if TYPE_CHECKING:
     from mmrag_plugin.retrieval import MediaRetriever, Searcher
     from mmrag_plugin.scanning import ScanResult
 
-MARKER = "mmrag-library.json"  # tells a library from any other directory
 LEDGER_FILE = "ledger.sqlite3"
 FORMAT = 1
 _DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
-_DIGEST = 12  # letters that stand for a model's stamp in a collection's name
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
-
-
-@dataclass(frozen=True)
-class Model:
-    """Which model made a collection's vectors, and how to load it again."""
-
-    setting: str
-    stamp: str
-    dim: int
-    collection: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The shape that the ledger keeps."""
-        return vars(self)
 
 
 @dataclass(frozen=True)
@@ -82,8 +64,7 @@ class MediaLibrary:
         self.directory = settings.directory
         self.ledger = ledger
         self.warnings: list[str] = []
-        self._visuals: dict[str, VisualEmbedding] = {}
-        self._texts: dict[str, TextModel | None] = {}
+        self.models = LibraryModels(settings, ledger)
         self._searchers: dict[tuple[object, ...], Searcher] = {}
 
     # ---- opening and closing -----------------------------------------------------------------
@@ -97,7 +78,7 @@ class MediaLibrary:
         """
         settings = settings or load_settings()
         directory = settings.directory
-        marker = directory / MARKER
+        marker = directory / LIBRARY_MARKER
         try:
             if not marker.is_file() or not marker.stat().st_size:  # empty: it was broken off
                 _check_place(directory, settings.library)
@@ -142,60 +123,9 @@ class MediaLibrary:
             token=settings.milvus_token,
         )
 
-    # ---- models ------------------------------------------------------------------------------
-
     def recorded(self, name: str) -> Model | None:
         """The model in use for ``visual`` or ``words``; None before the first index."""
-        known = self.ledger.fact(name)
-        return None if known is None else Model(**known)
-
-    def _visual(self, setting: str) -> VisualEmbedding:
-        if setting not in self._visuals:
-            from mmrag_plugin.embeddings.choose import choose_visual
-
-            model, warnings = choose_visual(setting, models_home=self.settings.models_home)
-            self.warnings += warnings
-            self._visuals[setting] = model
-        return self._visuals[setting]
-
-    def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
-        key = f"{setting}|{visual.stamp}"
-        if key not in self._texts:
-            from mmrag_plugin.embeddings.choose import choose_text
-
-            model, warnings = choose_text(
-                setting,
-                visual,
-                ollama_host=self.settings.ollama_host,
-                models_home=self.settings.models_home,
-                allow_remote=self.settings.allow_remote,
-            )
-            self.warnings += warnings
-            self._texts[key] = model
-        return self._texts[key]
-
-    def _model_in_use(self) -> tuple[VisualEmbedding, Model]:
-        """The visual model that made this library's vectors. Raises ModelMismatch for another."""
-        known = self.recorded("visual")
-        if known is None:
-            raise NotFound(
-                f"The library {self.settings.library!r} is empty.", "Fill it: mmrag index FOLDER"
-            )
-        asked = self.settings.visual_model
-        visual = self._visual(known.setting if asked == "auto" else asked)
-        if visual.stamp != known.stamp:
-            raise ModelMismatch(
-                f"The vectors of library {self.settings.library!r} were made by {known.setting}; "
-                f"{visual.setting} makes others.",
-                "Run mmrag index with this model to embed again, or leave MMRAG_VISUAL_MODEL and "
-                "--visual-model out.",
-            )
-        return visual, known
-
-    def _name(self, what: str, stamp: str) -> str:
-        """A collection's name: the library's id and the model's stamp, whatever people call it."""
-        digest = hashlib.blake2b(stamp.encode(), digest_size=_DIGEST // 2).hexdigest()
-        return f"{what}_{self.ledger.fact('id')}_{digest}"
+        return self.models.recorded(name)
 
     # ---- indexing ----------------------------------------------------------------------------
 
@@ -214,9 +144,12 @@ class MediaLibrary:
         from mmrag_plugin.indexing import Indexer
 
         with self.ledger.writer("indexing"):
-            parts, models = self._parts()
+            wanted = self.models.wanted()
+            parts = self._parts(wanted)
+            if self.recorded("visual") is None:
+                self._record(wanted)  # searchable from the first rows on
             report = Indexer(parts, progress).run(roots)
-            self._switch(models, parts)
+            self._switch(wanted, parts)
         report.warnings = [*self._taken_warnings(), *report.warnings]
         return report
 
@@ -256,82 +189,53 @@ class MediaLibrary:
             raise UsageError("There is no folder to index.", "Name one: mmrag index FOLDER")
         home = self.directory.resolve()
         for root in roots:
-            if home.is_relative_to(root) or root.is_relative_to(home):
+            if root.is_relative_to(home):
                 raise UsageError(
-                    f"{root} and the library's own directory {home} lie in one another.",
-                    "Name the folders with the media, or set MMRAG_HOME to another place.",
+                    f"{root} lies in the library's own directory {home}.",
+                    "Name the folders with the media.",
                 )
         return [root for root in roots if not any(root in other.parents for other in roots)]
 
-    def _parts(self) -> tuple[Parts, dict[str, Model]]:
-        """Build what the indexing flow joins, with the models that the vectors shall be of."""
+    def _parts(self, wanted: Wanted) -> Parts:
+        """Build what the indexing flow joins."""
         from mmrag_plugin.indexing import Parts
         from mmrag_plugin.milvus_store import open_frames, open_signals
         from mmrag_plugin.signals.facts_words import facts_signals
         from mmrag_plugin.signals.path_words import path_signals
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
-        known = self.recorded("visual")
-        setting = self.settings.visual_model
-        if setting == "auto" and known is not None and known.setting != "palette":
-            setting = known.setting
-        visual = self._visual(setting)
-        text = self._text(self._text_setting(), visual)
-        models = {
-            "visual": Model(
-                visual.setting, visual.stamp, visual.dim, self._name("frames", visual.stamp)
-            ),
-            "words": Model(
-                text.setting if text else "off",
-                text.stamp if text else "",
-                text.dim if text else 0,
-                self._name("signals", text.stamp if text else ""),
-            ),
-        }
-        for name, model in models.items():
-            if self.ledger.fact(name) is None:  # searchable from the first rows on
-                self.ledger.state(**{name: model.as_dict()})
         text_reader = None
         if self.settings.ocr != "off":
             from mmrag_plugin.signals.ocr import RapidOcrReader
 
             text_reader = RapidOcrReader()
-        readers = self.readers
-        parts = Parts(
+        frames, words = wanted.recorded["visual"], wanted.recorded["words"]
+        return Parts(
             ledger=self.ledger,
-            frames=open_frames(self.connection, models["visual"].collection, visual.dim),
-            words=open_signals(
-                self.connection, models["words"].collection, text.dim if text else None
-            ),
-            readers=readers,
-            visual=visual,
-            text=text,
+            frames=open_frames(self.connection, frames.collection, frames.dim),
+            words=open_signals(self.connection, words.collection, words.dim or None),
+            readers=self.readers,
+            visual=wanted.visual,
+            text=wanted.text,
             text_reader=text_reader,
             sidecars=FolderSidecars,
             path_signals=path_signals,
             facts_signals=facts_signals,
             keyframes_stamp=self._selector().stamp,
         )
-        return parts, models
 
-    def _text_setting(self) -> str:
-        known = self.recorded("words")
-        asked = self.settings.text_model
-        if asked != "auto" or known is None or known.setting in ("off", "visual"):
-            return asked
-        return known.setting
-
-    def _switch(self, models: dict[str, Model], parts: Parts) -> None:
+    def _switch(self, wanted: Wanted, parts: Parts) -> None:
         """Search what the run has built from now on, and drop what it replaces."""
         # what lies on a missing drive has no rows in the new collections until it is back
         self.ledger.redo("embed", self.ledger.pending("embed", parts.embed_stamp))
-        for name, model in models.items():
-            self.ledger.state(**{name: model.as_dict()})
-        used = {model.collection for model in models.values()}
-        ours = (self._name("frames", "")[:-_DIGEST], self._name("signals", "")[:-_DIGEST])
+        self._record(wanted)
+        used = {model.collection for model in wanted.recorded.values()}
         for collection in self.connection.call("list_collections"):
-            if collection.startswith(ours) and collection not in used:
+            if self.models.is_ours(collection) and collection not in used:
                 self.connection.call("drop_collection", collection)
+
+    def _record(self, wanted: Wanted) -> None:
+        self.ledger.state(**{name: model.as_dict() for name, model in wanted.recorded.items()})
 
     def _selector(self) -> KeyframeSelector:
         from mmrag_plugin.keyframes.iframes import IFrameSelector
@@ -354,7 +258,8 @@ class MediaLibrary:
         return {"image": PhotoReader(), "video": VideoReader(self._selector())}
 
     def _taken_warnings(self) -> list[str]:
-        taken, self.warnings = list(dict.fromkeys(self.warnings)), []
+        taken = list(dict.fromkeys([*self.models.warnings, *self.warnings]))
+        self.models.warnings, self.warnings = [], []
         return taken
 
     # ---- searching ---------------------------------------------------------------------------
@@ -364,13 +269,13 @@ class MediaLibrary:
         from mmrag_plugin.fusion import WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL, StandardScores
         from mmrag_plugin.retrieval import Searcher
 
-        visual, model = self._model_in_use()
+        visual, model = self.models.in_use()
         words = self.recorded("words")
         if words is None:
             raise NotALibrary("The ledger knows no words collection.", "Run mmrag index again.")
         key = (model.collection, words.collection)
         if key not in self._searchers:
-            text = self._text_in_use(words, visual)
+            text = self.models.text_in_use(words, visual)
             sentences = text is not None and words.setting != "visual"
             stores = self.stores()
             self._searchers[key] = Searcher(
@@ -382,21 +287,6 @@ class MediaLibrary:
                 StandardScores(WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS),
             )
         return self._searchers[key]
-
-    def _text_in_use(self, words: Model, visual: VisualEmbedding) -> TextModel | None:
-        """The text model that made the vectors of words; without it that channel is off."""
-        try:
-            text = self._text(words.setting, visual)
-        except MmragError as error:
-            self.warnings.append(f"The text channel is off: {error}")
-            return None
-        if (text.stamp if text else "") != words.stamp:
-            self.warnings.append(
-                f"The text channel is off: {words.setting} is not the model it was. "
-                "Run mmrag index to compare texts with it again."
-            )
-            return None
-        return text
 
     def search(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments by words, by a picture or by both; options as of ``Searcher.search``."""
@@ -529,12 +419,12 @@ class MediaLibrary:
 def names(settings: Settings) -> list[str]:
     """The libraries that are there."""
     home = settings.home.expanduser()
-    return sorted(marker.parent.name for marker in home.glob(f"*/{MARKER}"))
+    return sorted(marker.parent.name for marker in home.glob(f"*/{LIBRARY_MARKER}"))
 
 
 def _check_place(directory: Path, name: str) -> None:
     if directory.exists() and (
-        not directory.is_dir() or any(path.name != MARKER for path in directory.iterdir())
+        not directory.is_dir() or any(path.name != LIBRARY_MARKER for path in directory.iterdir())
     ):
         raise NotALibrary(
             f"{directory} is not a library of mmrag.",

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mmrag_plugin.errors import NotFound, StorageError, UsageError
-from mmrag_plugin.library import LEDGER_FILE, MARKER, MediaLibrary
+from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
 from mmrag_plugin.settings import CONFIG_FILE
-from mmrag_plugin.walking import expand
+from mmrag_plugin.walking import LIBRARY_MARKER, expand
 
 
 @dataclass
@@ -78,7 +78,7 @@ def backup(library: MediaLibrary, target: Path) -> int:
         library.connection.close()
         with _storage_errors(target):
             target.mkdir(parents=True, mode=0o700)
-            for name in (MARKER, CONFIG_FILE):
+            for name in (LIBRARY_MARKER, CONFIG_FILE):
                 if (library.directory / name).is_file():
                     shutil.copy2(library.directory / name, target / name)
             source = sqlite3.connect(library.directory / LEDGER_FILE)

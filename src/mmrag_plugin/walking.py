@@ -11,6 +11,7 @@ from stat import S_ISREG
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Kind, kind_of
 
+LIBRARY_MARKER = "mmrag-library.json"  # tells a library from any other directory
 Entries = dict[str, tuple[int, int]]  # the files of one folder: name -> (size_bytes, mtime_ns)
 # from a folder, its root and its files to what tells the sidecars of each of them apart
 SidecarStamp = Callable[[Path, Path, Entries], Callable[[str], str]]
@@ -91,6 +92,8 @@ def walk(root: Path, sidecar_stamp: SidecarStamp, news: News) -> Iterator[FoundF
         except OSError as error:
             news.problems.append(unreadable(str(folder), error))
             continue
+        if LIBRARY_MARKER in entries:
+            continue  # what mmrag keeps is not the person's media
         yield from _files(folder, entries, entries, sidecar_stamp(folder, root, entries), news)
         for path in inside:
             if not path.is_symlink():

@@ -1,0 +1,159 @@
+"""Which models a library works with: those that made its vectors, and those it is to have next."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmrag_plugin.errors import MmragError, ModelMismatch, NotFound
+from mmrag_plugin.ledger import Ledger
+from mmrag_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+
+_DIGEST = 12  # letters that stand for a model's stamp in a collection's name
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which model made a collection's vectors, and how to load it again."""
+
+    setting: str
+    stamp: str
+    dim: int
+    collection: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape that the ledger keeps."""
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The models that an index run builds vectors with; ``recorded`` is how they are noted."""
+
+    visual: VisualEmbedding
+    text: TextModel | None
+    recorded: dict[str, Model]
+
+
+class LibraryModels:
+    """Loads models by the settings and by what the ledger remembers; each is loaded once.
+
+    ``warnings`` collects what the person should know about the choice.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._settings, self._ledger = settings, ledger
+        self._visuals: dict[str, VisualEmbedding] = {}
+        self._texts: dict[tuple[str, str], TextModel | None] = {}
+        self.warnings: list[str] = []
+
+    def recorded(self, name: str) -> Model | None:
+        """The model in use for ``visual`` or ``words``; None before the first index."""
+        known = self._ledger.fact(name)
+        return None if known is None else Model(**known)
+
+    def in_use(self) -> tuple[VisualEmbedding, Model]:
+        """The visual model that made this library's vectors. Raises ModelMismatch for another."""
+        library = self._settings.library
+        known = self.recorded("visual")
+        if known is None:
+            raise NotFound(f"The library {library!r} is empty.", "Fill it: mmrag index FOLDER")
+        asked = self._settings.visual_model
+        visual = self._visual(known.setting if asked == "auto" else asked)
+        if visual.stamp != known.stamp:
+            raise ModelMismatch(
+                f"The vectors of library {library!r} were made by {known.setting}; "
+                f"{visual.setting} makes others.",
+                "Run mmrag index with this model to embed again, or leave MMRAG_VISUAL_MODEL and "
+                "--visual-model out.",
+            )
+        return visual, known
+
+    def text_in_use(self, words: Model, visual: VisualEmbedding) -> TextModel | None:
+        """The text model that made the vectors of words; without it that channel is off."""
+        try:
+            text = self._text(words.setting, visual)
+        except MmragError as error:
+            self.warnings.append(f"The text channel is off: {error}")
+            return None
+        if (text.stamp if text else "") != words.stamp:
+            self.warnings.append(
+                f"The text channel is off: {words.setting} is not the model it was. "
+                "Run mmrag index to compare texts with it again."
+            )
+            return None
+        return text
+
+    def wanted(self) -> Wanted:
+        """The models that the vectors shall be of: as the settings say, else those in use.
+
+        A library that had to make do with the palette, or without a text model, looks for better.
+        """
+        known, asked = self.recorded("visual"), self._settings.visual_model
+        if asked == "auto" and known is not None and known.setting != "palette":
+            asked = known.setting
+        visual = self._visual(asked)
+        known, asked = self.recorded("words"), self._settings.text_model
+        if asked == "auto" and known is not None and known.setting not in ("off", "visual"):
+            asked = known.setting
+        text = self._text(asked, visual)
+        text_stamp = text.stamp if text else ""
+        return Wanted(
+            visual,
+            text,
+            {
+                "visual": Model(
+                    visual.setting,
+                    visual.stamp,
+                    visual.dim,
+                    self._collection("frames", visual.stamp),
+                ),
+                "words": Model(
+                    text.setting if text else "off",
+                    text_stamp,
+                    text.dim if text else 0,
+                    self._collection("signals", text_stamp),
+                ),
+            },
+        )
+
+    def is_ours(self, collection: str) -> bool:
+        """Whether a collection belongs to this library, of whatever model."""
+        return collection[:-_DIGEST] in (self._prefix("frames"), self._prefix("signals"))
+
+    def _collection(self, what: str, stamp: str) -> str:
+        digest = hashlib.blake2b(stamp.encode(), digest_size=_DIGEST // 2).hexdigest()
+        return f"{self._prefix(what)}{digest}"
+
+    def _prefix(self, what: str) -> str:
+        """How names begin: with the library's id, whatever people call it."""
+        return f"{what}_{self._ledger.fact('id')}_"
+
+    def _visual(self, setting: str) -> VisualEmbedding:
+        if setting not in self._visuals:
+            from mmrag_plugin.embeddings.choose import choose_visual
+
+            model, warnings = choose_visual(setting, models_home=self._settings.models_home)
+            self.warnings += warnings
+            self._visuals[setting] = model
+        return self._visuals[setting]
+
+    def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
+        key = setting, visual.stamp
+        if key not in self._texts:
+            from mmrag_plugin.embeddings.choose import choose_text
+
+            model, warnings = choose_text(
+                setting,
+                visual,
+                ollama_host=self._settings.ollama_host,
+                models_home=self._settings.models_home,
+                allow_remote=self._settings.allow_remote,
+            )
+            self.warnings += warnings
+            self._texts[key] = model
+        return self._texts[key]
