@@ -27,7 +27,7 @@ LAYERS: dict[str, str] = {
     "edges": "cli mmrag_mcp",
 }
 BESIDE_EACH_OTHER = {"stages", "storage"}  # neither is above the other
-NEIGHBOURS_TALK = {"vocabulary", "storage", "flows"}
+NEIGHBOURS_TALK = {"vocabulary", "storage", "flows", "library"}
 # Flows know a stage by its seam; these modules hold seams, or words, and no implementation.
 SEAMS = {
     *(f"mmrag_plugin.{stage}.base" for stage in LAYERS["stages"].split()),
@@ -45,7 +45,7 @@ MAX_LINES = 420
 # Over the limit, with the size that they may not grow beyond; the list should get shorter.
 LONGER = {
     "mmrag_plugin.indexing": 460,
-    "mmrag_plugin.library": 560,
+    "mmrag_plugin.library": 450,
     "mmrag_plugin.milvus_store": 480,
 }
 
