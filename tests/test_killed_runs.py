@@ -1,0 +1,266 @@
+"""Runs that are killed anywhere end, once they are run to the end, where an unbroken run ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+import mmrag_plugin.indexing as indexing_module
+from made_films import BLUE, GREEN, RED, write_film
+from media_made import COLOURS, describe, end_owner, opened, owner_pid, picture
+from mmrag_plugin.ledger_database import LedgerDatabase
+from mmrag_plugin.ledger_tables import media, paths, signals, stages, terms
+from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.milvus_store import MediaVectorStore
+from mmrag_plugin.upkeep import verify
+
+PICTURES = 60
+# Small steps, so that a run of seconds has as many places to break as one of hours.
+SMALL_STEPS = {"_READ_BATCH": 12, "_WORDS_BATCH": 10, "_EMBED_BATCH": 6, "_COMMIT_FRAMES": 8}
+COMMAND = (
+    "import sys, mmrag_plugin.indexing as indexing; from mmrag_plugin.cli import main; "
+    f"vars(indexing).update({SMALL_STEPS}); main()"
+)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty pictures, a film, sidecars, a copy and a broken file."""
+    folder = tmp_path_factory.mktemp("media").resolve() / "photos"
+    for number in range(PICTURES):
+        path = folder / f"trip {number % 4}" / f"picture {number}.png"
+        picture(path, list(COLOURS)[number % len(COLOURS)], number=number, size=(320, 240))
+        if number % 5 == 0:
+            describe(path, f"thing number {number} beside a {list(COLOURS)[number % 7]} wall")
+    write_film(folder / "film.mp4", [RED] * 10 + [GREEN] * 10 + [BLUE] * 10, gop=10)
+    (folder / "film.srt").write_text("1\n00:00:00,500 --> 00:00:02,000\nhere we are\n")
+    shutil.copy(folder / "trip 0" / "picture 0.png", folder / "copy.png")
+    (folder / "broken.jpg").write_text("no picture")
+    return folder
+
+
+def state_of(library: MediaLibrary) -> dict[str, Any]:
+    """All that a run makes: ids, facts, signals, stages, and every row in Milvus."""
+    ledger = library.ledger
+    found: dict[str, Any] = {}
+    with ledger._database.reading() as connection:
+        for table in (media, paths, stages, signals, terms):
+            keys = list(table.primary_key)
+            rows = connection.execute(sa.select(table).order_by(*keys)).mappings()
+            found[table.name] = [dict(row) for row in rows]
+    for row in found["paths"]:
+        row.pop("mtime_ns")
+    for name, store in library.stores().items():
+        fields = ["id", "media_id", "text", "source", "start_ms", "end_ms", "taken_at", "camera"]
+        rows = sorted(store._read("", fields), key=lambda row: str(row["id"]))
+        found[f"rows of {name}"] = [{field: row[field] for field in fields} for row in rows]
+    frames = library.stores()["visual"]
+    vectors = frames.vectors(row_id for row_id, _ in frames.row_ids())
+    found["vectors"] = {row: np.round(vector, 4).tolist() for row, vector in vectors.items()}
+    found["collections"] = len(library.connection.call("list_collections"))
+    return found
+
+
+def assert_same(library: MediaLibrary, expected: dict[str, Any]) -> None:
+    for difference in verify(library):
+        assert (difference.missing, difference.surplus) == ([], []), difference
+    found = state_of(library)
+    for part, content in expected.items():
+        assert found[part] == content, part
+
+
+def index_command(home: Path, folder: Path) -> list[str]:
+    options = ["--no-ocr", "--visual-model", "palette", "--text-model", "off", "--json"]
+    return [sys.executable, "-c", COMMAND, "index", str(folder), "--home", str(home), *options]
+
+
+def run_to_the_end(home: Path, folder: Path) -> float:
+    began = time.monotonic()
+    command = index_command(home, folder)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 1, done.stderr  # the broken file
+    report = json.loads(done.stdout)
+    assert [Path(failure["path"]).name for failure in report["failed"]] == ["broken.jpg"]
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def unbroken(
+    photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], float]:
+    """What a run that nobody disturbed makes, and how long it takes."""
+    home = tmp_path_factory.mktemp("unbroken")
+    duration_s = run_to_the_end(home, photos)
+    with opened(home) as library:
+        expected = state_of(library)
+    end_owner(home / "default")
+    assert len(expected["rows of visual"]) == PICTURES + 3
+    return expected, duration_s
+
+
+def kill(process: subprocess.Popen[bytes], directory: Path, victim: str) -> bool:
+    """Kill the run, the process that holds Milvus, or both; says whether the run was under way."""
+    under_way = process.poll() is None
+    if "owner" in victim:
+        owner = owner_pid(directory)
+        if owner is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(owner, signal.SIGKILL)
+    if "run" in victim:
+        process.kill()
+    process.wait(timeout=100)
+    return under_way
+
+
+def killed_and_finished(
+    base: Path, photos: Path, unbroken: tuple[dict[str, Any], float], times: int, seed: int
+) -> None:
+    """Kill ``times`` runs of as many libraries, at moments spread over a run, and compare."""
+    expected, duration_s = unbroken
+    chance = random.Random(seed)
+    good = under_way = 0
+    for number in range(times):
+        home = base / str(number)
+        # the first second goes into imports, where there is nothing to break
+        moment_s = duration_s * (0.25 + 0.75 * (number + chance.random()) / times)
+        victim = ("run", "run and owner", "owner")[number % 3]
+        process = subprocess.Popen(
+            index_command(home, photos), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(moment_s)
+        under_way += kill(process, home / "default", victim)
+        run_to_the_end(home, photos)
+        with opened(home) as library:
+            assert_same(library, expected)
+        end_owner(home / "default", wait=False)
+        good += 1
+        print(f"{victim} killed after {moment_s:.1f} of {duration_s:.1f} s: same library")
+    print(f"{good} of {times} killed runs ended in the same library ({under_way} were under way)")
+    assert good == times
+    assert under_way >= times // 2, "the kills came too late to mean anything"
+
+
+@pytest.mark.timeout(240)
+def test_killed_runs_end_in_the_same_library(
+    tmp_path: Path, photos: Path, unbroken: tuple[dict[str, Any], float]
+) -> None:
+    killed_and_finished(tmp_path, photos, unbroken, times=3, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_of_ten_killed_runs_end_in_the_same_library(
+    tmp_path: Path, photos: Path, unbroken: tuple[dict[str, Any], float]
+) -> None:
+    killed_and_finished(tmp_path, photos, unbroken, times=10, seed=1)
+
+
+# ---- broken off before each single write -----------------------------------------------------
+
+
+class BrokenOffError(BaseException):
+    """Stands for the kill: nothing of ours catches it."""
+
+
+class Breaker:
+    """Counts writes to ledger and Milvus, and breaks off before the one that it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.writes = 0
+        self.break_before = 0
+        for owner, names in (
+            (LedgerDatabase, ["writing"]),
+            (MediaVectorStore, ["add", "flush", "delete_media"]),
+        ):
+            for name in names:
+                monkeypatch.setattr(owner, name, self._counting(getattr(owner, name)))
+
+    def _counting(self, original: Any) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.writes += 1
+            if self.writes == self.break_before:
+                raise BrokenOffError
+            return original(*args, **kwargs)
+
+        return counted
+
+    def start(self, break_before: int) -> None:
+        self.writes, self.break_before = 0, break_before
+
+
+def change(photos: Path, folder: Path) -> None:
+    """A folder's further life: edits, moves, a new file, a copy, a removal, a broken file."""
+    picture(folder / "trip 0" / "picture 4.png", "pink", number=999)
+    (folder / "trip 1" / "picture 1.png").rename(folder / "moved.png")
+    picture(folder / "new.png", "white", number=500)
+    shutil.copy(folder / "trip 2" / "picture 2.png", folder / "copy of 2.png")
+    (folder / "copy.png").unlink()
+    (folder / "trip 3" / "picture 3.png").unlink()
+    (folder / "trip 3" / "picture 7.png").write_text("broken now")
+    describe(folder / "trip 2" / "picture 6.png", "said later")
+    assert photos != folder
+
+
+def broken_off_everywhere(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    for name, size in SMALL_STEPS.items():
+        monkeypatch.setattr(indexing_module, name, size)
+    folder = tmp_path / "photos"
+    before = tmp_path / "before"
+    shutil.copytree(photos, folder)
+    with opened(before) as library:
+        library.index([folder])
+    end_owner(before / "default")
+    change(photos, folder)
+
+    unbroken = shutil.copytree(before, tmp_path / "unbroken")
+    breaker = Breaker(monkeypatch)
+    with opened(unbroken) as library:
+        breaker.start(0)
+        library.index([])
+        writes = breaker.writes
+        expected = state_of(library)
+    end_owner(unbroken / "default", wait=False)
+
+    tried = range(1, writes + 1, every)
+    for number in tried:
+        home = shutil.copytree(before, tmp_path / f"broken {number}")
+        with opened(home) as library:
+            breaker.start(number)
+            with pytest.raises(BrokenOffError):
+                library.index([])
+            breaker.start(0)
+            library.index([])
+            assert_same(library, expected)
+        end_owner(home / "default", wait=False)
+        shutil.rmtree(home, ignore_errors=True)
+    print(f"{len(tried)} of {len(tried)} places to break (of {writes} writes): same library")
+
+
+@pytest.mark.timeout(240)
+def test_a_changed_folder_is_taken_in_alike_wherever_the_run_breaks_off(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off_everywhere(tmp_path, photos, monkeypatch, every=9)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_changed_folder_is_taken_in_alike_wherever_at_all_the_run_breaks_off(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off_everywhere(tmp_path, photos, monkeypatch, every=1)
