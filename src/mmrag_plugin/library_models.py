@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MmragError, ModelMismatch, NotFound
 from mmrag_plugin.ledger import Ledger
+from mmrag_plugin.metadata import METADATA_VERSION
 from mmrag_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ class LibraryModels:
         return collection[:-_DIGEST] in (self._prefix("frames"), self._prefix("signals"))
 
     def _collection(self, what: str, stamp: str) -> str:
-        digest = hashlib.blake2b(stamp.encode(), digest_size=_DIGEST // 2).hexdigest()
+        made_by = f"{METADATA_VERSION}|{stamp}"
+        digest = hashlib.blake2b(made_by.encode(), digest_size=_DIGEST // 2).hexdigest()
         return f"{self._prefix(what)}{digest}"
 
     def _prefix(self, what: str) -> str:
