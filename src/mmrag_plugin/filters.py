@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import RowFilter
+from mmrag_plugin.walking import expand, real_path
 
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import Ledger
@@ -24,7 +25,7 @@ class Filters:
     """Restrictions of a search; all that are set must hold.
 
     ``since`` and ``until`` are dates, ``2019``, ``2019-05`` or ``2019-05-20``, both inclusive to
-    their end. ``folder`` is a path, absolute or the name of a folder inside the library's roots.
+    their end. ``folder`` is an absolute path, or a path or name of a folder inside the library's.
     ``camera`` is part of a camera's name. ``has_text`` asks for text in the picture, or for none.
     """
 
@@ -64,9 +65,11 @@ class Filters:
         )
 
     def _media_in_folder(self, ledger: Ledger) -> frozenset[str]:
-        folder = Path(self.folder or "").expanduser()
-        places = [folder.resolve()] + [Path(root) / folder for root in ledger.roots()]
-        found = frozenset[str]().union(*(ledger.media_ids_under(str(place)) for place in places))
+        folder = expand(self.folder or "")
+        places = [real_path(folder), *(str(Path(root) / folder) for root in ledger.roots())]
+        found = frozenset[str]().union(*(ledger.media_ids_under(place) for place in places))
+        if not found:
+            found = ledger.media_ids_in_folders_called(self.folder or "")
         if not found:
             raise UsageError(
                 f"No media of this library lies in the folder {self.folder}.",
@@ -80,11 +83,11 @@ def _first_second(date: str) -> int:
 
 
 def _last_second(date: str) -> int:
-    return int(_parse(date)[1].timestamp()) - 1
+    return int(_parse(date)[1].timestamp())
 
 
 def _parse(date: str) -> tuple[datetime, datetime]:
-    """The first moment of a date, and the first after it."""
+    """The first and the last second of a date."""
     match = _DATE.fullmatch(date.strip())
     try:
         if match is None:
@@ -99,4 +102,4 @@ def _parse(date: str) -> tuple[datetime, datetime]:
         days = calendar.monthrange(year, month)[1]
     else:
         days = 366 if calendar.isleap(year) else 365
-    return first, first + timedelta(days=days)
+    return first, first + timedelta(days=days, seconds=-1)

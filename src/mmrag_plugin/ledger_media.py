@@ -239,6 +239,17 @@ class MediaLines:
                 connection.scalars(sa.select(paths.c.media_id).where(_under(folder)).distinct())
             )
 
+    def media_ids_in_folders_called(self, name: str) -> frozenset[str]:
+        """Media in folders of this name (or end of a path), at any depth, whatever their case."""
+        wanted = f"/{name.strip('/').casefold()}/"
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(paths.c.media_id, paths.c.path, paths.c.root))
+            return frozenset(
+                media_id
+                for media_id, path, root in rows
+                if wanted in os.path.dirname(path[len(root) :]).casefold() + "/"  # noqa: PTH120
+            )
+
     def media_ids_with_text(self) -> frozenset[str]:
         """Media in whose pictures text was read."""
         query = sa.select(signals.c.media_id).where(signals.c.source == "ocr").distinct()

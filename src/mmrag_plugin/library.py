@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,7 @@ from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.media import Hit, Kind, Moment
 from mmrag_plugin.settings import Settings, load_settings
-from mmrag_plugin.walking import LIBRARY_MARKER, expand
+from mmrag_plugin.walking import LIBRARY_MARKER, expand, real_path
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -386,9 +385,7 @@ class MediaLibrary:
         if row is not None:
             return row
         path = str(expand(target).absolute())
-        ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(
-            os.path.realpath(path)
-        )
+        ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(real_path(path))
         if len(ids) != 1 or Path(path).is_dir():
             return None
         return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from mmrag_plugin.errors import NotFound, StorageError, UsageError
 from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
 from mmrag_plugin.settings import CONFIG_FILE
-from mmrag_plugin.walking import LIBRARY_MARKER, expand
+from mmrag_plugin.walking import LIBRARY_MARKER, expand, real_path
 
 
 @dataclass
@@ -30,9 +29,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
     """Take a file or a folder out of the library; the files stay. Says how many media went."""
     path = str(expand(target).absolute())
     with library.ledger.writer("forgetting"):
-        known = library.ledger.known_paths(path) or library.ledger.known_paths(
-            os.path.realpath(path)
-        )
+        known = library.ledger.known_paths(path) or library.ledger.known_paths(real_path(path))
         if not known:
             raise NotFound(
                 f"Nothing at {target} belongs to library {library.settings.library!r}.",
@@ -42,7 +39,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
         gone = library.ledger.pathless()
         _delete_rows(library, gone)
         library.ledger.drop_media(gone)
-        library.ledger.drop_roots([path, os.path.realpath(path)])
+        library.ledger.drop_roots([path, real_path(path)])
     return len(gone)
 
 

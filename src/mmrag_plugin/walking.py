@@ -58,12 +58,20 @@ def expand(path: Path | str) -> Path:
         return Path(path)
 
 
+def real_path(path: Path | str) -> str:
+    """The path behind links; what can be no path at all stays as it is."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a NUL inside
+        return str(path)
+
+
 def resolve_root(path: Path) -> Path:
     """The real path of a folder or file to index. Raises NotFound or UsageError."""
     expanded = expand(path)
     if not expanded.exists():
         raise NotFound(f"{path} does not exist.", "Check the path, or mount the drive.")
-    if not _is_encodable(os.path.realpath(expanded)):
+    if not _is_encodable(real_path(expanded)):
         raise UsageError(f"The name {_printable(str(path))} is no valid text.", "Rename it.")
     if not expanded.is_dir() and kind_of(expanded) is None:
         raise UsageError(
@@ -169,7 +177,7 @@ def _files(
 
 def _leads_into(link: Path, root: Path) -> bool:
     # Path.resolve raises RuntimeError on a link to itself before Python 3.13
-    return Path(os.path.realpath(link)).is_relative_to(root)
+    return Path(real_path(link)).is_relative_to(root)
 
 
 def _is_encodable(path: str) -> bool:
