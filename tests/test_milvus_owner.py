@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -271,11 +272,14 @@ def test_a_terminated_owner_keeps_rows_that_were_never_flushed(directory: Path) 
     assert store.count() == 50  # from a new owner
 
 
-def test_an_owner_whose_library_is_deleted_leaves(directory: Path) -> None:
+def test_an_owner_whose_library_is_deleted_leaves_and_makes_nothing_again(directory: Path) -> None:
     address = connect(directory)
-    (directory / "owner.json").unlink()
-    wait_until(lambda: not is_owned(directory))
-    assert not Path(address.uri.removeprefix("unix:")).exists()
+    open_store(directory).add([frame(1)])
+    pid = owner_pid(directory)
+    shutil.rmtree(directory)
+    wait_until(lambda: not Path(address.uri.removeprefix("unix:")).exists())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    assert not directory.exists()
 
 
 def test_a_collection_cut_short_while_being_made_can_be_made_again(directory: Path) -> None:

@@ -375,6 +375,8 @@ class _Owner:
             # one) would delete that log. The next owner replays it.
             logger.error("leaving without closing after a disk error")
             os._exit(StorageError.exit_code)
+        if not (self._directory / MILVUS_DIRECTORY).is_dir():
+            os._exit(0)  # the library was deleted; closing would make its directory again
         engine.close()
         logger.info("closed")
 
