@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich.padding import Padding
+from rich.text import Text
 
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import milvus_words, output, print_json
@@ -56,11 +58,11 @@ def doctor(
         print_json({"checks": [vars(check) for check in checks]})
     else:
         for check in checks:
-            mark = "[green]✓[/green]" if check.works else "[yellow]✗[/yellow]"
-            output.print(f"{mark} [bold]{check.name}[/bold]  ", end="")
-            output.print(check.found, markup=False, highlight=False)
+            mark = ("✓ ", "green") if check.works else ("✗ ", "yellow")
+            found = Text.assemble(mark, (check.name, "bold"), f"  {check.found}")
+            output.print(Padding(found, 0), highlight=False)
             if check.remedy:
-                output.print(f"    {check.remedy}", markup=False, highlight=False, style="dim")
+                output.print(Padding(Text(check.remedy, "dim"), (0, 0, 0, 4)))
     if not all(check.works for check in checks):
         raise typer.Exit(1)
 

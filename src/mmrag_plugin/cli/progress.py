@@ -21,6 +21,7 @@ from rich.text import Text
 from mmrag_plugin.indexing import Progress
 from mmrag_plugin.media import Stage
 
+BAR_FITS_COLUMNS = 60  # of a terminal; on a narrower one numbers and time left matter more
 _LABELS: dict[Stage, str] = {
     "scan": "looking through folders",
     "read": "reading what is written",
@@ -40,16 +41,14 @@ class IndexBars(Progress):
     """Bars for one indexing run; on a pipe it is silent, the report follows anyway."""
 
     def __init__(self, console: Console) -> None:
-        self._bars = Bars(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}")]
+        if console.width >= BAR_FITS_COLUMNS:
+            columns += [BarColumn(bar_width=None)]
+        columns += [MofNCompleteColumn()]
+        if console.width >= BAR_FITS_COLUMNS:
+            columns += [_Rate()]
+        columns += [TimeRemainingColumn(compact=True)]
+        self._bars = Bars(*columns, console=console, disable=not console.is_terminal)
         self._tasks: dict[Stage, TaskID] = {}
 
     def __enter__(self) -> IndexBars:
