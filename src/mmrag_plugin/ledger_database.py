@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from mmrag_plugin.errors import NotALibrary, ServiceError, StorageError
+from mmrag_plugin.errors import NotALibrary, ServiceError, StorageError, UsageError
 
 _CHUNK = 500  # ids in one statement: below the parameter limits of every database
 _T = TypeVar("_T")
@@ -115,6 +115,8 @@ class LedgerDatabase:
             yield
         except sa.exc.DBAPIError as error:
             raise _explained(self.url, error) from error
+        except UnicodeEncodeError as error:  # half characters, from file names that are no text
+            raise UsageError(f"{error.object!r} is no valid text.", "Rename it.") from None
 
 
 def _engine(url: sa.URL) -> Engine:

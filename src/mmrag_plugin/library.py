@@ -21,7 +21,7 @@ from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.media import Hit, Kind, Moment
 from mmrag_plugin.settings import Settings, load_settings
-from mmrag_plugin.walking import LIBRARY_MARKER, expand, real_path
+from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_encodable, real_path
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -381,6 +381,8 @@ class MediaLibrary:
 
     def find(self, target: str) -> MediaRow | None:
         """A media by its id or by a path of it."""
+        if not is_encodable(target):
+            return None
         row = self.ledger.media_rows([target]).get(target)
         if row is not None:
             return row

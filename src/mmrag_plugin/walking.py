@@ -71,7 +71,7 @@ def resolve_root(path: Path) -> Path:
     expanded = expand(path)
     if not expanded.exists():
         raise NotFound(f"{path} does not exist.", "Check the path, or mount the drive.")
-    if not _is_encodable(real_path(expanded)):
+    if not is_encodable(real_path(expanded)):
         raise UsageError(f"The name {_printable(str(path))} is no valid text.", "Rename it.")
     if not expanded.is_dir() and kind_of(expanded) is None:
         raise UsageError(
@@ -163,7 +163,7 @@ def _files(
             continue
         size_bytes, mtime_ns = entries[name]
         path = str(folder / name)
-        if not _is_encodable(path):
+        if not is_encodable(path):
             news.problems.append(
                 Problem(_printable(path), "Its name is no valid text.", "Rename the file.")
             )
@@ -180,7 +180,8 @@ def _leads_into(link: Path, root: Path) -> bool:
     return Path(real_path(link)).is_relative_to(root)
 
 
-def _is_encodable(path: str) -> bool:
+def is_encodable(path: str) -> bool:
+    """Whether a name is text: file systems allow any bytes, databases and JSON don't."""
     try:
         path.encode()
     except UnicodeEncodeError:
