@@ -195,15 +195,12 @@ def test_hits_fit_the_terminal(home: Path, columns: int) -> None:
     assert "ranks:" in done.stdout
 
 
-@pytest.mark.parametrize("variables", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}])
-def test_names_that_the_terminal_cannot_show_are_no_failure(
-    home: Path, variables: dict[str, str]
-) -> None:
-    done = mmrag(home, "search", "pink blossom", "-n", "1", **variables)
+def test_names_that_the_terminal_cannot_show_are_no_failure(home: Path) -> None:
+    done = mmrag(home, "search", "pink blossom", "-n", "1", LC_ALL="C")
     assert done.returncode == 0, done.stderr
     assert "Spring/" in done.stdout
-    answer = told(mmrag(home, "search", "pink", "-n", "1", "--json", **variables), 0)
-    assert answer["hits"][0]["path"].endswith("Άνοιξη.jpg")
+    ascii_only = mmrag(home, "search", "pink", "-n", "1", "--json", PYTHONIOENCODING="ascii")
+    assert told(ascii_only, 0)["hits"][0]["path"].endswith("Άνοιξη.jpg")
 
 
 def test_hits_are_exported_and_nothing_is_overwritten(home: Path, tmp_path: Path) -> None:
@@ -411,7 +408,7 @@ def test_a_library_is_backed_up_relocated_and_forgotten(
 
 
 def test_doctor_says_what_mends_what_does_not_work(home: Path) -> None:
-    report = told(mmrag(home, "doctor", "--json"), 1)
+    report = told(mmrag_here(home, "doctor", "--json"), 1)
     checks = {check["name"]: check for check in report["checks"]}
     assert {name for name, check in checks.items() if not check["works"]} == {"VLM (Ollama)"}
     assert "ollama" in checks["VLM (Ollama)"]["remedy"].lower()
