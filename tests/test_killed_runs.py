@@ -135,7 +135,7 @@ def killed_and_finished(
     for number in range(times):
         home = base / str(number)
         # the first second goes into imports, where there is nothing to break
-        moment_s = duration_s * (0.25 + 0.75 * (number + chance.random()) / times)
+        moment_s = duration_s * (0.25 + 0.6 * (number + chance.random()) / times)
         victim = ("run", "run and owner", "owner")[number % 3]
         process = subprocess.Popen(
             index_command(home, photos), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -178,7 +178,7 @@ class MediaLibrary:
         from mmrag_plugin.walking import resolve_root
 
         if paths:
-            roots = [resolve_root(path) for path in paths]
+            roots = list(dict.fromkeys(resolve_root(path) for path in paths))
         else:
             roots = [Path(root) for root in self.ledger.roots()]
             for root in [root for root in roots if not root.exists()]:

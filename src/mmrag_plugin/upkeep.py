@@ -82,6 +82,8 @@ def backup(library: MediaLibrary, target: Path) -> int:
             copy = sqlite3.connect(target / LEDGER_FILE)
             with closing(source), closing(copy):
                 source.backup(copy)
+                with copy:
+                    copy.execute("DELETE FROM lease")  # ours, which the copy is not under
             if not library.settings.milvus_uri:
                 _copy_vectors(library, target)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
@@ -90,17 +92,19 @@ def backup(library: MediaLibrary, target: Path) -> int:
 def _copy_vectors(library: MediaLibrary, target: Path) -> None:
     from mmrag_plugin.milvus_owner import paused
 
+    vectors = library.directory / "milvus"
     with paused(library.directory):
-        shutil.copytree(library.directory / "milvus", target / "milvus")
+        if vectors.is_dir():  # else nothing was indexed yet
+            shutil.copytree(vectors, target / "milvus")
 
 
 @contextmanager
 def _storage_errors(target: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise StorageError(
-            f"{target} can't be written: {error.strerror or error}.",
+            f"{target} can't be written: {getattr(error, 'strerror', None) or error}.",
             "Free some space or name another place.",
         ) from error
 

@@ -1,0 +1,316 @@
+"""Looking after a library: forget, relocate, back up, verify and repair."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.schema import ImageNode
+
+from made_films import BLUE, RED, write_film
+from media_made import describe, end_owner, milvus_rows, opened, picture
+from mmrag_plugin.errors import LibraryBusy, NotFound, StorageError, UsageError
+from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.metadata import row_metadata
+from mmrag_plugin.readers.photo import PhotoReader
+from mmrag_plugin.readers.video import VideoReader
+from mmrag_plugin.upkeep import backup, forget, relocate, repair, status, verify
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path.resolve() / "photos"
+    picture(folder / "Lisbon" / "red.png", "red")
+    picture(folder / "Lisbon" / "blue.png", "blue")
+    picture(folder / "Porto" / "green.png", "green")
+    describe(folder / "Porto" / "green.png", "a meadow")
+    write_film(folder / "film.mp4", [RED] * 5 + [BLUE] * 5, gop=5)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "home"
+    for directory in (tmp_path / "home").iterdir():
+        end_owner(directory, wait=False)
+
+
+@pytest.fixture
+def library(home: Path, photos: Path) -> Iterator[MediaLibrary]:
+    with opened(home) as found:
+        found.index([photos])
+        yield found
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on no reader may be asked for anything."""
+
+    def poison(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a file was read")
+
+    for reader in (PhotoReader, VideoReader):
+        for method in ("facts", "frames"):
+            monkeypatch.setattr(reader, method, poison)
+
+
+def names(library: MediaLibrary) -> set[str]:
+    return {Path(row.path).name for row in library.ledger.media_rows().values()}
+
+
+def assert_agrees(library: MediaLibrary) -> None:
+    for difference in verify(library):
+        assert (difference.missing, difference.surplus) == ([], []), difference
+
+
+# ---- forget ----------------------------------------------------------------------------------
+
+
+def test_a_folder_is_forgotten_with_its_rows_and_its_files_stay(
+    library: MediaLibrary, photos: Path
+) -> None:
+    assert forget(library, photos / "Lisbon") == 2
+    assert names(library) == {"green.png", "film.mp4"}
+    assert len(milvus_rows(library)["visual"]) == 3
+    assert_agrees(library)
+    assert (photos / "Lisbon" / "red.png").is_file()
+    assert library.search("Lisbon", channels=["bm25"]).hits == []
+
+
+def test_a_whole_root_is_forgotten_for_good(library: MediaLibrary, photos: Path) -> None:
+    assert forget(library, photos) == 4
+    assert library.ledger.roots() == []
+    assert milvus_rows(library) == {"visual": {}, "words": {}}
+    with pytest.raises(UsageError, match="no folder"):
+        library.index([])
+
+
+def test_a_root_that_is_gone_can_be_forgotten(library: MediaLibrary, photos: Path) -> None:
+    shutil.rmtree(photos)
+    assert forget(library, photos) == 4
+
+
+def test_forgetting_one_copy_keeps_the_media(library: MediaLibrary, photos: Path) -> None:
+    copy = Path(shutil.copy(photos / "Lisbon" / "red.png", photos / "Porto" / "copy.png"))
+    library.index([])
+    assert forget(library, copy) == 0
+    assert "red.png" in names(library)
+    found = library.find(str(photos / "Lisbon" / "red.png"))
+    assert found is not None
+    library.finish()
+    assert "Porto" not in library.words_of(found)
+    assert_agrees(library)
+
+
+def test_forgetting_through_a_link_means_what_is_behind_it(
+    library: MediaLibrary, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    assert forget(library, tmp_path / "link" / "Porto") == 1
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "~nobody-here", "a\0b", "\udce9"])
+def test_what_does_not_belong_to_the_library_cannot_be_forgotten(
+    library: MediaLibrary, target: str
+) -> None:
+    with pytest.raises((NotFound, UsageError)) as caught:
+        forget(library, Path(target))
+    assert caught.value.remedy
+    assert len(names(library)) == 4
+
+
+# ---- relocate --------------------------------------------------------------------------------
+
+
+def test_after_relocating_nothing_is_read_again(
+    library: MediaLibrary, photos: Path, request: pytest.FixtureRequest
+) -> None:
+    rows, ids = milvus_rows(library), set(library.ledger.media_rows())
+    new = photos.rename(photos.parent / "elsewhere")
+    request.getfixturevalue("unread")
+    assert relocate(library, str(photos), new) == 4
+    assert library.ledger.roots() == [str(new)]
+    report = library.index([])
+    assert (report.unchanged, report.added, report.moved, report.updated) == (4, 0, 0, 0)
+    assert report.failed == report.warnings == []
+    assert milvus_rows(library) == rows
+    assert set(library.ledger.media_rows()) == ids
+    assert library.search("meadow").hits[0].path == str(new / "Porto" / "green.png")
+
+
+def test_a_part_of_a_root_can_be_relocated_and_is_looked_after_there(
+    library: MediaLibrary, photos: Path, tmp_path: Path
+) -> None:
+    new = (photos / "Porto").rename(tmp_path.resolve() / "disk")
+    assert relocate(library, str(photos / "Porto"), new) == 1
+    report = library.index([])
+    assert (report.unchanged, report.failed) == (4, [])
+    picture(new / "more.png", "black")
+    assert library.index([]).added == 1
+    describe(new / "green.png", "a lawn")
+    assert library.index([]).failed == []
+    assert library.search("lawn").hits[0].path == str(new / "green.png")
+
+
+def test_relocating_after_indexing_the_new_place_changes_nothing_more(
+    library: MediaLibrary, photos: Path
+) -> None:
+    ids = set(library.ledger.media_rows())
+    new = photos.rename(photos.parent / "elsewhere")
+    library.index([new])
+    with pytest.raises(NotFound):
+        relocate(library, str(photos), new)
+    assert library.index([new]).unchanged == 4
+    assert set(library.ledger.media_rows()) == ids
+
+
+def test_relocating_what_is_not_there_is_refused(library: MediaLibrary, photos: Path) -> None:
+    with pytest.raises(NotFound, match="not a folder"):
+        relocate(library, str(photos), photos / "nowhere")
+    with pytest.raises(NotFound, match="/never/known"):
+        relocate(library, "/never/known", photos)
+    assert relocate(library, str(photos), photos) == 4, "to where it is already"
+    assert library.index([]).unchanged == 4
+
+
+# ---- backup ----------------------------------------------------------------------------------
+
+
+def test_a_backup_is_a_library_that_answers_in_another_home(
+    library: MediaLibrary, tmp_path: Path
+) -> None:
+    expected = [hit.as_dict() for hit in library.search("red meadow").hits]
+    size_bytes = backup(library, tmp_path / "saved")
+    assert size_bytes > 10_000
+    assert (tmp_path / "saved").stat().st_mode & 0o077 == 0, "for nobody else's eyes"
+    other_home = tmp_path / "other home"
+    shutil.copytree(tmp_path / "saved", other_home / "restored")
+    with opened(other_home, "restored") as restored:
+        assert [hit.as_dict() for hit in restored.search("red meadow").hits] == expected
+        assert_agrees(restored)
+        assert restored.index([]).unchanged == 4
+    end_owner(other_home / "restored", wait=False)
+    assert [hit.as_dict() for hit in library.search("red meadow").hits] == expected
+
+
+def test_a_backup_is_not_written_over_anything(library: MediaLibrary, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UsageError, match="exists already"):
+        backup(library, tmp_path / "there")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="can't be written"):
+        backup(library, tmp_path / "file" / "saved")
+
+
+def test_an_empty_library_can_be_backed_up(home: Path, tmp_path: Path) -> None:
+    with opened(home) as library:
+        assert backup(library, tmp_path / "saved") > 0
+
+
+# ---- verify and repair -----------------------------------------------------------------------
+
+
+def stray(media_id: str, row_id: str, dim: int) -> ImageNode:
+    metadata = row_metadata(
+        media_id=media_id,
+        kind="image",
+        stage="embed",
+        source="frame",
+        start_s=None,
+        end_s=None,
+        taken_at=None,
+        camera="",
+    )
+    return ImageNode(id_=row_id, metadata=metadata, embedding=[1.0] + [0.0] * (dim - 1))
+
+
+def test_differences_from_either_side_are_found_and_mended(
+    library: MediaLibrary, photos: Path
+) -> None:
+    assert_agrees(library)
+    rows = milvus_rows(library)
+    frames, words = library.stores()["visual"], library.stores()["words"]
+
+    def id_of(name: str) -> str:
+        found = library.find(str(photos / name))
+        assert found is not None
+        return found.media_id
+
+    red, blue, green = (id_of(n) for n in ("Lisbon/red.png", "Lisbon/blue.png", "Porto/green.png"))
+    frames.delete_media([red])  # lost in Milvus
+    words.delete_media([green])
+    assert frames.dim is not None
+    nobodys, twice = stray("nobody", "nobody:0", frames.dim), stray(blue, "extra", frames.dim)
+    frames.add([nobodys, twice])  # unknown to the ledger
+    library.ledger.begin("embed", [id_of("film.mp4")])  # the ledger forgot that it was done
+
+    visual, worded = verify(library)
+    assert visual.missing == [red]
+    assert set(visual.surplus) == {"nobody", blue, id_of("film.mp4")}
+    assert (worded.missing, worded.surplus) == ([green], [])
+    found = repair(library)
+    assert found == [visual, worded], "it says what it mended"
+    assert_agrees(library)
+    assert milvus_rows(library) == rows
+    assert library.search("meadow").hits[0].path.endswith("green.png")
+
+
+def test_repair_mends_what_it_can_while_a_drive_is_missing(
+    library: MediaLibrary, photos: Path
+) -> None:
+    rows = milvus_rows(library)
+    for store in library.stores().values():
+        store.delete_media(list(library.ledger.media_rows()))
+    away = photos.rename(photos.parent / "unplugged")
+    repair(library)
+    found = milvus_rows(library)
+    assert found["words"] == rows["words"], "words are in the ledger"
+    assert found["visual"] == {}
+    assert_agrees(library)
+    away.rename(photos)
+    library.index([])
+    assert milvus_rows(library) == rows
+    assert_agrees(library)
+
+
+def test_a_library_whose_milvus_was_deleted_is_made_again(
+    library: MediaLibrary, home: Path, photos: Path
+) -> None:
+    rows = milvus_rows(library)
+    library.close()
+    end_owner(home / "default")
+    shutil.rmtree(home / "default" / "milvus")
+    with opened(home) as again:
+        assert all(difference.missing for difference in verify(again))
+        repair(again)
+        assert milvus_rows(again) == rows
+        assert_agrees(again)
+
+
+def test_only_one_process_mends_at_a_time(library: MediaLibrary, home: Path) -> None:
+    with opened(home) as other, other.ledger.writer("indexing"):
+        for action in (
+            repair,
+            lambda it: forget(it, Path("/x")),
+            lambda it: backup(it, home / "b"),
+        ):
+            with pytest.raises(LibraryBusy, match=str(os.getpid())):
+                action(library)
+
+
+def test_status_counts_what_is_there(library: MediaLibrary, photos: Path) -> None:
+    (photos / "bad.jpg").write_text("no picture")
+    library.index([])
+    found = status(library)
+    assert found["media"] == {"image": 4, "video": 1}
+    assert found["roots"] == [str(photos)]
+    assert found["rows"]["frames"] == len(milvus_rows(library)["visual"]) == 5
+    assert found["rows"]["signals"] == len(milvus_rows(library)["words"])
+    assert found["stages"]["read:failed"] == found["failed"] == 1
+    assert found["models"]["visual"] == "palette"
+    assert found["milvus"]["embedded"] is True
+    assert found["writer"] is None
