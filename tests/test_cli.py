@@ -394,7 +394,7 @@ def test_status_counts_and_agrees_with_milvus(home: Path, media: Path) -> None:
 def test_a_library_is_backed_up_relocated_and_forgotten(
     home: Path, media: Path, other_home: Path, tmp_path: Path
 ) -> None:
-    copied = told(mmrag(home, "backup", other_home / "default", "--json"), 0)
+    copied = told(mmrag_here(home, "backup", other_home / "default", "--json"), 0)
     assert copied.keys() == {"path", "bytes"}
     new = tmp_path / "elsewhere"
     shutil.copytree(media, new)
