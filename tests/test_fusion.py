@@ -27,7 +27,7 @@ every_fusion = pytest.mark.parametrize(
 every_weighting = pytest.mark.parametrize(
     "weights", [WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL], ids=["even", "sentence model"]
 )
-some = settings(max_examples=50, deadline=None)
+some = settings(max_examples=30, deadline=None)
 Make = Callable[..., Fusion]
 
 KEYS = "abcdefghij"

@@ -257,7 +257,7 @@ def broken_off_everywhere(
 def test_a_changed_folder_is_taken_in_alike_wherever_the_run_breaks_off(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken_off_everywhere(tmp_path, photos, monkeypatch, every=9)
+    broken_off_everywhere(tmp_path, photos, monkeypatch, every=13)
 
 
 @pytest.mark.slow

@@ -33,6 +33,8 @@ class Scanned:
 
     def __call__(self, *roots: Path, dry_run: bool = False) -> ScanResult:
         tree = SidecarTree(FolderSidecars)
+        for root in () if dry_run else roots or [self.root]:
+            self.ledger.add_root(str(root))
         found = scan(self.ledger, roots or [self.root], tree.stamp_for, dry_run=dry_run)
         if not dry_run:
             self.ledger.drop_media(found.removed)
@@ -649,6 +651,29 @@ def test_a_dry_run_says_the_same_and_writes_nothing(scanned: Scanned) -> None:
     assert scanned.ids() == before
     assert said == {"added": 1, "updated": 1, "moved": 1, "removed": 1}
     assert counts(scanned()) == said
+
+
+def test_a_part_of_a_root_is_scanned_as_part_of_it(scanned: Scanned) -> None:
+    scanned.write("2019/Lisbon/a.jpg")
+    scanned.write("captions.json", '{"2019/Lisbon/a.jpg": "a tram"}')
+    scanned()
+    assert counts(scanned(scanned.root / "2019")) == {}
+    scanned.write("2019/Lisbon/b.jpg")
+    assert counts(scanned(scanned.root / "2019" / "Lisbon")) == {"added": 1}
+    assert counts(scanned(scanned.root / "2019" / "Lisbon" / "b.jpg")) == {}
+    assert scanned.ledger.roots() == [str(scanned.root)]
+    assert {row.root for row in scanned.ledger.media_rows().values()} == {str(scanned.root)}
+    assert counts(scanned()) == {}
+
+
+def test_a_root_takes_in_the_roots_inside_it(scanned: Scanned) -> None:
+    scanned.write("2019/a.jpg")
+    scanned.write("b.jpg")
+    scanned(scanned.root / "2019")
+    assert scanned.looked_again == [scanned.ids()["2019/a.jpg"]]
+    assert counts(scanned()) == {"added": 1}
+    assert scanned.ledger.roots() == [str(scanned.root)]
+    assert set(scanned.looked_again) == set(scanned.ids().values()), "2019 is a word now"
 
 
 def test_a_single_file_can_be_a_root(scanned: Scanned) -> None:

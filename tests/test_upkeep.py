@@ -113,13 +113,11 @@ def test_forgetting_through_a_link_means_what_is_behind_it(
     assert forget(library, tmp_path / "link" / "Porto") == 1
 
 
-@pytest.mark.parametrize("target", ["/nowhere", "~nobody-here", "a\0b", "\udce9"])
-def test_what_does_not_belong_to_the_library_cannot_be_forgotten(
-    library: MediaLibrary, target: str
-) -> None:
-    with pytest.raises((NotFound, UsageError)) as caught:
-        forget(library, Path(target))
-    assert caught.value.remedy
+def test_what_does_not_belong_to_the_library_cannot_be_forgotten(library: MediaLibrary) -> None:
+    for target in ("/nowhere", "~nobody-here", "a\0b", "\udce9"):
+        with pytest.raises((NotFound, UsageError)) as caught:
+            forget(library, Path(target))
+        assert caught.value.remedy
     assert len(names(library)) == 4
 
 

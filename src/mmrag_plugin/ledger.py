@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_lease import WriterLease
-from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow
+from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under
 from mmrag_plugin.ledger_stages import Failure, StageLines
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
@@ -77,9 +77,21 @@ class Ledger(MediaLines, StageLines, WordLines):
                 self._database.upsert(connection, facts, {"key": key, "value": value}, ["key"])
 
     def add_root(self, root: str) -> None:
-        """Remember a folder that belongs to the library."""
-        with self._database.writing() as connection:
-            self._database.insert_missing(connection, roots, {"path": root})
+        """Remember a folder that belongs to the library, unless it lies in one that does.
+
+        Folders inside it are part of it from now on, and their media are read again: the names of
+        the folders between are words too.
+        """
+        if self.root_over(root) is None:
+            with self._database.writing() as connection:
+                connection.execute(roots.delete().where(at_or_under(roots.c.path, root)))
+                connection.execute(roots.insert().values(path=root))
+                self._adopt(connection, root)
+
+    def root_over(self, path: str) -> str | None:
+        """The folder of the library that a path is or lies in."""
+        inside = (root for root in self.roots() if Path(path).is_relative_to(root))
+        return next(inside, None)
 
     def drop_roots(self, gone: Iterable[str]) -> None:
         """Forget folders of the library."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import WRITING, media, paths, roots, signals, stages
@@ -112,6 +113,13 @@ class MediaLines:
         with self._database.writing() as connection:
             self._database.upsert(connection, paths, row, ["path"])
 
+    def _adopt(self, connection: Connection, root: str) -> None:
+        """Enter what lies under a folder as found under it; its words change with that."""
+        strangers = sa.and_(_under(root), paths.c.root != root)
+        here = sa.select(paths.c.media_id).where(strangers)
+        connection.execute(_read_again().where(stages.c.media_id.in_(here)))
+        connection.execute(paths.update().where(strangers).values(root=root))
+
     def drop_paths(self, gone: Iterable[str]) -> None:
         """Forget paths; their media stay until ``drop_media``, and copies are read again."""
         with self._database.writing() as connection:
@@ -180,7 +188,7 @@ class MediaLines:
             return (new + path[len(old) :] or os.sep) if inside else path
 
         with self._database.writing() as connection:
-            here = _at_or_under(paths.c.path, old)
+            here = at_or_under(paths.c.path, old)
             moved = [
                 dict(row) for row in connection.execute(sa.select(paths).where(here)).mappings()
             ]
@@ -291,10 +299,11 @@ def _starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement
 
 
 def _under(folder: str) -> sa.ColumnElement[bool]:
-    return _at_or_under(paths.c.path, folder)
+    return at_or_under(paths.c.path, folder)
 
 
-def _at_or_under(column: sa.ColumnElement[str], folder: str) -> sa.ColumnElement[bool]:
+def at_or_under(column: sa.ColumnElement[str], folder: str) -> sa.ColumnElement[bool]:
+    """The condition that a path is a folder or lies in it."""
     return sa.or_(column == folder, _starts_with(column, folder.rstrip(os.sep) + os.sep))
 
 

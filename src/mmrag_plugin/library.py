@@ -193,7 +193,7 @@ class MediaLibrary:
                     f"{root} lies in the library's own directory {home}.",
                     "Name the folders with the media.",
                 )
-        return [root for root in roots if not any(root in other.parents for other in roots)]
+        return [root for root in roots if not any(other in root.parents for other in roots)]
 
     def _parts(self, wanted: Wanted) -> Parts:
         """Build what the indexing flow joins."""

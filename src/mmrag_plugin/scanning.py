@@ -45,7 +45,7 @@ def scan(
     dry_run: bool = False,
     seen: Callable[[int], None] = lambda files: None,
 ) -> ScanResult:
-    """Bring the ledger's paths under some resolved roots up to date.
+    """Bring the ledger's paths under some resolved folders, roots or parts of them, up to date.
 
     Media without any path left are reported in ``removed`` and stay in the ledger until their rows
     are gone from Milvus too. With ``dry_run`` nothing is written. ``seen`` hears of every batch.
@@ -56,7 +56,8 @@ def scan(
     home: dict[str, str] = {}
     for root in roots:
         before = ledger.known_paths(str(root))
-        here = {file.path: file for file in walk(root, sidecar_stamp, result)}
+        whole = Path(ledger.root_over(str(root)) or root)
+        here = {file.path: file for file in walk(root, whole, sidecar_stamp, result)}
         if before and not here:
             if not any(problem.path == str(root) for problem in result.problems):
                 result.warnings.append(
@@ -66,7 +67,7 @@ def scan(
             continue
         known |= before
         found |= here
-        home |= dict.fromkeys(here, str(root))
+        home |= dict.fromkeys(here, str(whole))
         seen(len(found))
     result.seen_files = len(found)
     # what can't be read today is not gone: neither the file nor what lies in the folder

@@ -80,13 +80,16 @@ def resolve_root(path: Path) -> Path:
     return expanded.resolve()
 
 
-def walk(root: Path, sidecar_stamp: SidecarStamp, news: News) -> Iterator[FoundFile]:
-    """Every media file under a resolved folder, or the one file; what is wrong goes to ``news``."""
-    if not root.is_dir():
-        yield from _single_file(root, sidecar_stamp, news)
+def walk(start: Path, root: Path, sidecar_stamp: SidecarStamp, news: News) -> Iterator[FoundFile]:
+    """Every media file under ``start``, which is ``root`` or lies in it, or is a file.
+
+    Both are resolved. What people should hear of goes to ``news``.
+    """
+    if not start.is_dir():
+        yield from _single_file(start, root if root.is_dir() else start.parent, sidecar_stamp, news)
         return
     visited: set[tuple[int, int]] = set()
-    folders, linked = [root], list[Path]()
+    folders, linked = [start], list[Path]()
     while folders or linked:
         # links come last: what lies inside the root is known by its own path, not by a link's
         is_link = not folders
@@ -106,9 +109,9 @@ def walk(root: Path, sidecar_stamp: SidecarStamp, news: News) -> Iterator[FoundF
         for path in inside:
             if not path.is_symlink():
                 folders.append(path)
-            elif _leads_into(path, root):
+            elif _leads_into(path, start):
                 linked.append(path)
-            else:
+            elif not _leads_into(path, root):
                 news.warnings.append(
                     f"{_printable(str(path))} is a link out of {root} and was not followed. "
                     "Index its target itself if it belongs to the library."
@@ -135,18 +138,20 @@ def _look_into(folder: Path, root: Path, problems: list[Problem]) -> tuple[Entri
     return files, sorted(folders, reverse=True)
 
 
-def _single_file(root: Path, sidecar_stamp: SidecarStamp, news: News) -> Iterator[FoundFile]:
+def _single_file(
+    file: Path, root: Path, sidecar_stamp: SidecarStamp, news: News
+) -> Iterator[FoundFile]:
     try:
-        entries = list_folder(root.parent, root.parent)
+        entries = list_folder(file.parent, root)
     except OSError as error:
-        news.problems.append(unreadable(str(root), error))
+        news.problems.append(unreadable(str(file), error))
         return
-    if root.name in entries:
-        stamp_for = sidecar_stamp(root.parent, root.parent, entries)
-        yield from _files(root.parent, entries, [root.name], stamp_for, news)
+    if file.name in entries:
+        stamp_for = sidecar_stamp(file.parent, root, entries)
+        yield from _files(file.parent, entries, [file.name], stamp_for, news)
     else:
         news.problems.append(
-            Problem(str(root), "It is no plain file, or can't be read.", "Name a folder or a file.")
+            Problem(str(file), "It is no plain file, or can't be read.", "Name a folder or a file.")
         )
 
 
