@@ -539,7 +539,7 @@ def test_the_graph_is_built_as_it_was_asked_for(frames: MediaVectorStore) -> Non
     index = frames.client.describe_index(frames.collection_name, "embedding")
     assert (index["index_type"], index["metric_type"]) == ("HNSW", "COSINE")
     built = index["params"] if isinstance(index.get("params"), dict) else index
-    assert int(built["M"]) == 24
+    assert int(built["M"]) == 32
     assert int(built["efConstruction"]) == 200
 
 

@@ -54,5 +54,5 @@ def dimension(term: str) -> int:
     Two of a million terms share one with a chance of one in ten thousand each; then a search for
     one finds the other too, far down the list.
     """
-    digest = hashlib.blake2b(term.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % _DIMENSIONS

@@ -23,7 +23,7 @@ DENSE, SPARSE, PLACEHOLDER = "embedding", "sparse_embedding", "placeholder"
 # The sparse vector of a row without words: Lite and servers before 2.4.12 refuse an empty one. No
 # query finds it, because it lies in the one dimension that Milvus allows and no term has.
 NO_TERMS = {2**32 - 2: 1.0}
-HNSW = {"M": 24, "efConstruction": 200}
+HNSW = {"M": 32, "efConstruction": 200}
 INDEXED_COLUMNS = ("media_id", "kind", "stage", "source", "taken_at", "camera")
 FOUND_FIELDS = ("media_id", "kind", "source", "start_ms", "end_ms")
 NODE_FIELDS = ("_node_content", "_node_type", "text")

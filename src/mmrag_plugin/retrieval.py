@@ -65,7 +65,8 @@ class Searcher:
     @property
     def channels(self) -> tuple[Channel, ...]:
         """The channels that this library has."""
-        return tuple(c for c in CHANNELS if c != "text" or self.text is not None)
+        there = {"text": self.text is not None, "bm25": self.words.searches_words}
+        return tuple(channel for channel in CHANNELS if there.get(channel, True))
 
     def search(
         self,
@@ -119,6 +120,10 @@ class Searcher:
             for channel in channels or ()
             if channel not in wanted
         ]
+        if query and not self.words.searches_words:
+            warnings.append(
+                "Words are not searched: this Milvus has no sparse vectors (2.4 and newer have)."
+            )
         if not query:
             wanted = [channel for channel in wanted if channel == "visual"]
         elif picture is None and "visual" in wanted and not self.visual.understands(query):

@@ -1,7 +1,7 @@
 """Turn text into the terms of word search (BM25), the same way for documents and for queries.
 
-Terms are plain ASCII, so that every Milvus analyzer that splits at spaces sees the same tokens in
-the embedded Milvus and on a server: ``" ".join(terms_of(text))`` is what is stored and searched.
+Terms are plain ASCII without spaces and of bounded length, so that any database takes them as keys
+and ``" ".join(terms)`` can be split again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import snowballstemmer
 # Names the way text becomes terms: rows that were written under another version do not match.
 TERMS_VERSION = 1
 
-MAX_TERM_CHARS = 40  # analyzers may drop longer tokens
+MAX_TERM_CHARS = 40
 _ENCODED_PREFIX = "zqx"  # no word of any language that is written in ASCII begins like this
 
 _STOP_WORDS = frozenset(
