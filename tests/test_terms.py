@@ -105,7 +105,7 @@ def test_short_captions_are_split_fast_enough_for_large_libraries() -> None:
 
 
 @given(st.text())
-def test_any_text_gives_ascii_terms_that_an_analyzer_leaves_as_they_are(text: str) -> None:
+def test_any_text_gives_ascii_terms_that_any_database_takes_as_keys(text: str) -> None:
     terms = terms_of(text)
     assert all(re.fullmatch(f"[a-z0-9]{{1,{MAX_TERM_CHARS}}}", term) for term in terms)
     assert [encode_term(term) for term in terms] == terms
