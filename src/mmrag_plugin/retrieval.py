@@ -90,22 +90,34 @@ class Searcher:
             raise UsageError(f"A limit of {limit} hits makes no sense.", "Ask for 1 or more.")
         where = (filters or Filters()).resolve(self.ledger)
         wanted, warnings = self._usable(query, picture, channels)
-        depth = max(DEPTH, 4 * limit)
-        vectors: dict[Channel, NDArray[np.float32]] = {}
-        found: dict[Channel, Sequence[FoundRow]] = {}
-        for channel in wanted:
-            if channel == "bm25":
-                found[channel] = self._holding(query, depth, where)
-            else:
-                vectors[channel] = self._vector(channel, query, picture)
-                found[channel] = self._nearest(channel, vectors[channel], depth, limit, where)
-        ranked = self._rank(found)
-        chosen = _spread(ranked, limit, PER_MEDIA if per_media is None else per_media)
+        found, vectors = self.look(query, picture, wanted, limit=limit, where=where)
+        chosen = _spread(self.rank(found), limit, PER_MEDIA if per_media is None else per_media)
         hits = self._hits(query, chosen, found, vectors)
         kept = [h for h in hits if _LEVELS.index(h.confidence) >= _LEVELS.index(min_confidence)]
         return SearchResult(query, kept, warnings)
 
     # ---- channels ----------------------------------------------------------------------------
+
+    def look(
+        self,
+        query: str,
+        picture: Image | None,
+        channels: Sequence[Channel],
+        *,
+        limit: int = PAGE,
+        where: RowFilter | None = None,
+    ) -> tuple[dict[Channel, Sequence[FoundRow]], dict[Channel, NDArray[np.float32]]]:
+        """Ask each channel: its rows, best first, and what the dense ones asked with."""
+        depth = max(DEPTH, 4 * limit)
+        vectors: dict[Channel, NDArray[np.float32]] = {}
+        found: dict[Channel, Sequence[FoundRow]] = {}
+        for channel in channels:
+            if channel == "bm25":
+                found[channel] = self._holding(query, depth, where)
+            else:
+                vectors[channel] = self._vector(channel, query, picture)
+                found[channel] = self._nearest(channel, vectors[channel], depth, limit, where)
+        return found, vectors
 
     def _usable(
         self, query: str, picture: Image | None, channels: Sequence[Channel] | None
@@ -171,9 +183,10 @@ class Searcher:
 
     # ---- ranking -----------------------------------------------------------------------------
 
-    def _rank(
+    def rank(
         self, found: Mapping[Channel, Sequence[FoundRow]]
     ) -> list[tuple[Candidate, float, dict[Channel, int]]]:
+        """Join rows into moments and fuse: each with its score and its rank in each channel."""
         candidates = join(found)
         lists: dict[Channel, list[tuple[int, float]]] = {}
         for channel in found:
