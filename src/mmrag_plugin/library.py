@@ -14,6 +14,7 @@ from mmrag_plugin.errors import (
     MmragError,
     NotALibrary,
     NotFound,
+    ServiceError,
     StorageError,
     UsageError,
 )
@@ -289,7 +290,13 @@ class MediaLibrary:
 
     def search(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments by words, by a picture or by both; options as of ``Searcher.search``."""
-        result = self.searcher().search(query, picture=picture, **options)
+        searcher = self.searcher()
+        try:
+            result = searcher.search(query, picture=picture, **options)
+        except ServiceError:  # another process may have switched models and dropped the old rows
+            if self.searcher() is searcher:
+                raise
+            result = self.searcher().search(query, picture=picture, **options)
         result.warnings[:0] = self._taken_warnings()
         return result
 
