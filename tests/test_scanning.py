@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmrag_plugin import scanning
+from mmrag_plugin import content_hash, scanning
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.indexing import SidecarTree
 from mmrag_plugin.ledger import Ledger, sqlite_url
@@ -286,8 +286,8 @@ def test_a_file_overwritten_with_anothers_content_becomes_its_copy(scanned: Scan
 def test_large_films_that_only_look_alike_in_samples_are_two(
     scanned: Scanned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "WHOLE_HASH_BYTES", 100)
-    monkeypatch.setattr(scanning, "_SAMPLE_BYTES", 4)
+    monkeypatch.setattr(content_hash, "WHOLE_HASH_BYTES", 100)
+    monkeypatch.setattr(content_hash, "_BLOCK_BYTES", 4)
     one = bytearray(b"x" * 1000)
     (scanned.root / "a.mp4").write_bytes(one)
     (scanned.root / "copy.mp4").write_bytes(one)

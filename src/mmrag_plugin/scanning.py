@@ -7,20 +7,17 @@ others are hashed, so that a move is told from a new file and an edit from a tou
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.media import Kind
 from mmrag_plugin.walking import FoundFile, News, SidecarStamp, unreadable, walk
 
-WHOLE_HASH_BYTES = 64 * 2**20  # larger files are told apart by size and samples first
-_SAMPLE_BYTES = 2**20
-_SAMPLES = 8
 _BATCH = 200  # files entered in one transaction of the ledger
 
 
@@ -150,8 +147,8 @@ class _Comparison:
         return self.hashes[file.path]
 
     def _hash_of_content(self, file: FoundFile) -> str:
-        content_hash = content_hash_of(Path(file.path), file.size_bytes)
-        if file.size_bytes > WHOLE_HASH_BYTES:
+        content_hash = content_hash_of(Path(file.path))
+        if is_sampled(file.size_bytes):
             alike = [path for path, known in self.hashes.items() if known == content_hash]
             for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
                 alike += paths
@@ -159,7 +156,7 @@ class _Comparison:
                 if other != file.path and os.path.isfile(other):  # noqa: PTH113
                     if filecmp.cmp(other, file.path, shallow=False):
                         break
-                    return content_hash_of(Path(file.path), file.size_bytes, whole=True)
+                    return content_hash_of(Path(file.path), whole=True)
         return content_hash
 
     def _enter(self, file: FoundFile, content_hash: str) -> None:
@@ -241,21 +238,6 @@ class _Comparison:
     def _count_work(self, file: FoundFile) -> None:
         self.result.new_bytes += file.size_bytes
         self.result.new_kinds[file.kind] = self.result.new_kinds.get(file.kind, 0) + 1
-
-
-def content_hash_of(path: Path, size_bytes: int, *, whole: bool = False) -> str:
-    """A hash of a file's content: all of it, or of a large file its size and sampled blocks."""
-    digest = hashlib.blake2b(digest_size=20)
-    with path.open("rb", buffering=0) as file:
-        if whole or size_bytes <= WHOLE_HASH_BYTES:
-            while block := file.read(_SAMPLE_BYTES):
-                digest.update(block)
-        else:
-            digest.update(str(size_bytes).encode())
-            for number in range(_SAMPLES):
-                file.seek((size_bytes - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
-                digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
 
 
 def _batched(items: Iterable[FoundFile], size: int) -> Iterator[list[FoundFile]]:

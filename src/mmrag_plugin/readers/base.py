@@ -20,8 +20,6 @@ from mmrag_plugin.media import Frame, Kind, MediaFacts, Signal
 from mmrag_plugin.pictures import require_file, to_jpeg
 
 KEYFRAME_LONG_SIDE_PX = 1024  # of a film's frame inside a document; a VLM sees no more
-_WHOLE_HASH_BYTES = 64 * 2**20
-_SAMPLES, _SAMPLE_BYTES = 32, 2**20
 
 # What is of no use to a text embedding, and to a language model. The kind stays: LlamaIndex drops
 # nodes whose text and embedded metadata are both empty, picture or not.
@@ -77,7 +75,7 @@ class MediaReader(BaseReader, ABC):
                 "height_px": facts.height_px,
                 "taken_at": facts.taken_at,
                 "camera": facts.camera,
-                "content_hash": content_hash(path),
+                "content_hash": content_hash_of(path),
             }
             metadata = {key: value for key, value in known.items() if value not in (None, "")}
             yield from self._documents(
@@ -147,22 +145,6 @@ def caption(signals: tuple[Signal, ...], start_s: float | None, end_s: float | N
         or end_s is None
         or (signal.start_s < end_s and (signal.end_s or signal.start_s) >= start_s)
     )
-
-
-def content_hash(path: Path) -> str:
-    """Hash a file's bytes with SHA-256; of a large film its size and blocks spread over it."""
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        if size_bytes <= _WHOLE_HASH_BYTES:
-            digest = hashlib.sha256()
-            while block := file.read(_SAMPLE_BYTES):
-                digest.update(block)
-            return digest.hexdigest()
-        digest = hashlib.sha256(str(size_bytes).encode())
-        for sample in range(_SAMPLES):
-            file.seek((size_bytes - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
-            digest.update(file.read(_SAMPLE_BYTES))
-        return f"sampled-{digest.hexdigest()}"
 
 
 @contextmanager
