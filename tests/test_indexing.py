@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -170,6 +171,69 @@ def test_an_unchanged_library_is_not_even_opened(
     monkeypatch.setattr(photo_module, "identified_picture", poison)
     monkeypatch.setattr(photo_module, "open_picture", poison)
     assert counts(library.index([])) == {"unchanged": 1}
+
+
+def known_by_path(library: MediaLibrary, root: Path) -> dict[str, Any]:
+    """What a library knows, by path, for ids may differ."""
+    rows = milvus_rows(library)
+    known: dict[str, Any] = {}
+    for media_id, row in library.ledger.media_rows().items():
+        places = library.ledger.paths_of([media_id])[media_id]
+        words = [signal for _, signal in library.ledger.signals_of([media_id])[media_id]]
+        known[" + ".join(os.path.relpath(place, root) for place in places)] = (
+            row.kind,
+            row.taken_at,
+            row.width_px,
+            words,
+            *(sum(found == media_id for found in of.values()) for of in rows.values()),
+        )
+    terms = sorted(
+        {term for row in known.values() for s in row[3] for term in s.text.lower().split()}
+    )
+    return known | {"counts": library.ledger.document_counts(terms)}
+
+
+def test_a_library_that_followed_a_folder_knows_what_a_new_one_would(
+    library: MediaLibrary, photos: Path
+) -> None:
+    for number in range(12):
+        picture(photos / f"trip {number % 3}" / f"{number}.jpg", "red", number=number)
+    describe(photos / "trip 0" / "3.jpg", "on the ferry")
+    library.index([photos / "trip 1"])
+    library.index([photos])
+    picture(photos / "trip 0" / "0.jpg", "green", size=(80, 20), taken_at="2020:02:02 02:02:02")
+    (photos / "trip 0" / "6.jpg").rename(photos / "ferry.jpg")
+    shutil.copy(photos / "trip 1" / "1.jpg", photos / "trip 2" / "copy.jpg")
+    (photos / "trip 1" / "4.jpg").write_text("broken")
+    (photos / "trip 1" / "7.jpg").unlink()
+    (photos / "trip 2").rename(photos / "holidays")
+    describe(photos / "trip 0" / "3.jpg", "on the train")
+    describe(photos / "trip 0" / "9.jpg", "at the station")
+    assert counts(library.index([])) == {
+        "updated": 4,  # two pictures, one of them broken, and two descriptions
+        "moved": 5,
+        "removed": 1,
+        "failed": 1,
+        "unchanged": 2,
+    }
+    with opened(library.settings.home, "fresh") as fresh:
+        fresh.index([photos])
+        assert known_by_path(library, photos) == known_by_path(fresh, photos) | {
+            # what was known of a file before it broke stays until it is mended or removed
+            "trip 1/4.jpg": known_by_path(library, photos)["trip 1/4.jpg"]
+        }
+    assert known_by_path(library, photos)["trip 1/4.jpg"][3:] == ([], 0, 0)
+
+
+def test_hostile_names_are_indexed_and_found(library: MediaLibrary, photos: Path) -> None:
+    hostile = ['it\'s "here".png', "new\nline.png", "100%_[a].png", "🦊 東京.png", "\\.png"]
+    for number, name in enumerate(hostile):
+        picture(photos / "trees' \"%" / name, "green", number=number)
+    assert library.index([photos]).failed == []
+    found = library.search("green", limit=50).hits
+    assert {Path(hit.path).name for hit in found} == set(hostile)
+    assert Path(library.search("東京").hits[0].path).name == "🦊 東京.png"
+    assert_agrees(library)
 
 
 # ---- files that are not what they seem -------------------------------------------------------

@@ -260,8 +260,18 @@ def test_switching_the_model_embeds_again_beside_and_then_drops_the_old(
 
     monkeypatch.setattr(PhotoReader, "frames", watched)
     monkeypatch.setattr(PhotoReader, "facts", read)
-    with opened(home, visual_model=str(minidual)) as library:
+    with (
+        opened(home, visual_model=str(minidual)) as library,
+        opened(home, visual_model="auto") as watcher,
+    ):
+        assert watcher.search("red").hits
+        searcher = watcher.searcher()
         report = library.index([])
+        with monkeypatch.context() as patch:  # it asked which model just before the switch
+            stale = iter([searcher])
+            known = watcher.searcher
+            patch.setattr(watcher, "searcher", lambda: next(stale, None) or known())
+            assert watcher.search("a red wall", channels=["visual"]).hits
         assert report.unchanged == 5
         assert sorted(done) == [f"frames {n}.png" for n in ("black", "blue", "green", "red")]
         assert set(during) <= {"red.png", "film.mp4"}, "the old model answers meanwhile"
