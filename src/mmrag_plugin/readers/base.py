@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document, ImageDocument, MediaResource
 
+from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.media import Frame, Kind, MediaFacts, Signal
 from mmrag_plugin.pictures import require_file, to_jpeg
 
