@@ -77,10 +77,8 @@ def assert_agrees(library: MediaLibrary) -> None:
 def test_a_library_answers_new_processes_even_after_everything_was_killed(
     home: Path, photos: Path
 ) -> None:
-    indexing = subprocess.Popen(
-        [*MMRAG, "index", str(photos), "--home", str(home), *FAST], stdout=subprocess.DEVNULL
-    )
-    assert indexing.wait(timeout=100) == 0
+    with opened(home) as library:
+        library.index([photos])
     expected = found_by(home, "meadow")
     assert expected[0] == "green.png"
     owner = owner_pid(home / "default")

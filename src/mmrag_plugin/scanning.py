@@ -101,6 +101,7 @@ class _Comparison:
         self.changed: dict[str, FoundFile] = {}
         self.changed_by_size: dict[int, list[FoundFile]] = {}
         self.hashes: dict[str, str] = {}
+        self.sampled: dict[str, list[str]] = {}  # by hash, the large files that have it
         self.new_hashes: set[str] = set()  # in a dry run nothing is entered: count twins once
         self.counted: set[tuple[str, str]] = set()
 
@@ -149,14 +150,12 @@ class _Comparison:
     def _hash_of_content(self, file: FoundFile) -> str:
         content_hash = content_hash_of(Path(file.path))
         if is_sampled(file.size_bytes):
-            alike = [path for path, known in self.hashes.items() if known == content_hash]
+            alike = list(self.sampled.get(content_hash, ()))
             for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
-                alike += paths
-            for other in alike:
-                if other != file.path and os.path.isfile(other):  # noqa: PTH113
-                    if filecmp.cmp(other, file.path, shallow=False):
-                        break
-                    return content_hash_of(Path(file.path), whole=True)
+                alike += [path for path in paths if path != file.path and Path(path).is_file()]
+            if alike and not any(filecmp.cmp(path, file.path, shallow=False) for path in alike):
+                return content_hash_of(Path(file.path), whole=True)  # alike in samples only
+            self.sampled.setdefault(content_hash, []).append(file.path)
         return content_hash
 
     def _enter(self, file: FoundFile, content_hash: str) -> None:
