@@ -115,8 +115,11 @@ def test_a_second_writer_is_told_that_another_one_is_writing(home: Path, media: 
 
 
 def test_ctrl_c_stops_with_one_sentence(other_home: Path) -> None:
+    # A shell's background jobs ignore SIGINT, and so would what they start
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    python, option, program = MMRAG
     with subprocess.Popen(
-        [*MMRAG, "demo"],
+        [python, option, listening + program, "demo"],
         env=environment(other_home),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
