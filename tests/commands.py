@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import huggingface_hub.constants  # noqa: F401  reads the environment once: before it is patched
+
 from mmrag_plugin.cli import main
 
 MMRAG = [sys.executable, "-c", "from mmrag_plugin.cli import main; main()"]

@@ -215,7 +215,7 @@ class Indexer:
         """Bring the rows of words in Milvus up to what the ledger knows."""
         parts = self.parts
         pending = self.ledger.unprojected(parts.words_stamp)
-        with self._timed("read", len(pending)):
+        with self._timed("read"):  # each media was counted when it was read
             for batch in _batched(pending, _WORDS_BATCH):
                 outdated = self.ledger.projected_before(batch)
                 self.ledger.begin_words(batch)
@@ -224,7 +224,6 @@ class Indexer:
                 written = self._write_words(batch)
                 parts.words.flush()
                 self.ledger.put_words(parts.words_stamp, written)
-                self.progress.advance("read", len(batch))
 
     def _write_words(self, media_ids: Sequence[str]) -> dict[str, tuple[int, frozenset[str]]]:
         parts = self.parts
