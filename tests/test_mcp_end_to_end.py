@@ -237,7 +237,7 @@ async def test_library_info_counts_without_loading_anything(home: Path) -> None:
     assert str(home) not in said(result) + str(content)
     opened = warm.open()
     assert "connection" not in vars(opened)
-    assert not opened._visuals
+    assert not opened.models.are_loaded
     warm.close()
 
 

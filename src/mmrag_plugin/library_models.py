@@ -57,6 +57,11 @@ class LibraryModels:
         known = self._ledger.fact(name)
         return None if known is None else Model(**known)
 
+    @property
+    def are_loaded(self) -> bool:
+        """Whether any model has been loaded yet."""
+        return bool(self._visuals or self._texts)
+
     def in_use(self) -> tuple[VisualEmbedding, Model]:
         """The visual model that made this library's vectors. Raises ModelMismatch for another."""
         library = self._settings.library
