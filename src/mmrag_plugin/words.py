@@ -16,8 +16,8 @@ from mmrag_plugin.metadata import COMBINED
 from mmrag_plugin.terms import terms_of
 
 WORDS_VERSION = 1
-WINDOW_S = 20.0  # the most that one row of timed words spans
-PAUSE_S = 6.0  # a silence this long begins a new row
+WINDOW_S = 4.0  # short cues are joined up to this; a longer one stands alone
+PAUSE_S = 1.5  # a silence this long begins a new row
 MAX_TEXT_BYTES = 60_000  # of Milvus's 65,535
 _ORDER: tuple[SignalSource, ...] = (
     "annotation",
