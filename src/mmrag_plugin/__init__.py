@@ -6,7 +6,18 @@ Names are loaded when they are first used, so ``import mmrag_plugin`` costs noth
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same door for type checkers, which don't run __getattr__
+    from mmrag_plugin.answering import MediaQueryEngine, build_query_engine
+    from mmrag_plugin.errors import MmragError
+    from mmrag_plugin.filters import Filters
+    from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.media import Hit, Moment
+    from mmrag_plugin.readers.photo import PhotoReader
+    from mmrag_plugin.readers.video import VideoReader
+    from mmrag_plugin.retrieval import MediaRetriever
+    from mmrag_plugin.settings import Settings, load_settings
 
 __version__ = "0.1.0"
 
@@ -17,14 +28,28 @@ _DOOR = {
     "build_query_engine": "answering",
     "PhotoReader": "readers.photo",
     "VideoReader": "readers.video",
-    "Filters": "retrieval",
+    "Filters": "filters",
     "Hit": "media",
     "Moment": "media",
     "Settings": "settings",
     "load_settings": "settings",
     "MmragError": "errors",
 }
-__all__ = ["__version__", *_DOOR]  # noqa: PLE0604
+__all__ = [
+    "Filters",
+    "Hit",
+    "MediaLibrary",
+    "MediaQueryEngine",
+    "MediaRetriever",
+    "MmragError",
+    "Moment",
+    "PhotoReader",
+    "Settings",
+    "VideoReader",
+    "__version__",
+    "build_query_engine",
+    "load_settings",
+]
 
 
 def __getattr__(name: str) -> Any:
