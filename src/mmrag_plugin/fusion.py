@@ -1,8 +1,9 @@
 """Fusion: one ranked list out of the channels' lists.
 
 ``StandardScores`` is the default because it won: on COCO training photos with one caption as the
-annotation and the others as queries it beats reciprocal ranks in every combination of channels
-(``python -m benchmarks retrieval``). Its weights were set there and nowhere else.
+annotation and the others as queries it finds more at rank 1 and among 5 than reciprocal ranks, in
+every combination of channels (``python -m benchmarks retrieval --fusion rrf10`` compares). Its
+weights were set there and nowhere else.
 """
 
 from __future__ import annotations
