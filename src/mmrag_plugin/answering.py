@@ -31,6 +31,7 @@ from mmrag_plugin.citations import Citations
 from mmrag_plugin.errors import MediaError, UsageError
 from mmrag_plugin.media import Hit
 from mmrag_plugin.results import SearchResult
+from mmrag_plugin.retrieval import node_id, node_metadata
 from mmrag_plugin.timecode import format_span, format_time
 from mmrag_plugin.untrusted import untrusted
 from mmrag_plugin.vlm.base import (
@@ -361,12 +362,10 @@ def _readable_date(taken_at: str | None) -> str:
 
 def _node(number: int, hit: Hit, jpeg: str | None) -> NodeWithScore:
     moment = hit.moment
-    metadata = {key: value for key, value in hit.as_dict().items() if key not in ("text", "why")}
-    at = "" if moment.start_s is None else f"@{moment.start_s}"
     common: dict[str, Any] = {
-        "id_": f"{moment.media_id}{at}",
+        "id_": node_id(hit),
         "text": hit.text or hit.reason,
-        "metadata": {"number": number, **metadata},
+        "metadata": {"number": number, **node_metadata(hit)},
     }
     node: TextNode
     if jpeg is None:

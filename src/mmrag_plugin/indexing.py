@@ -114,6 +114,17 @@ class SidecarTree:
         return [error for sidecars in self._folders.values() for error in sidecars.problems()]
 
 
+def remove_media(
+    ledger: Ledger, stores: Iterable[MediaVectorStore], media_ids: Sequence[str]
+) -> None:
+    """Take media out of Milvus, and then out of the ledger."""
+    if media_ids:
+        for store in stores:
+            store.delete_media(media_ids)
+            store.flush()
+        ledger.drop_media(media_ids)
+
+
 class Indexer:
     """One run of the flow over one library; the caller holds the writer's lease."""
 
@@ -139,7 +150,7 @@ class Indexer:
                 seen=lambda files: self.progress.advance("scan", files),
             )
         self._take_over(found)
-        self._remove(found.removed)
+        remove_media(self.ledger, (self.parts.frames, self.parts.words), found.removed)
         self._read()
         self._project_words()
         self._embed()
@@ -172,13 +183,6 @@ class Indexer:
         report.failed += found.problems
         report.warnings += found.warnings
         report.stages["scan"].done = found.seen_files
-
-    def _remove(self, media_ids: Sequence[str]) -> None:
-        if media_ids:
-            for store in (self.parts.frames, self.parts.words):
-                store.delete_media(media_ids)
-                store.flush()
-            self.ledger.drop_media(media_ids)
 
     def _read(self) -> None:
         pending = self.ledger.pending("read", READ_STAMP)

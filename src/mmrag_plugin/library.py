@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -313,8 +313,6 @@ class MediaLibrary:
         limit = int(options.pop("limit", 10))
         result = self.search("", picture=picture, limit=limit + 1, **options)
         kept = [hit for hit in result.hits if own is None or hit.moment.media_id != own.media_id]
-        from dataclasses import replace
-
         hits = [replace(hit, rank=rank) for rank, hit in enumerate(kept[:limit], 1)]
         return replace(result, query=target, hits=hits)
 
@@ -324,7 +322,7 @@ class MediaLibrary:
         """A LlamaIndex retriever; options as of ``MediaRetriever``."""
         from mmrag_plugin.retrieval import MediaRetriever
 
-        return MediaRetriever(self.searcher, **options)
+        return MediaRetriever(self.search, **options)
 
     def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
         """A LlamaIndex query engine that answers with numbered sources."""

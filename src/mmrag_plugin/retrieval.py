@@ -92,7 +92,7 @@ class Searcher:
         wanted, warnings = self._usable(query, picture, channels)
         found, vectors = self.look(query, picture, wanted, limit=limit, where=where)
         chosen = _spread(self.rank(found), limit, PER_MEDIA if per_media is None else per_media)
-        hits = self._hits(query, chosen, found, vectors)
+        hits = self._hits(query, chosen, vectors)
         kept = [h for h in hits if _LEVELS.index(h.confidence) >= _LEVELS.index(min_confidence)]
         return SearchResult(query, kept, warnings)
 
@@ -213,7 +213,6 @@ class Searcher:
         self,
         query: str,
         chosen: Sequence[tuple[Candidate, float, dict[Channel, int]]],
-        found: Mapping[Channel, Sequence[FoundRow]],
         vectors: Mapping[Channel, NDArray[np.float32]],
     ) -> list[Hit]:
         media_ids = list(dict.fromkeys(candidate.media_id for candidate, _, _ in chosen))
@@ -274,7 +273,7 @@ class MediaRetriever(BaseRetriever):
 
     def __init__(
         self,
-        searcher: Callable[[], Searcher],
+        search: Callable[..., SearchResult],
         *,
         limit: int = 10,
         filters: Filters | None = None,
@@ -282,8 +281,9 @@ class MediaRetriever(BaseRetriever):
         min_confidence: Confidence = "none",
         **kwargs: Any,
     ) -> None:
+        """``search`` is the library's, or any that takes its arguments."""
         super().__init__(**kwargs)
-        self._searcher = searcher
+        self._search = search
         self._options: dict[str, Any] = {
             "limit": limit,
             "filters": filters,
@@ -293,7 +293,7 @@ class MediaRetriever(BaseRetriever):
 
     def search(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments; options as in the constructor, for this search alone."""
-        return self._searcher().search(query, picture=picture, **{**self._options, **options})
+        return self._search(query, picture=picture, **{**self._options, **options})
 
     async def asearch(
         self, query: str, *, picture: Image | None = None, **options: Any
@@ -319,17 +319,24 @@ class MediaRetriever(BaseRetriever):
 
 def hit_node(hit: Hit) -> NodeWithScore:
     """Turn a hit into a LlamaIndex node that keeps picture, words and time together."""
-    metadata = {key: value for key, value in hit.as_dict().items() if key not in ("text", "why")}
-    moment = hit.moment
     node = ImageNode(
-        id_=f"{moment.media_id}@{moment.start_s}"
-        if moment.start_s is not None
-        else moment.media_id,
+        id_=node_id(hit),
         text=hit.text or "",
-        image_path=hit.path if moment.kind == "image" else None,
-        metadata=metadata,
+        image_path=hit.path if hit.moment.kind == "image" else None,
+        metadata=node_metadata(hit),
     )
     return NodeWithScore(node=node, score=hit.score)
+
+
+def node_id(hit: Hit) -> str:
+    """The id of a hit's node: its media, and where in a film it begins."""
+    at = "" if hit.moment.start_s is None else f"@{hit.moment.start_s}"
+    return f"{hit.moment.media_id}{at}"
+
+
+def node_metadata(hit: Hit) -> dict[str, object]:
+    """What a hit's node says about it beside its text."""
+    return {key: value for key, value in hit.as_dict().items() if key not in ("text", "why")}
 
 
 def _spread(
@@ -341,9 +348,9 @@ def _spread(
     shown: dict[str, int] = {}
     for item in ranked:
         media_id = item[0].media_id
-        room = len(page) < PAGE and shown.get(media_id, 0) >= per_media
-        (behind if room else page).append(item)
-        shown[media_id] = shown.get(media_id, 0) + (not room)
+        enough = len(page) < PAGE and shown.get(media_id, 0) >= per_media
+        (behind if enough else page).append(item)
+        shown[media_id] = shown.get(media_id, 0) + (not enough)
     if len(page) < PAGE:  # nothing else to show
         return (page + behind)[:limit]
     rest = sorted(page[PAGE:] + behind, key=lambda item: -item[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ class Difference:
 
 def forget(library: MediaLibrary, target: Path) -> int:
     """Take a file or a folder out of the library; the files stay. Says how many media went."""
+    from mmrag_plugin.indexing import remove_media
+
     path = str(expand(target).absolute())
     with library.ledger.writer("forgetting"):
         known = library.ledger.known_paths(path) or library.ledger.known_paths(real_path(path))
@@ -37,8 +39,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
             )
         library.ledger.drop_paths(sorted(known))
         gone = library.ledger.pathless()
-        _delete_rows(library, gone)
-        library.ledger.drop_media(gone)
+        remove_media(library.ledger, library.stores().values(), gone)
         library.ledger.drop_roots([path, real_path(path)])
     return len(gone)
 
@@ -90,12 +91,12 @@ def backup(library: MediaLibrary, target: Path) -> int:
 
 
 def _copy_vectors(library: MediaLibrary, target: Path) -> None:
-    from mmrag_plugin.milvus_owner import paused
+    from mmrag_plugin.milvus_owner import MILVUS_DIRECTORY, paused
 
-    vectors = library.directory / "milvus"
+    vectors = library.directory / MILVUS_DIRECTORY
     with paused(library.directory):
         if vectors.is_dir():  # else nothing was indexed yet
-            shutil.copytree(vectors, target / "milvus")
+            shutil.copytree(vectors, target / MILVUS_DIRECTORY)
 
 
 @contextmanager
@@ -173,10 +174,3 @@ def repair(library: MediaLibrary) -> list[Difference]:
     if any(difference.missing or difference.surplus for difference in differences):
         library.finish()
     return differences
-
-
-def _delete_rows(library: MediaLibrary, media_ids: Sequence[str]) -> None:
-    if media_ids:
-        for store in library.stores().values():
-            store.delete_media(media_ids)
-            store.flush()

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
-from mmrag_plugin.embeddings.catalogue import DEFAULT_VISUAL, TEXT_MODELS, find_text, find_visual
+from mmrag_plugin.embeddings.catalogue import (
+    DEFAULT_TEXT,
+    DEFAULT_VISUAL,
+    TEXT_MODELS,
+    find_text,
+    find_visual,
+)
 from mmrag_plugin.embeddings.local_models import layout_of, locate, on_disk
 from mmrag_plugin.errors import ModelError, RemoteNotAllowed, UsageError
 
@@ -89,7 +95,7 @@ def _auto_text(
         folder = on_disk(row.name, models_home)
         if folder is not None:
             return _sentence(folder, row.name), []
-    advice = f"`mmrag models pull {TEXT_MODELS[0].name}` ({TEXT_MODELS[0].size_mb} MB) is better."
+    advice = f"`mmrag models pull {DEFAULT_TEXT.name}` ({DEFAULT_TEXT.size_mb} MB) is better."
     name = find_embedding_model(ollama_host) if is_loopback(ollama_host) else None
     if name is not None:
         return _ollama(name, ollama_host, allow_remote=False), [

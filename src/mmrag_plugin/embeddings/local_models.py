@@ -234,5 +234,13 @@ def _check_room(folder: Path, size_mb: int, name: str) -> None:
         )
 
 
+_DAMAGED = "Its files may be damaged or incomplete: fetch it again, or choose another model."
+
+
+def unloadable(what: str, error: Exception, remedy: str = _DAMAGED) -> ModelError:
+    """The error about a model that is there and doesn't load."""
+    return ModelError(f"{what} can't be loaded: {_first_line(error)}", remedy)
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

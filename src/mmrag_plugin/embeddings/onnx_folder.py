@@ -23,6 +23,7 @@ from pydantic import PrivateAttr
 
 from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
 from mmrag_plugin.embeddings.fingerprint import fingerprint
+from mmrag_plugin.embeddings.local_models import unloadable
 from mmrag_plugin.errors import ModelError
 
 if TYPE_CHECKING:
@@ -180,9 +181,9 @@ class OnnxEmbedding(VisualEmbedding):
         except ModelError:
             raise
         except Exception as error:  # damaged graphs make the runtime raise nearly anything
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(
-                f"The ONNX model in {folder} can't be loaded: {reason}",
+            raise unloadable(
+                f"The ONNX model in {folder}",
+                error,
                 "It should hold visual/model.onnx, visual/preprocess_cfg.json, textual/model.onnx "
                 "and textual/tokenizer.json: fetch it again, or choose another model.",
             ) from error

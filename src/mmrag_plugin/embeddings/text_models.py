@@ -15,6 +15,7 @@ from pydantic import PrivateAttr
 
 from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
 from mmrag_plugin.embeddings.fingerprint import fingerprint
+from mmrag_plugin.embeddings.local_models import unloadable
 from mmrag_plugin.errors import ModelError
 
 if TYPE_CHECKING:
@@ -109,11 +110,7 @@ class SentenceEmbedding(TextEmbedding):
         except ModelError:
             raise
         except Exception as error:  # damaged files make the loaders raise nearly anything
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(
-                f"The text model in {folder} can't be loaded: {reason}",
-                "Its files may be damaged or incomplete: fetch it again, or choose another model.",
-            ) from error
+            raise unloadable(f"The text model in {folder}", error) from error
         poolings = folder.glob("*_Pooling/config.json")
         configs = [folder / name for name in _CONFIG_NAMES if (folder / name).is_file()]
         weights = list(folder.glob("model*.safetensors")) or list(folder.glob("pytorch_model*.bin"))

@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 
 from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
 from mmrag_plugin.embeddings.fingerprint import fingerprint
-from mmrag_plugin.embeddings.local_models import locate
+from mmrag_plugin.embeddings.local_models import locate, unloadable
 from mmrag_plugin.errors import ModelError
 
 if TYPE_CHECKING:
@@ -174,11 +174,7 @@ class TransformersEmbedding(VisualEmbedding):
         except ModelError:
             raise
         except Exception as error:  # damaged files make the loaders raise nearly anything
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(
-                f"The model in {folder} can't be loaded: {reason}",
-                "Its files may be damaged or incomplete: fetch it again, or choose another model.",
-            ) from error
+            raise unloadable(f"The model in {folder}", error) from error
         self._model = model.to(self.device).eval()
         text, vision = model.config.text_config, model.config.vision_config
         if self._is_siglip:
