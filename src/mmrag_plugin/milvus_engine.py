@@ -102,6 +102,7 @@ def serve(engine: Any, gate: Gate) -> tuple[Any, str, Path | None]:
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             # pymilvus pings every ten seconds; gRPC's default takes that for an attack
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+            ("grpc.http2.max_ping_strikes", 0),  # pings come in a bunch after a stall
             ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
