@@ -83,12 +83,15 @@ def _joined(signals: Sequence[Signal]) -> str:
     return "\n".join(seen).encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
 
 
+def _span(signal: Signal) -> tuple[float, float, str, Signal]:
+    start_s = signal.start_s or 0.0
+    return start_s, signal.end_s or start_s, signal.source, signal
+
+
 def _windows(timed: Sequence[Signal]) -> Iterator[list[Signal]]:
     window: list[Signal] = []
     last_end_s = 0.0
-    for signal in sorted(timed, key=lambda signal: (signal.start_s or 0.0, signal.source)):
-        start_s = signal.start_s or 0.0
-        end_s = signal.end_s or start_s
+    for start_s, end_s, _, signal in sorted(map(_span, timed), key=lambda span: span[:3]):
         if window and (
             end_s - (window[0].start_s or 0.0) > WINDOW_S or start_s - last_end_s > PAUSE_S
         ):
