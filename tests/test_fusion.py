@@ -70,6 +70,16 @@ def test_all_keys_come_back_once_and_best_first(
 
 @every_fusion
 @some
+@given(lists=all_lists())
+def test_words_are_held_back_beside_the_text_channel_alone(make: Make, lists: Lists) -> None:
+    held_back = make(WEIGHTS_WITH_SENTENCE_MODEL, without_text=WEIGHTS)
+    assert held_back.fuse(lists) == make(WEIGHTS_WITH_SENTENCE_MODEL).fuse(lists)
+    without_text: Lists = {channel: lists[channel] for channel in ("visual", "bm25")}
+    assert held_back.fuse(without_text) == make(WEIGHTS).fuse(without_text)
+
+
+@every_fusion
+@some
 @given(lists=all_lists(), order=st.permutations(CHANNELS))
 def test_the_order_of_channels_does_not_change_the_scores(
     make: Make, lists: Lists, order: list[Channel]

@@ -104,6 +104,11 @@ def test_short_captions_are_split_fast_enough_for_large_libraries() -> None:
     assert len(captions) / (time.process_time() - started) > 10_000  # 20,000 with room for CI
 
 
+def test_an_accented_word_is_no_stop_word_of_english() -> None:
+    assert terms_of("the bé") == ["be"]
+    assert terms_of("to be or an apple") == ["appl"]
+
+
 @given(st.text())
 def test_any_text_gives_ascii_terms_that_any_database_takes_as_keys(text: str) -> None:
     terms = terms_of(text)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean, pstdev
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mmrag_plugin.media import Channel
 
@@ -26,10 +26,19 @@ WEIGHTS_WITH_SENTENCE_MODEL: dict[Channel, float] = {"visual": 1.0, "text": 1.5,
 
 
 class Fusion(ABC):
-    """Joins the ranked lists of channels; a key that a channel lacks loses by it, never wins."""
+    """Joins the ranked lists of channels; a key that a channel lacks loses by it, never wins.
 
-    def __init__(self, weights: Mapping[Channel, float] = WEIGHTS) -> None:
+    ``without_text`` are the weights where the text channel is not among the lists.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[Channel, float] = WEIGHTS,
+        *,
+        without_text: Mapping[Channel, float] | None = None,
+    ) -> None:
         self.weights = weights
+        self.without_text = weights if without_text is None else without_text
 
     @abstractmethod
     def scores(self, channel: Channel, ranked: Ranked[Key]) -> tuple[dict[Key, float], float]:
@@ -37,20 +46,23 @@ class Fusion(ABC):
 
     def fuse(self, lists: Mapping[Channel, Ranked[Key]]) -> list[tuple[Key, float]]:
         """Add up the channels' weighted scores: all keys, best first, ties in order of arrival."""
+        weights = self.weights if "text" in lists else self.without_text
         totals: dict[Key, float] = {key: 0.0 for ranked in lists.values() for key, _ in ranked}
         for channel, ranked in lists.items():
             if ranked:
                 scores, missing = self.scores(channel, ranked)
                 for key in totals:
-                    totals[key] += self.weights.get(channel, 1.0) * scores.get(key, missing)
+                    totals[key] += weights.get(channel, 1.0) * scores.get(key, missing)
         return sorted(totals.items(), key=lambda item: -item[1])
 
 
 class ReciprocalRanks(Fusion):
     """Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
-    def __init__(self, weights: Mapping[Channel, float] = WEIGHTS, *, k: int = 10) -> None:
-        super().__init__(weights)
+    def __init__(
+        self, weights: Mapping[Channel, float] = WEIGHTS, *, k: int = 10, **options: Any
+    ) -> None:
+        super().__init__(weights, **options)
         self.k = k
 
     def scores(self, channel: Channel, ranked: Ranked[Key]) -> tuple[dict[Key, float], float]:

@@ -284,7 +284,9 @@ class MediaLibrary:
                 stores["words"],
                 visual,
                 text,
-                StandardScores(WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS),
+                StandardScores(
+                    WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS, without_text=WEIGHTS
+                ),
             )
         return self._searchers[key]
 

@@ -142,7 +142,7 @@ class Searcher:
             wanted.remove("visual")
             warnings.append(
                 f"The visual model {self.visual.model_name!r} has nothing to say about these "
-                "words, so only words were compared. A real model does: mmrag models pull"
+                "words, so only words were compared. Models that do: `mmrag models list`."
             )
         return wanted, warnings
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 import snowballstemmer
 
 # Names the way text becomes terms: rows that were written under another version do not match.
-TERMS_VERSION = 1
+TERMS_VERSION = 2
 
 MAX_TERM_CHARS = 40
 _ENCODED_PREFIX = "zqx"  # no word of any language that is written in ASCII begins like this
@@ -105,10 +105,11 @@ def _tokens(text: str) -> list[tuple[str, tuple[str, ...]]]:
 def _analyse(token: str) -> tuple[tuple[str, ...], bool]:
     """Give the terms of one token, and whether it is a stop word."""
     folded = _fold(token)
-    if folded in _STOP_WORDS:
+    if folded in _STOP_WORDS and token.lower() == folded:  # Vietnamese "bé" is no "be"
         return (folded,), True
     words = _WORD.findall(folded)
-    terms = [term for word in words if word not in _STOP_WORDS for term in _terms_of_word(word)]
+    kept = [word for word in words if word not in _STOP_WORDS] if len(words) > 1 else words
+    terms = [term for word in kept for term in _terms_of_word(word)]
     if len(words) > 1 and any(hyphen in token for hyphen in _HYPHENS):
         terms.extend(_terms_of_word("".join(words)))
     return tuple(terms), False
