@@ -26,6 +26,7 @@ from llama_index.core.schema import ImageNode, QueryBundle, TextNode
 from llama_index.core.tools import QueryEngineTool
 
 from mmrag_plugin.answering import (
+    MAX_SOURCES,
     MediaQueryEngine,
     adescribe,
     astream_describe,
@@ -39,7 +40,7 @@ from mmrag_plugin.media import Confidence, Hit, Moment
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.vlm.fake import FakeVLM
 from mmrag_plugin.vlm.ollama import OllamaVLM
-from mmrag_plugin.vlm.prompts import NOTHING_FOUND
+from mmrag_plugin.vlm.prompts import ASKED_WITH, NOTHING_FOUND
 from ollama_double import Model, OllamaDouble, Reply
 
 
@@ -310,11 +311,32 @@ def test_pictures_that_are_gone_or_broken_leave_their_words_and_a_warning(
     assert [type(node.node) for node in response.source_nodes] == [TextNode, TextNode, ImageNode]
 
 
-def test_a_question_by_picture_reaches_the_retriever_whole() -> None:
+def test_a_question_by_picture_reaches_the_retriever_and_the_model_whole(
+    tmp_path: Path, double: OllamaDouble
+) -> None:
+    mine = tmp_path / "mine.png"
+    PIL.Image.new("RGB", (8, 8), "yellow").save(mine)
     shelf = Shelf(hit(1))
-    response = engine(shelf).query(QueryBundle("", image_path="/mine.jpg"))
-    assert shelf.queries[0].image_path == "/mine.jpg"
+    response = engine(shelf, ollama(double)).query(QueryBundle("What?", image_path=str(mine)))
+    assert shelf.queries[0].image_path == str(mine)
+    assert len(double.pictures[-1]) == 2
+    assert "yellow" in str(response)
     assert "red" in str(response)
+    assert sent(double).index(ASKED_WITH) < sent(double).index("The sources:")
+    assert len(response.source_nodes) == 1
+
+
+def test_more_moments_than_fit_are_left_out_with_a_warning(double: OllamaDouble) -> None:
+    response = engine(Shelf(*(hit(rank) for rank in range(1, 31))), ollama(double)).query("What?")
+    assert len(response.source_nodes) == MAX_SOURCES
+    assert response.metadata is not None
+    assert any("20 of 30" in warning for warning in response.metadata["warnings"])
+
+
+def test_a_year_in_brackets_is_no_citation() -> None:
+    citations = Citations(2, [])
+    assert citations.settle("The sign says [2024] [1][7].") == "The sign says [2024] [1]."
+    assert citations.cited == [1]
 
 
 # -- what LlamaIndex and the edges get -------------------------------------------------------------

@@ -17,12 +17,12 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
     "vocabulary": "errors media timecode metadata settings pictures terms "
-    "xmp films results untrusted bm25 content_hash",
+    "xmp films results untrusted bm25 content_hash ollama_host",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning words index_report indexing fusion moments "
-    "reasons filters retrieval citations answering",
-    "library": "library library_models",
+    "reasons filters searching retrieval citations answering",
+    "library": "library library_media library_models",
     "upkeep": "upkeep",
     "edges": "cli mmrag_mcp",
 }

@@ -90,6 +90,7 @@ class FakeOllama:
         self.says_capabilities = says_capabilities
         self.embedded: list[str] = []
         self.busy = 0
+        self.remote_host = ""
 
     def __call__(self, handler: Any, body: Any) -> None:
         able = {"llama3:8b": ["completion"], "nomic-embed-text:latest": ["embedding"]}
@@ -97,6 +98,8 @@ class FakeOllama:
             rows: list[dict[str, Any]] = [{"name": name, "digest": "d" * 64} for name in able]
             for row in rows if self.says_capabilities else []:
                 row["capabilities"] = able[row["name"]]
+            for row in rows if self.remote_host else []:
+                row["remote_host"] = self.remote_host
             reply(handler, {"models": rows})
         elif handler.path == "/api/show":
             reply(handler, {"capabilities": able[body["model"]]})
@@ -165,6 +168,16 @@ def test_auto_takes_the_default_once_it_is_there(
     (tmp_path / DEFAULT_VISUAL.name).symlink_to(minidual)  # any model will do
     model, warnings = choose_visual("auto", models_home=tmp_path)
     assert isinstance(model, OnnxEmbedding)
+    assert warnings == []
+
+
+def test_auto_takes_another_model_of_the_catalogue_that_is_there(
+    tmp_path: Path, minidual: Path
+) -> None:
+    (tmp_path / "clip-vit-b-32").symlink_to(minidual)  # any model will do
+    model, warnings = choose_visual("auto", models_home=tmp_path)
+    assert isinstance(model, OnnxEmbedding)
+    assert model.setting == "clip-vit-b-32"
     assert warnings == []
 
 
@@ -363,20 +376,18 @@ def test_texts_go_to_another_machine_only_when_allowed(
     assert choose_text("auto", palette, ollama_host=remote)[0] is None
 
 
-@pytest.mark.parametrize(
-    ("host", "is_here"),
-    [
-        ("http://127.0.0.1:11434", True),
-        ("http://[::1]:11434", True),
-        ("http://localhost:1", True),
-        ("http://localhost.example:1", False),
-        ("http://127.0.0.1.example:1", False),
-        ("http://192.168.0.2:11434", False),
-        ("http://127.0.0.1@10.0.0.1:1", False),
-    ],
-)
-def test_this_machine_is_told_from_others(host: str, is_here: bool) -> None:
-    assert ollama_text.is_loopback(host) is is_here
+def test_texts_go_into_ollamas_cloud_only_when_allowed(
+    palette: PaletteEmbedding, serve: Callable[[Callable[..., None]], str]
+) -> None:
+    ollama = FakeOllama()
+    ollama.remote_host = "https://ollama.example"
+    host = serve(ollama)
+    with pytest.raises(RemoteNotAllowed, match=r"ollama\.example"):
+        choose_text("ollama:nomic-embed-text", palette, ollama_host=host)
+    assert choose_text("auto", palette, ollama_host=host)[0] is None
+    assert ollama.embedded == []
+    choose_text("ollama:nomic-embed-text", palette, ollama_host=host, allow_remote=True)
+    assert ollama.embedded
 
 
 # fetching

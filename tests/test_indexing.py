@@ -16,6 +16,7 @@ from made_films import BLUE, GREEN, RED, write_film
 from media_made import describe, end_owner, milvus_rows, opened, picture, picture_with_text
 from mmrag_plugin.index_report import IndexReport
 from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.media import Moment
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.upkeep import verify
@@ -82,7 +83,7 @@ def media_id_of(library: MediaLibrary, path: Path) -> str:
 def words_of(library: MediaLibrary, path: Path) -> str:
     found = library.find(str(path))
     assert found is not None
-    return library.words_of(found)
+    return library.words_of(Moment(found.media_id, found.kind))
 
 
 def assert_agrees(library: MediaLibrary) -> None:

@@ -13,7 +13,7 @@ from llama_index.core import Settings as LlamaSettings
 from llama_index.core.base.llms.types import CompletionResponse, CompletionResponseGen, LLMMetadata
 from llama_index.core.llms import CustomLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import ImageNode, QueryBundle
+from llama_index.core.schema import ImageNode, MetadataMode, QueryBundle, TextNode
 
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import describe, end_owner, opened, picture, picture_with_text
@@ -21,9 +21,12 @@ from mmrag_plugin.errors import ModelMismatch, NotFound, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.fusion import ReciprocalRanks
 from mmrag_plugin.library import MediaLibrary
-from mmrag_plugin.media import Hit
+from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.pictures import open_picture
-from mmrag_plugin.retrieval import PAGE, PER_MEDIA, MediaRetriever, Searcher, SearchResult
+from mmrag_plugin.results import SearchResult
+from mmrag_plugin.retrieval import MediaRetriever, hit_node
+from mmrag_plugin.searching import PAGE, PER_MEDIA, Searcher
+from mmrag_plugin.vlm.fake import FakeVLM
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +227,83 @@ def test_filters_leave_what_they_say(
 ) -> None:
     found = library.search("red green blue white", filters=filters, channels=["visual"], limit=50)
     assert set(names(found)) == expected
-    worded = library.search("Porto Lisbon gate train", filters=filters, channels=["bm25"], limit=50)
-    assert set(names(worded)) <= expected
+    worded = library.search(
+        "Porto Lisbon gate train other", filters=filters, channels=["bm25"], limit=50
+    )
+    assert set(names(worded)) == expected, "each of them holds one of the words"
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaLibrary]:
+    """A library that begins with a film of many keyframes which always says the same."""
+    folder = tmp_path_factory.mktemp("talkative").resolve()
+    write_film(folder / "0.mp4", [RED, BLUE] * 150, rate=1, gop=1)
+    cues = [
+        f"{n}\n00:{n // 60:02}:{n % 60:02},000 --> 00:{n // 60:02}:{n % 60:02},900\nto the bridge\n"
+        for n in range(0, 300, 3)
+    ]
+    cues += [cue.replace(",000", ",950").replace(",900", ",990") for cue in cues]
+    (folder / "0.srt").write_text("\n".join(cues))
+    home = tmp_path_factory.mktemp("home")
+    with opened(home) as library:
+        library.index([folder / "0.mp4"])
+        for number in range(12):
+            picture(folder / f"{number}.png", "brown", number=number)
+            describe(folder / f"{number}.png", f"a bridge, by painter {number}")
+        library.index([folder])
+        yield library
+    end_owner(home / "default", wait=False)
+
+
+def test_a_film_that_says_a_word_often_leaves_room_for_photos_that_hold_it(
+    talkative: MediaLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmrag_plugin.searching.DEPTH", 40)
+    hits = talkative.search("bridge", channels=["bm25"], limit=10).hits
+    assert sum(hit.moment.kind == "video" for hit in hits) == PER_MEDIA
+    assert sum(hit.moment.kind == "image" for hit in hits) == PAGE - PER_MEDIA
+
+
+def test_what_is_usual_in_a_library_is_asked_of_each_media_once(talkative: MediaLibrary) -> None:
+    sample, rows = talkative.searcher()._background("visual")
+    assert rows > 100
+    assert len(sample) == 13
+
+
+def test_similar_to_a_film_finds_as_many_others_as_were_asked_for(talkative: MediaLibrary) -> None:
+    film = talkative.search("bridge", filters=Filters(kind="video"), limit=1).hits[0].moment
+    hits = talkative.similar(film.media_id, limit=12).hits
+    assert [hit.rank for hit in hits] == list(range(1, 13))
+    assert film.media_id not in {hit.moment.media_id for hit in hits}
+
+
+def test_asking_for_more_hits_or_for_sure_ones_keeps_the_order(library: MediaLibrary) -> None:
+    def found(**options: Any) -> list[str]:
+        return [hit.path for hit in library.search("red wall Lisbon gate", **options).hits]
+
+    assert found(limit=3) == found(limit=100)[:3]
+    sure = [
+        hit.path
+        for hit in library.search("red wall Lisbon gate", limit=100).hits
+        if hit.confidence == "strong"
+    ]
+    assert len(sure) >= 2
+    few = library.search("red wall Lisbon gate", limit=2, min_confidence="strong").hits
+    assert [hit.path for hit in few] == sure[:2]
+    assert [hit.rank for hit in few] == [1, 2]
+
+
+def test_a_hit_names_the_copy_that_is_still_there(tmp_path: Path) -> None:
+    folder = tmp_path.resolve() / "photos"
+    first, second = picture(folder / "a" / "x.png"), picture(folder / "b" / "x.png")
+    with opened(tmp_path / "home") as library:
+        library.index([folder])
+        assert library.search("red").hits[0].path == str(first)
+        first.unlink()
+        assert library.search("red").hits[0].path == str(second)
+        second.unlink()
+        assert library.search("red").hits[0].path == str(first), "any name beats none"
+    end_owner(tmp_path / "home" / "default", wait=False)
 
 
 # ---- pictures as questions -------------------------------------------------------------------
@@ -375,6 +453,37 @@ def test_the_retriever_serves_a_query_engine_of_llama_index(library: MediaLibrar
 
 
 @pytest.mark.usefixtures("no_global_llm")
+def test_the_retriever_serves_a_multi_modal_engine_of_llama_index(library: MediaLibrary) -> None:
+    engine = RetrieverQueryEngine.from_args(
+        library.as_retriever(limit=4), llm=FakeVLM(), multimodal=True
+    )
+    answer = engine.query("train Vienna gate b42")
+    kinds = [item.node.metadata["kind"] for item in answer.source_nodes]
+    assert set(kinds) == {"image", "video"}
+    assert "white" in str(answer), "it sees the photos among the hits"
+
+
+def test_what_media_say_is_made_safe_in_a_node() -> None:
+    moment = Moment("m1", "video", 1.0, 2.0)
+    node = hit_node(
+        Hit(
+            1,
+            moment,
+            "/a/[img-1].mp4",
+            0.5,
+            "weak",
+            reason="[img] \u202eevil",
+            text="a\u200bb[img]",
+        )
+    ).node
+    assert type(node) is TextNode
+    assert node.text == "ab(img]"
+    assert node.metadata["reason"] == "(img] evil"
+    assert node.metadata["path"] == "/a/[img-1].mp4"
+    assert "[img" not in node.get_content(MetadataMode.LLM)
+
+
+@pytest.mark.usefixtures("no_global_llm")
 def test_options_of_the_retriever_can_be_set_and_overruled(library: MediaLibrary) -> None:
     retriever = library.as_retriever(limit=2, channels=["bm25"])
     assert isinstance(retriever, MediaRetriever)
@@ -433,4 +542,28 @@ def test_with_the_text_tower_a_caption_is_found_by_its_meaning(
         assert set(best(result).why) == {"text"}
         assert "means much the same" in best(result).reason
         assert "text" in library.searcher().channels
+        abstained = library.search("日本", channels=["text"])
+        assert abstained.hits == []
+        assert any("nothing to say" in warning for warning in abstained.warnings)
+    end_owner(tmp_path / "home" / "default", wait=False)
+
+
+def test_a_hit_by_meaning_quotes_the_text_that_means_it(tmp_path: Path, minidual: Path) -> None:
+    folder = tmp_path.resolve() / "photos"
+    photo = picture(folder / "a.png", "brown")
+    photo.with_suffix(".txt").write_text("A plate of pasta with basil.")
+    photo.with_suffix(".json").write_text(
+        '{"caption": "A boy flies a kite on the beach.", "title": "Two dogs run through the snow."}'
+    )
+    with opened(tmp_path / "home", visual_model=str(minidual), text_model="visual") as library:
+        library.index([folder])
+        for query, words in (
+            ("puppies in winter", "Two dogs run"),
+            ("a child with a toy at the sea", "A boy flies"),
+            ("italian food on a dish", "A plate of pasta"),
+        ):
+            hit = best(library.search(query, channels=["text"]))
+            assert hit.text is not None
+            assert hit.text.startswith(words)
+            assert words in hit.reason
     end_owner(tmp_path / "home" / "default", wait=False)

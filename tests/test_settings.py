@@ -80,7 +80,10 @@ def test_environment_names_are_the_documented_ones(monkeypatch: pytest.MonkeyPat
     [
         ("127.0.0.1:11434", "http://127.0.0.1:11434"),
         ("gpu-box", "http://gpu-box:11434"),
-        ("http://gpu-box/", "http://gpu-box:11434"),
+        ("http://gpu-box/", "http://gpu-box"),
+        (":11434", "http://127.0.0.1:11434"),
+        ("::1", "http://[::1]:11434"),
+        ("[::]:11434", "http://[::1]:11434"),
         ("https://ollama.example", "https://ollama.example"),
         ("http://0.0.0.0:11434", "http://127.0.0.1:11434"),
         ("0.0.0.0", "http://127.0.0.1:11434"),

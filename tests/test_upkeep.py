@@ -15,6 +15,7 @@ from made_films import BLUE, RED, write_film
 from media_made import describe, end_owner, milvus_rows, opened, picture
 from mmrag_plugin.errors import LibraryBusy, NotFound, StorageError, UsageError
 from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.media import Moment
 from mmrag_plugin.metadata import row_metadata
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
@@ -102,7 +103,7 @@ def test_forgetting_one_copy_keeps_the_media(library: MediaLibrary, photos: Path
     found = library.find(str(photos / "Lisbon" / "red.png"))
     assert found is not None
     library.finish()
-    assert "Porto" not in library.words_of(found)
+    assert "Porto" not in library.words_of(Moment(found.media_id, found.kind))
     assert_agrees(library)
 
 

@@ -10,6 +10,7 @@ from mmrag_mcp.warming import State
 from mmrag_plugin.media import Channel, Confidence, Hit, Kind, SignalSource
 from mmrag_plugin.untrusted import escape_media_text
 
+PATH_CHARS = 4_096
 ANSWER_CHARS = 8_000  # of a VLM, which may quote what it has read in media
 
 NOTICE = (
@@ -132,6 +133,7 @@ def hit_results(hits: Iterable[Hit]) -> list[HitResult]:
         HitResult.model_validate(
             hit.as_dict()
             | {
+                "path": escape_media_text(hit.path, PATH_CHARS),
                 "reason": escape_media_text(hit.reason),
                 "text": None if hit.text is None else escape_media_text(hit.text),
             }

@@ -32,6 +32,7 @@ from mmrag_mcp.arguments import (
 from mmrag_mcp.calls import THREADS, Call, Ctx
 from mmrag_mcp.results import (
     ANSWER_CHARS,
+    PATH_CHARS,
     AskMediaResult,
     DescribeMediaResult,
     GetMediaResult,
@@ -175,10 +176,11 @@ class Tools:
         def prepare() -> tuple[Any, ...]:
             library = self._warm.open()
             row = _row(library, media_id)
-            pictures = library.moment_pictures(_moment(row, start, end))
+            moment = _moment(row, start, end)
+            pictures, words = library.moment_pictures(moment), library.words_of(moment)
             from mmrag_plugin.answering import adescribe
 
-            return adescribe, library.vlm(), pictures, library.words_of(row), library.settings.vlm
+            return adescribe, library.vlm(), pictures, words, library.settings.vlm
 
         async def work() -> DescribeMediaResult:
             describe, vlm, pictures, known, model = await call.in_thread(prepare)
@@ -320,7 +322,10 @@ def _details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:
     return GetMediaResult(
         media_id=row.media_id,
         kind=row.kind,
-        paths=library.ledger.paths_of([row.media_id])[row.media_id],
+        paths=[
+            escape_media_text(path, PATH_CHARS)
+            for path in library.ledger.paths_of([row.media_id])[row.media_id]
+        ],
         taken_at=row.taken_at,
         camera=escape_media_text(row.camera),
         width_px=row.width_px,

@@ -48,7 +48,8 @@ def without_home(error: MmragError, home: Path) -> MmragError:
     """The same error for other eyes: where libraries lie is nobody's business but the person's."""
     places = {str(home), str(home.expanduser()), str(home.expanduser().resolve())}
     texts = [error.message, error.remedy]
-    for place in sorted(places - {"/", "."}, key=len, reverse=True):
+    places = {place for place in places if place.startswith("/") and place != "/"}
+    for place in sorted(places, key=len, reverse=True):
         texts = [text.replace(place, "MMRAG_HOME") for text in texts]
     return type(error)(*texts)
 
@@ -121,5 +122,6 @@ class WarmLibrary:
             _log.exception("The library can't be warmed.")
             warming.set_exception(error)
         else:
-            self.phase = ""
             warming.set_result(library)
+        finally:
+            self.phase = ""

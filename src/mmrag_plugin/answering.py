@@ -24,14 +24,15 @@ from llama_index.core.base.response.schema import (
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import LLM, ChatMessage, MessageRole
 from llama_index.core.prompts.mixin import PromptMixinType
-from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, QueryType, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from PIL.Image import Image
 
 from mmrag_plugin.citations import Citations
 from mmrag_plugin.errors import MediaError, UsageError
 from mmrag_plugin.media import Hit
+from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.results import SearchResult
-from mmrag_plugin.retrieval import node_id, node_metadata
+from mmrag_plugin.retrieval import hit_node
 from mmrag_plugin.timecode import format_span, format_time
 from mmrag_plugin.untrusted import untrusted
 from mmrag_plugin.vlm.base import (
@@ -44,6 +45,7 @@ from mmrag_plugin.vlm.base import (
 from mmrag_plugin.vlm.prompts import (
     ANSWER_SYSTEM,
     ASK_WITHOUT_WORDS,
+    ASKED_WITH,
     DESCRIBE_FILM,
     DESCRIBE_PHOTO,
     DESCRIBE_SYSTEM,
@@ -52,8 +54,9 @@ from mmrag_plugin.vlm.prompts import (
 )
 
 MAX_PICTURES = 6
-MAX_SOURCES = 10
-SOURCE_TEXT_CHARS = 800  # ten of these and six pictures fit a context of 16,384 tokens
+MAX_SOURCES = 20
+SOURCE_TEXT_CHARS = 800
+ALL_TEXT_CHARS = 8_000  # this much in any script and six pictures fit 16,384 tokens
 
 
 class HitSource(Protocol):
@@ -196,21 +199,29 @@ class MediaQueryEngine(BaseQueryEngine):
         case = _Case(hits[: self._max_sources], list(found.warnings))
         if not case.hits:
             return case
+        if len(hits) > len(case.hits):
+            case.warnings.append(
+                f"The answer is out of the first {len(case.hits)} of {len(hits)} moments."
+            )
         case.model = self._llm.metadata.model_name
-        blocks: list[ContentBlock] = [TextBlock(text="The sources:\n")]
+        blocks: list[ContentBlock] = []
+        if query.image_path:
+            asked_with = picture_block(open_picture(query.image_path))
+            blocks += [TextBlock(text=f"{ASKED_WITH}\n"), asked_with]
+        blocks.append(TextBlock(text="The sources:\n"))
         shown = 0
         for number, hit in enumerate(case.hits, start=1):
             picture = self._open(hit, case.warnings) if shown < self._max_pictures else None
-            text = _source_text(number, hit)
+            text = _source_text(number, hit, ALL_TEXT_CHARS // len(case.hits))
             if picture is None:
                 blocks.append(TextBlock(text=f"{text}\n(Its picture is not shown.)\n"))
-                case.nodes.append(_node(number, hit, None))
+                case.nodes.append(hit_node(hit, has_photo=False, number=number))
                 continue
             shown += 1
             block = picture_block(picture)
             blocks += [TextBlock(text=f"{text}\nThe picture of [{number}]:\n"), block]
             jpeg = block.resolve_image(as_base64=True).read().decode()
-            case.nodes.append(_node(number, hit, jpeg))
+            case.nodes.append(hit_node(hit, jpeg=jpeg, number=number))
         question = query.query_str.strip() or ASK_WITHOUT_WORDS
         blocks.append(TextBlock(text=f"\nThe question: {question}"))
         case.messages = [
@@ -335,7 +346,7 @@ def _bundle(question: QueryType) -> QueryBundle:
     return QueryBundle(question) if isinstance(question, str) else question
 
 
-def _source_text(number: int, hit: Hit) -> str:
+def _source_text(number: int, hit: Hit, max_chars: int) -> str:
     facts = "Photo" if hit.moment.kind == "image" else "Moment of a film"
     if span := format_span(hit.moment.start_s, hit.moment.end_s):
         facts += f", at {span}"
@@ -347,7 +358,7 @@ def _source_text(number: int, hit: Hit) -> str:
         words.append(f"why it was found: {hit.reason}")
     if hit.text:
         words.append(f"text: {hit.text}")
-    fenced = untrusted(f"source {number}", "\n".join(words), SOURCE_TEXT_CHARS)
+    fenced = untrusted(f"source {number}", "\n".join(words), min(max_chars, SOURCE_TEXT_CHARS))
     return f"\n[{number}] {facts}\n{fenced}"
 
 
@@ -358,23 +369,6 @@ def _readable_date(taken_at: str | None) -> str:
     except ValueError:
         return ""
     return f"{date:%Y-%m-%d %H:%M}"
-
-
-def _node(number: int, hit: Hit, jpeg: str | None) -> NodeWithScore:
-    moment = hit.moment
-    common: dict[str, Any] = {
-        "id_": node_id(hit),
-        "text": hit.text or hit.reason,
-        "metadata": {"number": number, **node_metadata(hit)},
-    }
-    node: TextNode
-    if jpeg is None:
-        node = TextNode(**common)
-    elif moment.kind == "image":
-        node = ImageNode(image_path=hit.path, **common)
-    else:  # nobody can open a film as a picture
-        node = ImageNode(image=jpeg, image_mimetype="image/jpeg", **common)
-    return NodeWithScore(node=node, score=hit.score)
 
 
 def _iter(text: str) -> Generator[str, None, None]:

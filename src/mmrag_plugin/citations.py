@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 
-_CITATION = re.compile(r"[ \t]?\[(\d{1,6}(?:\s*[,;\u2013-]\s*\d{1,6})*)\]")
+_CITATION = re.compile(r"[ \t]?\[(\d{1,2}(?:\s*[,;\u2013-]\s*\d{1,2})*)\]")
 _PERHAPS_CITATION = re.compile(r"[ \t]?(?:\[[\d,;\s\u2013-]{0,60})?\Z")
 
 
@@ -22,7 +22,7 @@ class Citations:
         self.warnings = warnings
 
     def settle(self, text: str) -> str:
-        """Check a whole text: ``[1]``, ``[1, 3]`` and ``[1-3]`` are citations."""
+        """Check a whole text: ``[1]``, ``[1, 3]`` and ``[1-3]`` cite, ``[2024]`` doesn't."""
         return _CITATION.sub(self._settled_one, text)
 
     def stream(self, deltas: Iterable[str]) -> Generator[str, None, None]:

@@ -27,6 +27,7 @@ class Filters:
     ``since`` and ``until`` are dates, ``2019``, ``2019-05`` or ``2019-05-20``, both inclusive to
     their end. ``folder`` is an absolute path, or a path or name of a folder inside the library's.
     ``camera`` is part of a camera's name. ``has_text`` asks for text in the picture, or for none.
+    ``leave_out`` are ids of media.
     """
 
     kind: Kind | None = None
@@ -35,6 +36,7 @@ class Filters:
     folder: str | None = None
     camera: str | None = None
     has_text: bool | None = None
+    leave_out: frozenset[str] = frozenset()
 
     def resolve(self, ledger: Ledger) -> RowFilter | None:
         """Turn the restrictions into one on rows; None when there is none.
@@ -44,24 +46,24 @@ class Filters:
         if self == Filters():
             return None
         only: frozenset[str] | None = None
-        left_out: frozenset[str] | None = None
+        left_out = self.leave_out
         if self.folder:
             only = self._media_in_folder(ledger)
         if self.has_text is not None:
             with_text = ledger.media_ids_with_text()
             if not self.has_text:
-                left_out = with_text
+                left_out |= with_text
             else:
                 only = with_text if only is None else only & with_text
-        if only is not None and left_out is not None:
-            only, left_out = only - left_out, None
+        if only is not None:
+            only, left_out = only - left_out, frozenset()
         return RowFilter(
             kind=self.kind,
             taken_from_s=None if self.since is None else _first_second(self.since),
             taken_to_s=None if self.until is None else _last_second(self.until),
             cameras=None if self.camera is None else ledger.cameras_like(self.camera),
             media_ids=only,
-            not_media_ids=left_out,
+            not_media_ids=left_out or None,
         )
 
     def _media_in_folder(self, ledger: Ledger) -> frozenset[str]:

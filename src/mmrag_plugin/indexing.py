@@ -22,7 +22,7 @@ from mmrag_plugin.errors import MediaError, MmragError
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Frame, Kind, MediaFacts, Signal, Stage
-from mmrag_plugin.metadata import FRAME, METADATA_VERSION, row_metadata
+from mmrag_plugin.metadata import FRAME, METADATA_VERSION, frame_row_id, row_metadata
 from mmrag_plugin.scanning import ScanResult, scan
 from mmrag_plugin.terms import TERMS_VERSION
 from mmrag_plugin.walking import Entries, Problem, list_folder
@@ -428,7 +428,7 @@ def _metadata(
 
 def _frame_node(media: MediaRow, frame: Frame, vector: NDArray[np.float32]) -> ImageNode:
     return ImageNode(
-        id_=f"{media.media_id}:{frame.index}",
+        id_=frame_row_id(media.media_id, frame.index),
         metadata=_metadata(media, "embed", FRAME, frame.time_s, frame.end_s),
         embedding=vector.tolist(),
     )

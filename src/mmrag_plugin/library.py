@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import (
-    MmragError,
     NotALibrary,
     NotFound,
     ServiceError,
     StorageError,
     UsageError,
 )
-from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
+from mmrag_plugin.ledger import Ledger, sqlite_url
+from mmrag_plugin.library_media import LibraryMedia
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
-from mmrag_plugin.media import Hit, Kind, Moment
+from mmrag_plugin.media import Kind
 from mmrag_plugin.settings import Settings, load_settings
-from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_encodable, real_path
+from mmrag_plugin.walking import LIBRARY_MARKER, expand
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.readers.base import MediaReader
     from mmrag_plugin.results import SearchResult
-    from mmrag_plugin.retrieval import MediaRetriever, Searcher
+    from mmrag_plugin.retrieval import MediaRetriever
     from mmrag_plugin.scanning import ScanResult
+    from mmrag_plugin.searching import Searcher
 
 LEDGER_FILE = "ledger.sqlite3"
 FORMAT = 1
@@ -53,7 +54,7 @@ class Plan:
     disk_bytes: int
 
 
-class MediaLibrary:
+class MediaLibrary(LibraryMedia):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
     Heavy parts (models, Milvus) are loaded when they are first needed.
@@ -267,7 +268,7 @@ class MediaLibrary:
     def searcher(self) -> Searcher:
         """The searcher over the collections in use; a new one after another process switched."""
         from mmrag_plugin.fusion import WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL, StandardScores
-        from mmrag_plugin.retrieval import Searcher
+        from mmrag_plugin.searching import Searcher
 
         visual, model = self.models.in_use()
         words = self.recorded("words")
@@ -308,15 +309,15 @@ class MediaLibrary:
 
     def similar(self, target: str, **options: Any) -> SearchResult:
         """Find what looks like a picture: a file that the person names, a media id or a path."""
+        from mmrag_plugin.filters import Filters
         from mmrag_plugin.pictures import open_picture
 
         own = self.find(target)
         picture = open_picture(expand(target)) if own is None else self._picture(own, None)
-        limit = int(options.pop("limit", 10))
-        result = self.search("", picture=picture, limit=limit + 1, **options)
-        kept = [hit for hit in result.hits if own is None or hit.moment.media_id != own.media_id]
-        hits = [replace(hit, rank=rank) for rank, hit in enumerate(kept[:limit], 1)]
-        return replace(result, query=target, hits=hits)
+        if own is not None:
+            filters = options.get("filters") or Filters()
+            options["filters"] = replace(filters, leave_out=frozenset({own.media_id}))
+        return replace(self.search("", picture=picture, **options), query=target)
 
     # ---- LlamaIndex --------------------------------------------------------------------------
 
@@ -349,65 +350,7 @@ class MediaLibrary:
             return OllamaVLM.from_llm(llm, allow_remote=settings.allow_remote)
         return llm
 
-    def picture_of(self, hit: Hit) -> Image | None:
-        """The picture of a hit, a film's at its best frame; None when the file is gone."""
-        row = self.ledger.media_rows([hit.moment.media_id]).get(hit.moment.media_id)
-        try:
-            return None if row is None else self._picture(row, hit.at_s)
-        except MmragError:
-            return None
-
-    def _picture(self, row: MediaRow, at_s: float | None) -> Image:
-        from mmrag_plugin.pictures import open_picture
-        from mmrag_plugin.readers.video import frame_at
-
-        for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
-            if Path(path).exists():
-                if row.kind == "image":
-                    return open_picture(Path(path), at_least_px=1024)
-                return frame_at(Path(path), at_s if at_s is not None else (row.duration_s or 0) / 3)
-        raise NotFound(
-            f"{row.path} is not there any more.",
-            "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
-        )
-
-    def moment_pictures(self, moment: Moment, count: int = 6) -> list[tuple[float | None, Image]]:
-        """Pictures of a moment with their times: one of an image, several of a film, in order."""
-        row = self.ledger.media_rows([moment.media_id]).get(moment.media_id)
-        if row is None:
-            raise NotFound(f"There is no media {moment.media_id!r}.", "Search for it first.")
-        if row.kind == "image":
-            return [(None, self._picture(row, None))]
-        start_s = moment.start_s or 0.0
-        end_s = moment.end_s if moment.end_s is not None else row.duration_s or start_s
-        step_s = (end_s - start_s) / count
-        times = [start_s + (number + 0.5) * step_s for number in range(count)]
-        return [(time_s, self._picture(row, time_s)) for time_s in times]
-
-    # ---- what is in it ------------------------------------------------------------------------
-
-    def find(self, target: str) -> MediaRow | None:
-        """A media by its id or by a path of it."""
-        if not is_encodable(target):
-            return None
-        row = self.ledger.media_rows([target]).get(target)
-        if row is not None:
-            return row
-        path = str(expand(target).absolute())
-        ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(real_path(path))
-        if len(ids) != 1 or Path(path).is_dir():
-            return None
-        return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
-
-    def pictures_of(self, row: MediaRow, count: int = 6) -> list[tuple[float | None, Image]]:
-        """Pictures of a media with their times: one of an image, several of a film, in order."""
-        return self.moment_pictures(Moment(row.media_id, row.kind), count)
-
-    def words_of(self, row: MediaRow) -> str:
-        """What is known about a media in words; it comes out of media and is not to be trusted."""
-        return "\n".join(
-            signal.text for _, signal in self.ledger.signals_of([row.media_id])[row.media_id]
-        )
+    # ---- where it is kept -----------------------------------------------------------------------
 
     def stores(self) -> dict[str, MediaVectorStore]:
         """The collections in use: ``visual`` and ``words``; empty before the first index."""

@@ -43,6 +43,16 @@ COLUMNS = (
 )
 
 
+def frame_row_id(media_id: str, index: int) -> str:
+    """The id of a frame's row."""
+    return f"{media_id}:{index}"
+
+
+def words_row_id(media_id: str, part: str = COMBINED) -> str:
+    """The id of a row of words: all of a media's together, or a part of them."""
+    return f"{media_id}:{part}"
+
+
 def to_ms(time_s: float | None) -> int:
     """Turn seconds into the milliseconds of a column; None becomes the sentinel."""
     return NO_TIME_MS if time_s is None else round(time_s * 1000)

@@ -233,18 +233,24 @@ class MediaVectorStore(MilvusVectorStore):
         With ``group_by_media`` each media is there once, with its best row.
         """
         numbers = [float(number) for number in vector]
-        if group_by_media:
-            return self._best_of_each_media(numbers, limit, where)
-        return self._found(self._collection.dense_hits, numbers, limit, where)
+        find = self._best_of_each_media if group_by_media else self._found
+        return find(self._collection.dense_hits, numbers, limit, where)
 
     def search_words(
-        self, query: Mapping[int, float], limit: int, where: RowFilter | None = None
+        self,
+        query: Mapping[int, float],
+        limit: int,
+        where: RowFilter | None = None,
+        *,
+        group_by_media: bool = False,
     ) -> list[FoundRow]:
         """Find the rows that hold any term of a query vector (``bm25``), best first.
 
-        A score is the inner product of both vectors and always positive.
+        A score is the inner product of both vectors and always positive. With ``group_by_media``
+        each media is there once, with its best row.
         """
-        return self._found(self._collection.word_hits, query, limit, where)
+        find = self._best_of_each_media if group_by_media else self._found
+        return find(self._collection.word_hits, query, limit, where)
 
     def count(self, where: RowFilter | None = None) -> int:
         """Count rows."""
@@ -285,13 +291,6 @@ class MediaVectorStore(MilvusVectorStore):
             for row in self._read(one_of("id", part), ["id", DENSE])
         }
 
-    def sample_vectors(self, n: int) -> NDArray[np.float32]:
-        """Read the vectors of any ``n`` rows (fewer if there are fewer): [rows, dim]."""
-        import numpy as np
-
-        rows = self._read("", [DENSE], limit=min(n, MAX_LIMIT)) if n > 0 else []
-        return np.asarray([row[DENSE] for row in rows], dtype=np.float32).reshape(-1, self.dim or 0)
-
     def _read(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
         return list(
             self._collection.call(
@@ -316,7 +315,7 @@ class MediaVectorStore(MilvusVectorStore):
         return list(heapq.merge(*parts, key=lambda row: -row.score))[:limit]
 
     def _best_of_each_media(
-        self, vector: list[float], limit: int, where: RowFilter | None
+        self, search: Callable[..., list[Any]], query: Any, limit: int, where: RowFilter | None
     ) -> list[FoundRow]:
         """Search, leave out the media that were found, and search again.
 
@@ -329,12 +328,7 @@ class MediaVectorStore(MilvusVectorStore):
         rows_wanted = limit
         for _ in range(GROUPING_ROUNDS):
             excluded = frozenset(best) | (where.not_media_ids or frozenset())
-            rows = self._found(
-                self._collection.dense_hits,
-                vector,
-                rows_wanted,
-                replace(where, not_media_ids=excluded),
-            )
+            rows = self._found(search, query, rows_wanted, replace(where, not_media_ids=excluded))
             for row in rows:
                 best.setdefault(row.media_id, row)
             if len(best) >= limit or len(rows) < min(rows_wanted, MAX_LIMIT):

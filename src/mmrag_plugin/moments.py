@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.media import Channel, Kind, Moment
+from mmrag_plugin.metadata import COMBINED
 
 if TYPE_CHECKING:
     from mmrag_plugin.milvus_store import FoundRow
@@ -25,6 +27,7 @@ class Candidate:
     start_s: float | None
     end_s: float | None
     best: dict[Channel, FoundRow] = field(default_factory=dict)
+    piece: FoundRow | None = None  # the text channel's best row that is one piece of text
 
     @property
     def moment(self) -> Moment:
@@ -46,6 +49,9 @@ class Candidate:
         known = self.best.get(channel)
         if known is None or row.score > known.score:
             self.best[channel] = row
+        is_piece = channel == "text" and row.source != COMBINED
+        if is_piece and (self.piece is None or row.score > self.piece.score):
+            self.piece = row
 
 
 def join(found: Mapping[Channel, Sequence[FoundRow]]) -> list[Candidate]:
@@ -79,30 +85,52 @@ def _spans(
         low, span = strength[channel]
         return (row.score - low) / span
 
-    left = sorted(
+    ranked = sorted(
         ((strong(channel, row), channel, row) for channel, row in timed),
         key=lambda item: (-item[0], item[2].start_s or 0.0),
     )
+    nearby = _Neighbours([row for _, _, row in ranked])
     spans: list[Candidate] = []
-    while left:
-        best, channel, seed = left.pop(0)
+    taken: set[int] = set()
+    for first, (best, seed_channel, seed) in enumerate(ranked):
+        if first in taken:
+            continue
         moment = Candidate(media_id, kind, seed.start_s, seed.end_s or seed.start_s)
-        moment.take(channel, seed)
-        enough = best * _MUCH_WEAKER
+        moment.take(seed_channel, seed)
+        taken.add(first)
+        left = [number for number in nearby.of(moment) if number not in taken]
         grown = True
         while grown:
-            apart: list[tuple[float, Channel, FoundRow]] = []
-            for strength_here, channel, row in left:
+            apart: list[int] = []
+            for number in left:
+                strength_here, channel, row = ranked[number]
                 inside = _overlaps(moment, row)
-                if inside or (strength_here >= enough and _touches(moment, row)):
+                if inside or (strength_here >= best * _MUCH_WEAKER and _touches(moment, row)):
                     moment.take(channel, row)
+                    taken.add(number)
                     if not inside:
                         _grow(moment, row)
                 else:
-                    apart.append((strength_here, channel, row))
+                    apart.append(number)
             grown, left = len(apart) < len(left), apart
         spans.append(moment)
     return spans
+
+
+class _Neighbours:
+    """Which rows of a film a moment may take in, without looking at all of them."""
+
+    def __init__(self, rows: Sequence[FoundRow]) -> None:
+        self._by_start = sorted((row.start_s or 0.0, number) for number, row in enumerate(rows))
+        self._longest_s = max(((r.end_s or 0.0) - (r.start_s or 0.0) for r in rows), default=0.0)
+
+    def of(self, moment: Candidate) -> list[int]:
+        """The numbers of the rows within reach of a moment that has not grown yet, in order."""
+        reach_s = MOMENT_S + JOIN_GAP_S
+        first_s = (moment.start_s or 0.0) - reach_s - self._longest_s
+        first = bisect_left(self._by_start, (first_s, -1))
+        after = bisect_right(self._by_start, ((moment.end_s or 0.0) + reach_s, len(self._by_start)))
+        return sorted(number for _, number in self._by_start[first:after])
 
 
 def _scale(rows: Sequence[FoundRow]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from mmrag_plugin.errors import UsageError
+from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host
 
 CONFIG_FILE = "config.toml"
 # no leading dot: `.` and `..` lead elsewhere, and `.models` lies beside the libraries
@@ -42,7 +43,7 @@ class Settings(BaseSettings):
     )
     vlm: str = Field("gemma3:4b", description="The Ollama model that looks at pictures.")
     ollama_host: str = Field(
-        "http://127.0.0.1:11434",
+        DEFAULT_HOST,
         validation_alias=AliasChoices("ollama_host", "OLLAMA_HOST"),
         description="Where Ollama listens (`OLLAMA_HOST`).",
     )
@@ -73,15 +74,8 @@ class Settings(BaseSettings):
 
     @field_validator("ollama_host")
     @classmethod
-    def _host_has_a_scheme(cls, host: str) -> str:
-        host = host.strip().rstrip("/") or "127.0.0.1:11434"
-        if "://" not in host:
-            host = f"http://{host}"
-        host = host.replace("//0.0.0.0", "//127.0.0.1")
-        scheme, _, rest = host.partition("://")
-        if scheme == "http" and re.fullmatch(r"(\[[^\]]*\]|[^:/]+)", rest):
-            host += ":11434"  # what Ollama's own client assumes
-        return host
+    def _host_is_an_address(cls, host: str) -> str:
+        return checked_host(host if host.strip() else DEFAULT_HOST)
 
     @property
     def directory(self) -> Path:

@@ -8,11 +8,13 @@ a row as well, since a vector of one caption is sharper than a vector of everyth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
-from mmrag_plugin.media import Signal, SignalSource
-from mmrag_plugin.metadata import COMBINED
+from mmrag_plugin.media import Moment, Signal, SignalSource
+from mmrag_plugin.metadata import COMBINED, words_row_id
 from mmrag_plugin.terms import terms_of
 
 WORDS_VERSION = 1
@@ -45,15 +47,12 @@ class WordRow:
 
 def word_rows(media_id: str, signals: Sequence[Signal], *, dense: bool) -> list[WordRow]:
     """Build the rows of one media; none when nothing is known about it in words."""
-    ordered = sorted(signals, key=lambda signal: _ORDER.index(signal.source))
-    timed = [signal for signal in ordered if signal.start_s is not None]
-    untimed = [signal for signal in ordered if signal.start_s is None]
-    if not ordered:
+    if not signals:
         return []
-    prose = [signal for signal in untimed if signal.source in _PROSE]
+    timed, untimed, prose = _sorted(signals)
     rows = [
         WordRow(
-            f"{media_id}:{COMBINED}",
+            words_row_id(media_id),
             COMBINED,
             _joined(prose or untimed or timed),
             tuple(terms_of(_joined(untimed + timed))),
@@ -61,7 +60,7 @@ def word_rows(media_id: str, signals: Sequence[Signal], *, dense: bool) -> list[
     ]
     rows += [
         WordRow(
-            f"{media_id}:w{number}",
+            words_row_id(media_id, f"w{number}"),
             window[0].source,
             _joined(window),
             tuple(terms_of(_joined(window))),
@@ -72,10 +71,46 @@ def word_rows(media_id: str, signals: Sequence[Signal], *, dense: bool) -> list[
     ]
     if dense and len(prose) > 1:
         rows += [
-            WordRow(f"{media_id}:s{number}", signal.source, _joined([signal]), ())
+            WordRow(words_row_id(media_id, f"s{number}"), signal.source, _joined([signal]), ())
             for number, signal in enumerate(prose)
         ]
     return rows
+
+
+def within(signals: Sequence[Signal], moment: Moment) -> list[Signal]:
+    """The signals of a media that speak about a moment of it, or about all of it."""
+    start_s = moment.start_s or 0.0
+    end_s = math.inf if moment.end_s is None else moment.end_s
+    return [
+        signal
+        for signal in signals
+        if signal.start_s is None
+        or (signal.start_s <= end_s and (signal.end_s or signal.start_s) >= start_s)
+    ]
+
+
+def piece_of(row_id: str, signals: Sequence[Signal]) -> Signal | None:
+    """The piece of text that a row of a media stands for, out of the media's signals.
+
+    Of all words together it is the first that somebody wrote; None when nothing is left of it.
+    """
+    timed, untimed, prose = _sorted(signals)
+    part = row_id.rpartition(":")[2]
+    if part == COMBINED:
+        said = [signal for signal in prose or untimed or timed if signal.source != "exif"][:1]
+    elif part.startswith("w"):
+        said = next(islice(_windows(timed), int(part[1:]), None), [])
+    else:
+        said = prose[int(part[1:]) :][:1]
+    return replace(said[0], text=_joined(said), end_s=said[-1].end_s) if said else None
+
+
+def _sorted(signals: Sequence[Signal]) -> tuple[list[Signal], list[Signal], list[Signal]]:
+    """Signals with a time and those without, and of the latter those in sentences."""
+    ordered = sorted(signals, key=lambda signal: _ORDER.index(signal.source))
+    timed = [signal for signal in ordered if signal.start_s is not None]
+    untimed = [signal for signal in ordered if signal.start_s is None]
+    return timed, untimed, [signal for signal in untimed if signal.source in _PROSE]
 
 
 def _joined(signals: Sequence[Signal]) -> str:

@@ -11,7 +11,7 @@ from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import output, print_json, warn
 from mmrag_plugin.cli.finding import resolve_hit
 from mmrag_plugin.errors import NotFound, UsageError
-from mmrag_plugin.media import kind_of
+from mmrag_plugin.media import Moment, kind_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -96,9 +96,11 @@ def describe(
         library=library, home=home, vlm=vlm, allow_remote=allow_remote
     ) as opened:
         llm = opened.vlm()
-        row = opened.find(resolve_hit(opened, target))
+        target, span = resolve_hit(opened, target)
+        row = opened.find(target)
         if row is not None:
-            pictures, words = opened.pictures_of(row), opened.words_of(row)
+            moment = Moment(row.media_id, row.kind, *span)
+            pictures, words = opened.moment_pictures(moment), opened.words_of(moment)
         elif kind_of(target) == "image" and Path(target).expanduser().is_file():
             pictures, words = [(None, open_picture(Path(target).expanduser()))], ""
         else:

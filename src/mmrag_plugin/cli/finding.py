@@ -115,9 +115,8 @@ def open_hit(
 ) -> None:
     """Open a hit in the program that the system has for it."""
     with options.open_library(library=library, home=home) as opened:
-        media_id = resolve_hit(opened, hit)
-        row = opened.find(media_id)
-        paths = opened.ledger.paths_of([media_id]).get(media_id, []) if row else []
+        row = opened.find(resolve_hit(opened, hit)[0])
+        paths = opened.ledger.paths_of([row.media_id])[row.media_id] if row else []
     path = next((path for path in paths if Path(path).exists()), None)
     if path is None:
         raise NotFound(f"The file of {hit} is not there any more.", "Run mmrag index.")
@@ -131,26 +130,30 @@ def open_hit(
     output.print(path, markup=False, highlight=False)
 
 
-def resolve_hit(library: MediaLibrary, hit: str) -> str:
-    """The media id of a hit's number in the last search; anything else is returned as it is."""
-    if not hit.isdigit() or len(hit) > 4:
-        return hit
+def resolve_hit(library: MediaLibrary, hit: str) -> tuple[str, tuple[float | None, float | None]]:
+    """The media id and the span of a hit's number in the last search.
+
+    Anything else is returned as it is, without a span.
+    """
+    if not (hit.isascii() and hit.isdecimal()) or len(hit) > 4:
+        return hit, (None, None)
     try:
         hits = json_module.loads((library.directory / LAST_SEARCH).read_text())["hits"]
     except (OSError, ValueError, KeyError):
         hits = []
     for entry in hits:
         if entry["rank"] == int(hit):
-            return str(entry["media_id"])
+            return str(entry["media_id"]), (entry["start_s"], entry["end_s"])
     raise NotFound(f"The last search has no hit {hit}.", "Search first, or name a media id.")
 
 
 def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> None:
     try:
-        text = sys.stdin.read() if str(batch) == "-" else batch.read_text(encoding="utf-8")
+        text = sys.stdin.read() if str(batch) == "-" else batch.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{batch} can't be read: {error}.", "Name a UTF-8 text file.") from None
-    for line in text.splitlines():
+    text = text.replace("\r\n", "\n").removesuffix("\n")
+    for line in text.split("\n") if text else ():  # a query may hold other line ends
         try:
             print_json(library.search(line, **asked).as_dict())
         except UsageError as error:  # an empty line must not shift the answers

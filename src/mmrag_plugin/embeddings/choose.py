@@ -9,11 +9,13 @@ from mmrag_plugin.embeddings.catalogue import (
     DEFAULT_TEXT,
     DEFAULT_VISUAL,
     TEXT_MODELS,
+    VISUAL_MODELS,
     find_text,
     find_visual,
 )
 from mmrag_plugin.embeddings.local_models import layout_of, locate, on_disk
-from mmrag_plugin.errors import ModelError, RemoteNotAllowed, UsageError
+from mmrag_plugin.errors import ModelError, UsageError
+from mmrag_plugin.ollama_host import is_this_machine
 
 
 def choose_visual(
@@ -22,21 +24,23 @@ def choose_visual(
     """Load the visual model that a setting names; the warnings are for the person, in words.
 
     ``auto`` takes the catalogue's default when it is on this disk (or fetches it where
-    ``allow_download`` says so) and otherwise the palette. Raises ModelMissing for a named model
-    that is not on this disk, ModelError for a damaged one or a folder that holds none.
+    ``allow_download`` says so), else another of the catalogue that is, else the palette. Raises
+    ModelMissing for a named model that is not on this disk, ModelError for a damaged one or a
+    folder that holds none.
     """
     if setting == "palette":
         return _palette(), []
     if setting == "auto":
         default = DEFAULT_VISUAL
-        folder = on_disk(default.name, models_home)
-        if folder is None and not allow_download:
+        names = [default.name, *(row.name for row in VISUAL_MODELS if row is not default)]
+        here = [name for name in names if on_disk(name, models_home) is not None]
+        if not here and not allow_download:
             return _palette(), [
                 f"No visual model is on this disk: pictures are compared by colour alone "
                 f"(palette). For search by content run `mmrag models pull {default.name}` "
                 f"({default.size_mb} MB), then index again: only the embed stage is repeated."
             ]
-        setting = default.name
+        setting = default.name if allow_download else here[0]
     if find_text(setting) is not None:
         raise ModelError(
             f"{setting} reads texts, not pictures.",
@@ -89,14 +93,14 @@ def choose_text(
 def _auto_text(
     visual: VisualEmbedding, ollama_host: str, models_home: Path | None
 ) -> tuple[TextModel | None, list[str]]:
-    from mmrag_plugin.embeddings.ollama_text import find_embedding_model, is_loopback
+    from mmrag_plugin.embeddings.ollama_text import find_embedding_model
 
     for row in TEXT_MODELS:
         folder = on_disk(row.name, models_home)
         if folder is not None:
             return _sentence(folder, row.name), []
     advice = f"`mmrag models pull {DEFAULT_TEXT.name}` ({DEFAULT_TEXT.size_mb} MB) is better."
-    name = find_embedding_model(ollama_host) if is_loopback(ollama_host) else None
+    name = find_embedding_model(ollama_host) if is_this_machine(ollama_host) else None
     if name is not None:
         return _ollama(name, ollama_host, allow_remote=False), [
             f"Texts are compared by {name} on Ollama: no sentence model is on this disk."
@@ -145,12 +149,7 @@ def _sentence(folder: Path, setting: str) -> TextModel:
 
 
 def _ollama(name: str, host: str, allow_remote: bool) -> TextModel:
-    from mmrag_plugin.embeddings.ollama_text import OllamaTextEmbedding, is_loopback
+    from mmrag_plugin.embeddings.ollama_text import OllamaTextEmbedding
 
-    if not is_loopback(host) and not allow_remote:
-        raise RemoteNotAllowed(
-            f"The words of your media would go to {host}.",
-            "Allow it with --allow-remote, or point OLLAMA_HOST to this machine.",
-        )
-    model = OllamaTextEmbedding(name, host=host)
+    model = OllamaTextEmbedding(name, host=host, allow_remote=allow_remote)
     return TextModel(model, model.stamp, model.dim, f"ollama:{name}")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from mmrag_plugin.embeddings.base import encodable, normalised
 from mmrag_plugin.embeddings.text_models import TextEmbedding
-from mmrag_plugin.errors import ModelError, ModelMissing, OllamaUnavailable
+from mmrag_plugin.errors import ModelError, ModelMissing, OllamaUnavailable, RemoteNotAllowed
+from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host, is_this_machine
 
 if TYPE_CHECKING:
     import httpx
@@ -33,17 +32,25 @@ PROMPTS: dict[str, tuple[str, str]] = {
 class OllamaTextEmbedding(TextEmbedding):
     """An Ollama embedding model. The texts are sent to ``host``.
 
-    Raises OllamaUnavailable when the server does not answer, ModelMissing when it has no such
-    model and ModelError when the model gives no embeddings.
+    Raises RemoteNotAllowed when they would go to another machine, or through this one into
+    Ollama's cloud, and ``allow_remote`` is not set; OllamaUnavailable when the server does not
+    answer, ModelMissing when it has no such model and ModelError when the model gives no
+    embeddings.
     """
 
-    host: str = "http://127.0.0.1:11434"
+    host: str = DEFAULT_HOST
 
-    def __init__(self, model_name: str, *, host: str, **settings: Any) -> None:
+    def __init__(
+        self, model_name: str, *, host: str, allow_remote: bool = False, **settings: Any
+    ) -> None:
         settings.setdefault("embed_batch_size", 32)
         super().__init__(model_name=model_name, **settings)
-        self.host = host.rstrip("/")
+        self.host = checked_host(host)
+        if not (allow_remote or is_this_machine(self.host)):
+            raise _remote(self.host)
         row = _row(self.host, model_name, timeout_s=CONNECT_S)
+        if not allow_remote and (elsewhere := _runs_elsewhere(row)):
+            raise _remote(elsewhere)
         self.dim = self.embed(["a photo"]).shape[1]
         self.stamp = f"ollama-{model_name}-{str(row.get('digest', ''))[:12]}"
 
@@ -77,17 +84,6 @@ class OllamaTextEmbedding(TextEmbedding):
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a URL points to this machine."""
-    name = urlsplit(host).hostname or ""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 def find_embedding_model(host: str) -> str | None:
     """The first local model on an Ollama server that embeds; None when none answers within 1 s."""
     deadline = time.monotonic() + LOOK_S
@@ -95,8 +91,8 @@ def find_embedding_model(host: str) -> str | None:
         with _client(host, LOOK_S) as client:
             for row in _ask(client, "GET", "/api/tags", tries=1).get("models") or []:
                 name = str(row.get("name") or "")
-                if not name or row.get("remote_host") or row.get("remote_model"):
-                    continue  # a cloud model: the texts would leave this machine
+                if not name or _runs_elsewhere(row):
+                    continue
                 able = row.get("capabilities")
                 if able is None and time.monotonic() < deadline:  # servers before May 2026
                     shown = _ask(client, "POST", "/api/show", {"model": name}, tries=1)
@@ -106,6 +102,18 @@ def find_embedding_model(host: str) -> str | None:
     except (OllamaUnavailable, ModelError):
         return None
     return None
+
+
+def _runs_elsewhere(row: dict[str, Any]) -> str:
+    """Where a cloud model really runs, as Ollama's list says it; empty for a local model."""
+    return str(row.get("remote_host") or row.get("remote_model") or "")
+
+
+def _remote(place: str) -> RemoteNotAllowed:
+    return RemoteNotAllowed(
+        f"The words of your media would go to {place}.",
+        "Allow it with --allow-remote, or choose a model on this machine.",
+    )
 
 
 def _row(host: str, model_name: str, *, timeout_s: float) -> dict[str, Any]:
@@ -124,7 +132,7 @@ def _client(host: str, timeout_s: float) -> httpx.Client:
     return httpx.Client(
         base_url=host,
         timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_S)),
-        trust_env=not is_loopback(host),
+        trust_env=not is_this_machine(host),
         follow_redirects=False,
     )
 

@@ -28,15 +28,10 @@ from llama_index.llms.ollama import Ollama
 from llama_index.llms.ollama.base import DEFAULT_REQUEST_TIMEOUT
 
 from mmrag_plugin.errors import ModelCannotSee, RemoteNotAllowed, ServiceError
+from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host, is_this_machine
 from mmrag_plugin.vlm.base import normal_picture, tag_pictures
 from mmrag_plugin.vlm.ollama_faults import FAILURES, is_passing, meaning_of
-from mmrag_plugin.vlm.ollama_server import (
-    DEFAULT_HOST,
-    checked_host,
-    client_options,
-    is_this_machine,
-    show_model,
-)
+from mmrag_plugin.vlm.ollama_server import client_options, show_model
 
 REQUEST_TIMEOUT_S = 300.0  # the first request loads the model, minutes on a slow disk
 NUM_CTX = 16_384  # tokens; some models spend 1,024 on each picture, however small it is

@@ -29,6 +29,10 @@ FAILURES = (
 )
 
 
+# of a context that is too small, and of a model that takes only one picture (mllama)
+_TOO_MUCH = ("context size", "context length", "one image", "single image")
+
+
 def is_passing(error: Exception) -> bool:
     """Whether asking again in a moment may help: the queue is full, or the server restarts."""
     if isinstance(error, ollama.ResponseError):
@@ -88,8 +92,12 @@ def _refusal(reason: str, status: int, *, model: str, host: str) -> MmragError:
         message += f" (HTTP {status})"
     if status == 503:
         return ServiceError(f"{message}.", "Its queue is full: try again in a while.")
-    if "context size" in said:
-        return ServiceError(f"{message}.", "Send fewer pictures, or raise num_ctx.")
+    if any(sign in said for sign in _TOO_MUCH):
+        return ServiceError(
+            f"{message}.",
+            "Ask about one picture (ask --limit 1), or name a model with a longer context "
+            "with MMRAG_VLM.",
+        )
     if status in (401, 403):
         return ServiceError(f"{message}.", "Check OLLAMA_HOST, OLLAMA_API_KEY and `ollama signin`.")
     return ServiceError(f"{message}.", "The server's log says more (`ollama serve`).")

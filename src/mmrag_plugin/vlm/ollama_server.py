@@ -1,48 +1,16 @@
-"""Where an Ollama server is, and how to reach it without anything else seeing the pictures."""
+"""How to reach an Ollama server without anything else seeing the pictures."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import ollama
 
-from mmrag_plugin.errors import UsageError
+from mmrag_plugin.ollama_host import is_this_machine
 
-DEFAULT_HOST = "http://127.0.0.1:11434"
 CONNECT_TIMEOUT_S = 10.0
-
-
-def checked_host(host: str) -> str:
-    """Return the address as a URL; UsageError if it is none."""
-    url = host.strip()
-    bare = "://" not in url
-    try:
-        parts = urlsplit(f"http://{url}" if bare else url)
-        wrong = parts.scheme not in ("http", "https") or not parts.hostname
-        wrong = wrong or bool(parts.username or parts.query or parts.fragment or parts.port == 0)
-    except ValueError:
-        wrong = True
-    if wrong:
-        raise UsageError(
-            f"{host!r} is no address of an Ollama server.", f"Write it like {DEFAULT_HOST}."
-        )
-    if bare and not parts.port:  # without a scheme Ollama assumes its own port
-        parts = parts._replace(netloc=f"{parts.netloc}:11434")
-    return parts.geturl().rstrip("/")
-
-
-def is_this_machine(url: str) -> bool:
-    """Whether an address can only be this machine: loopback, or the unspecified address."""
-    hostname = urlsplit(url).hostname or ""
-    try:
-        address = ipaddress.ip_address(hostname)
-    except ValueError:
-        return hostname == "localhost"
-    return address.is_loopback or address.is_unspecified
 
 
 def client_options(host: str, request_timeout_s: float) -> dict[str, Any]:

@@ -50,6 +50,8 @@ DESCRIBE_FILM: dict[Detail, str] = {
     "each with its time: the scene, the people and things, text, and what changes.",
 }
 
+ASKED_WITH = "The picture that the person asks with (it is no source, don't cite it):"
+
 ASK_WITHOUT_WORDS = "The person asks with a picture of their own. Say what these sources show."
 
 NOTHING_FOUND = "This library has nothing about that."

@@ -1,0 +1,92 @@
+"""What is in a library: its media by name, and their pictures and words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmrag_plugin.errors import NotFound
+from mmrag_plugin.ledger import Ledger, MediaRow
+from mmrag_plugin.media import Hit, Moment
+from mmrag_plugin.walking import expand, is_encodable, real_path
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+APART_S = 0.5  # pictures of a film that lie closer show the same
+
+
+class LibraryMedia:
+    """The part of a library that looks at single media."""
+
+    ledger: Ledger
+
+    def find(self, target: str) -> MediaRow | None:
+        """A media by its id or by a path of it."""
+        if not is_encodable(target):
+            return None
+        row = self.ledger.media_rows([target]).get(target)
+        if row is not None:
+            return row
+        path = str(expand(target).absolute())
+        ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(real_path(path))
+        if len(ids) != 1 or Path(path).is_dir():
+            return None
+        return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
+
+    def words_of(self, moment: Moment) -> str:
+        """What is known about a moment in words, each piece with its time where it has one.
+
+        It comes out of media and is not to be trusted.
+        """
+        from mmrag_plugin.timecode import format_time
+        from mmrag_plugin.words import within
+
+        known = self.ledger.signals_of([moment.media_id]).get(moment.media_id, [])
+        lines = []
+        for signal in within([signal for _, signal in known], moment):
+            begins = "" if signal.start_s is None else f"{format_time(signal.start_s)} "
+            lines.append(f"{begins}{signal.text}")
+        return "\n".join(lines)
+
+    def picture_of(self, hit: Hit) -> Image | None:
+        """The picture of a hit, a film's at its best frame; None when the file is gone.
+
+        Raises MediaError for a file that is there and can't be read.
+        """
+        row = self.ledger.media_rows([hit.moment.media_id]).get(hit.moment.media_id)
+        try:
+            return None if row is None else self._picture(row, hit.at_s)
+        except NotFound:
+            return None
+
+    def _picture(self, row: MediaRow, at_s: float | None) -> Image:
+        from mmrag_plugin.pictures import open_picture
+        from mmrag_plugin.readers.video import frame_at
+
+        for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
+            if Path(path).exists():
+                if row.kind == "image":
+                    return open_picture(Path(path), at_least_px=1024)
+                return frame_at(Path(path), at_s if at_s is not None else (row.duration_s or 0) / 3)
+        raise NotFound(
+            f"{row.path} is not there any more.",
+            "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
+        )
+
+    def moment_pictures(self, moment: Moment, count: int = 6) -> list[tuple[float | None, Image]]:
+        """Pictures of a moment with their times: one of an image, several of a film, in order.
+
+        Of a moment of a few seconds there are fewer: they would show the same.
+        """
+        row = self.ledger.media_rows([moment.media_id]).get(moment.media_id)
+        if row is None:
+            raise NotFound(f"There is no media {moment.media_id!r}.", "Search for it first.")
+        if row.kind == "image":
+            return [(None, self._picture(row, None))]
+        start_s = moment.start_s or 0.0
+        end_s = moment.end_s if moment.end_s is not None else row.duration_s or start_s
+        count = max(1, min(count, round((end_s - start_s) / APART_S)))
+        step_s = (end_s - start_s) / count
+        times = [start_s + (number + 0.5) * step_s for number in range(count)]
+        return [(time_s, self._picture(row, time_s)) for time_s in times]

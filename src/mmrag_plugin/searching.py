@@ -1,0 +1,348 @@
+"""The search flow: a question to ranked moments, over every channel that the library has."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from mmrag_plugin.bm25 import query_vector
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.filters import Filters
+from mmrag_plugin.fusion import DEPTH, Fusion
+from mmrag_plugin.ledger import Ledger
+from mmrag_plugin.media import CHANNELS, Channel, Confidence, Hit, Signal
+from mmrag_plugin.metadata import RowFilter, frame_row_id, words_row_id
+from mmrag_plugin.moments import Candidate, join
+from mmrag_plugin.reasons import (
+    best_matches,
+    coverage,
+    dense_confidence,
+    quote,
+    strongest,
+    words_confidence,
+)
+from mmrag_plugin.results import SearchResult
+from mmrag_plugin.terms import terms_of
+from mmrag_plugin.words import piece_of, within
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
+
+PER_MEDIA = 3  # moments of one film among the first PAGE hits
+PAGE = 10
+WELL_RANKED = 10  # a moment further down the channel's list was not found by its looks
+BACKGROUND_MEDIA = 256  # enough to know a query's mean and deviation over the library
+BACKGROUND_S = 60.0  # how long they are taken for the whole, while another process may index
+_LEVELS: tuple[Confidence, ...] = ("none", "weak", "strong")
+
+Ranked: TypeAlias = tuple[Candidate, float, dict[Channel, int]]  # with score and rank by channel
+Judge: TypeAlias = Callable[[float], Confidence]
+
+
+class Searcher:
+    """Searches one open library; made once, used by any number of retrievers and threads."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        frames: MediaVectorStore,
+        words: MediaVectorStore,
+        visual: VisualEmbedding,
+        text: TextModel | None,
+        fusion: Fusion,
+    ) -> None:
+        self.ledger, self.frames, self.words = ledger, frames, words
+        self.visual, self.text, self.fusion = visual, text, fusion
+        self._backgrounds: dict[Channel, tuple[NDArray[np.float32], int, float]] = {}
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels that this library has."""
+        there = {"text": self.text is not None, "bm25": self.words.searches_words}
+        return tuple(channel for channel in CHANNELS if there.get(channel, True))
+
+    def search(
+        self,
+        query: str,
+        *,
+        picture: Image | None = None,
+        limit: int = 10,
+        filters: Filters | None = None,
+        channels: Sequence[Channel] | None = None,
+        min_confidence: Confidence = "none",
+        per_media: int | None = None,
+    ) -> SearchResult:
+        """Find moments by words, by a picture, or by both.
+
+        Raises UsageError for an empty question, an impossible filter or an unknown channel.
+        """
+        query = query.strip()
+        if not query and picture is None:
+            raise UsageError("The question is empty.", "Say what to look for.")
+        if limit < 1:
+            raise UsageError(f"A limit of {limit} hits makes no sense.", "Ask for 1 or more.")
+        where = (filters or Filters()).resolve(self.ledger)
+        wanted, warnings = self._usable(query, picture, channels)
+        found, vectors = self.look(query, picture, wanted, limit=limit, where=where)
+        warnings += [
+            f"The {channel} channel's model has nothing to say about these words."
+            for channel in wanted
+            if channel not in found
+        ]
+        judges = {channel: self._judge(channel, vector) for channel, vector in vectors.items()}
+        ranked = self.rank(found)
+        if min_confidence != "none":
+            least = _LEVELS.index(min_confidence)
+            levels = self._levels(query, ranked, judges)
+            ranked = [
+                item
+                for item, level in zip(ranked, levels, strict=True)
+                if _LEVELS.index(level) >= least
+            ]
+        chosen = _spread(ranked, limit, PER_MEDIA if per_media is None else per_media)
+        return SearchResult(query, self._hits(query, chosen, judges), warnings)
+
+    # ---- channels ----------------------------------------------------------------------------
+
+    def look(
+        self,
+        query: str,
+        picture: Image | None,
+        channels: Sequence[Channel],
+        *,
+        limit: int = PAGE,
+        where: RowFilter | None = None,
+    ) -> tuple[dict[Channel, Sequence[FoundRow]], dict[Channel, NDArray[np.float32]]]:
+        """Ask each channel: its rows, best first, and what the dense ones asked with.
+
+        A channel whose model abstains (a vector of zeros) is left out.
+        """
+        depth = max(DEPTH, 4 * limit)
+        vectors: dict[Channel, NDArray[np.float32]] = {}
+        found: dict[Channel, Sequence[FoundRow]] = {}
+        for channel in channels:
+            if channel == "bm25":
+                terms = list(dict.fromkeys(terms_of(query)))
+                counts, documents = self.ledger.document_counts(terms)
+                weights = query_vector(terms, counts, documents)
+                found[channel] = _deep(
+                    partial(self.words.search_words, weights, where=where), depth, limit
+                )
+                continue
+            vector = self._vector(channel, query, picture)
+            if vector.any():
+                store = self.frames if channel == "visual" else self.words
+                vectors[channel] = vector
+                found[channel] = _deep(
+                    partial(store.search_dense, vector, where=where), depth, limit
+                )
+        return found, vectors
+
+    def _usable(
+        self, query: str, picture: Image | None, channels: Sequence[Channel] | None
+    ) -> tuple[list[Channel], list[str]]:
+        for channel in channels or ():
+            if channel not in CHANNELS:
+                known = ", ".join(CHANNELS)
+                raise UsageError(f"There is no channel {channel!r}.", f"Choose among {known}.")
+        wanted = [c for c in self.channels if channels is None or c in channels]
+        warnings = [
+            f"The {channel} channel is off in this library."
+            for channel in channels or ()
+            if channel not in wanted
+        ]
+        if query and not self.words.searches_words:
+            warnings.append(
+                "Words are not searched: this Milvus has no sparse vectors (2.4 and newer have)."
+            )
+        if not query:
+            wanted = [channel for channel in wanted if channel == "visual"]
+        elif picture is None and "visual" in wanted and not self.visual.understands(query):
+            wanted.remove("visual")
+            warnings.append(
+                f"The visual model {self.visual.model_name!r} has nothing to say about these "
+                "words, so only words were compared. Models that do: `mmrag models list`."
+            )
+        return wanted, warnings
+
+    def _vector(self, channel: Channel, query: str, picture: Image | None) -> NDArray[np.float32]:
+        import numpy as np
+
+        if channel == "text" and self.text is not None:
+            return np.asarray(self.text.embedding.get_query_embedding(query), dtype=np.float32)
+        if picture is None:
+            return np.asarray(self.visual.embed_texts([query])[0])
+        seen = np.asarray(self.visual.embed_pictures([picture])[0])
+        if not query or not self.visual.understands(query):
+            return seen
+        both = seen + self.visual.embed_texts([query])[0]  # "this, but at night"
+        return np.asarray(both / max(float(np.linalg.norm(both)), 1e-12), dtype=np.float32)
+
+    # ---- ranking -----------------------------------------------------------------------------
+
+    def rank(self, found: Mapping[Channel, Sequence[FoundRow]]) -> list[Ranked]:
+        """Join rows into moments and fuse: each with its score and its rank in each channel."""
+        candidates = join(found)
+        lists: dict[Channel, list[tuple[int, float]]] = {}
+        for channel in found:
+            scored = [
+                (number, candidate.best[channel].score)
+                for number, candidate in enumerate(candidates)
+                if channel in candidate.best
+            ]
+            lists[channel] = sorted(scored, key=lambda item: -item[1])
+        ranks = {
+            channel: {number: rank for rank, (number, _) in enumerate(ranked, 1)}
+            for channel, ranked in lists.items()
+        }
+        return [
+            (
+                candidates[number],
+                score,
+                {channel: ranks[channel][number] for channel in ranks if number in ranks[channel]},
+            )
+            for number, score in self.fusion.fuse(lists)
+        ]
+
+    def _hits(
+        self, query: str, chosen: Sequence[Ranked], judges: Mapping[Channel, Judge]
+    ) -> list[Hit]:
+        media_ids = list(dict.fromkeys(candidate.media_id for candidate, _, _ in chosen))
+        media = self.ledger.media_rows(media_ids)
+        copies = self.ledger.paths_of(media_ids)
+        signals = self._signals(media_ids)
+        hits: list[Hit] = []
+        for candidate, score, why in chosen:
+            row = media.get(candidate.media_id)
+            if row is None:
+                continue  # forgotten since its rows were found
+            known = signals[candidate.media_id]
+            reason, text = _reason(query, candidate, why, known)
+            there = (path for path in copies[row.media_id] if os.path.exists(path))  # noqa: PTH110
+            hits.append(
+                Hit(
+                    rank=len(hits) + 1,
+                    moment=candidate.moment,
+                    path=next(there, row.path),
+                    score=score,
+                    confidence=_level(query, candidate, judges, known),
+                    why=why,
+                    reason=reason,
+                    text=text,
+                    taken_at=row.taken_at,
+                    at_s=candidate.at_s if row.kind == "video" else None,
+                )
+            )
+        return hits
+
+    def _signals(self, media_ids: Sequence[str]) -> dict[str, list[Signal]]:
+        found = self.ledger.signals_of(media_ids)
+        return {media_id: [signal for _, signal in pairs] for media_id, pairs in found.items()}
+
+    # ---- confidence --------------------------------------------------------------------------
+
+    def _levels(
+        self, query: str, ranked: Sequence[Ranked], judges: Mapping[Channel, Judge]
+    ) -> list[Confidence]:
+        signals = self._signals(list({candidate.media_id for candidate, _, _ in ranked}))
+        return [
+            _level(query, candidate, judges, signals[candidate.media_id])
+            for candidate, _, _ in ranked
+        ]
+
+    def _judge(self, channel: Channel, vector: NDArray[np.float32]) -> Judge:
+        sample, rows = self._background(channel)
+        if len(sample) < 2:
+            return lambda score: "weak"
+        scores = sample @ vector
+        mean, deviation = float(scores.mean()), float(scores.std())
+        return lambda score: dense_confidence(score, mean, deviation, rows)
+
+    def _background(self, channel: Channel) -> tuple[NDArray[np.float32], int]:
+        """A vector of each of some media, to know how rows score on the whole, and how many."""
+        import numpy as np
+
+        known = self._backgrounds.get(channel)
+        if known is None or time.monotonic() - known[2] > BACKGROUND_S:
+            if channel == "visual":
+                store, made = self.frames, self.ledger.stage_made("embed", BACKGROUND_MEDIA)
+                row_ids = [frame_row_id(media_id, frames // 2) for media_id, frames in made.items()]
+            else:
+                store, made = self.words, self.ledger.stage_made("read", BACKGROUND_MEDIA)
+                row_ids = [words_row_id(media_id) for media_id in made]
+            sample = np.array(list(store.vectors(row_ids).values()), dtype=np.float32)
+            known = sample, store.count(), time.monotonic()
+            self._backgrounds[channel] = known
+        return known[:2]
+
+
+def _spread(ranked: Sequence[Ranked], limit: int, per_media: int) -> list[Ranked]:
+    """Let no film fill the page: what is too much of one media moves behind the others."""
+    page: list[Ranked] = []
+    behind: list[Ranked] = []
+    shown: dict[str, int] = {}
+    for item in ranked:
+        media_id = item[0].media_id
+        enough = len(page) < PAGE and shown.get(media_id, 0) >= per_media
+        (behind if enough else page).append(item)
+        shown[media_id] = shown.get(media_id, 0) + (not enough)
+    if len(page) < PAGE:  # nothing else to show
+        return (page + behind)[:limit]
+    rest = sorted(page[PAGE:] + behind, key=lambda item: -item[1])
+    return (page[:PAGE] + rest)[:limit]
+
+
+def _deep(search: Callable[..., list[FoundRow]], depth: int, limit: int) -> list[FoundRow]:
+    """Search, and where one long film fills the list let every media in with its best row."""
+    rows = search(depth)
+    if len(rows) == depth and len({row.media_id for row in rows}) < limit:
+        known = {row.row_id for row in rows}
+        rows += [row for row in search(depth, group_by_media=True) if row.row_id not in known]
+    return rows
+
+
+def _level(
+    query: str,
+    candidate: Candidate,
+    judges: Mapping[Channel, Judge],
+    signals: Sequence[Signal],
+) -> Confidence:
+    """How sure a moment is: as sure as the channel that is surest of it."""
+    levels = [
+        judge(candidate.best[channel].score)
+        for channel, judge in judges.items()
+        if channel in candidate.best
+    ]
+    if "bm25" in candidate.best:
+        levels.append(words_confidence(coverage(query, within(signals, candidate.moment))))
+    return strongest(levels)
+
+
+def _reason(
+    query: str, candidate: Candidate, why: Mapping[Channel, int], signals: Sequence[Signal]
+) -> tuple[str, str | None]:
+    """Why a moment was found, in words, and the text that matched."""
+    parts: list[str] = []
+    text: str | None = None
+    matched: list[tuple[Signal, list[str]]] = []
+    if query and "bm25" in why:
+        matched = best_matches(query, within(signals, candidate.moment))
+    if matched:
+        text = matched[0][0].text
+        parts += [quote(signal, words) for signal, words in matched]
+    elif "text" in why:
+        piece = piece_of((candidate.piece or candidate.best["text"]).row_id, signals)
+        if piece is not None:
+            text = piece.text
+            parts.append(f"means much the same: {quote(piece)}")
+    if "visual" in why and (not parts or why["visual"] <= WELL_RANKED):
+        parts.append(f"looks like it (number {why['visual']} by sight)")
+    return "; ".join(parts), text
