@@ -45,7 +45,6 @@ MAX_LINES = 420
 # Over the limit, with the size that they may not grow beyond; the list should get shorter.
 LONGER = {
     "mmrag_plugin.indexing": 460,
-    "mmrag_plugin.library": 450,
     "mmrag_plugin.milvus_store": 480,
 }
 
