@@ -102,6 +102,22 @@ def test_one_library_survives_its_owner_in_the_middle_of_its_life(home: Path, ph
         assert_agrees(library)
 
 
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.99])
+def test_indexes_that_a_kill_cut_short_are_made_again(
+    home: Path, photos: Path, part: float
+) -> None:
+    with opened(home) as library:
+        library.index([photos])
+        end_owner(home / "default", signal.SIGKILL)
+        cut = [p for p in (home / "default" / "milvus").rglob("indexes/*") if p.is_file()]
+        assert {path.suffix for path in cut} == {".idx", ".sidx"}
+        for path in cut:
+            os.truncate(path, int(path.stat().st_size * part))
+        assert library.search("meadow").hits[0].path.endswith("green.png")
+        assert library.search("green", channels=["visual"]).hits
+        assert_agrees(library)
+
+
 # ---- shared ----------------------------------------------------------------------------------
 
 

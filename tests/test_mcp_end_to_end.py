@@ -111,7 +111,8 @@ async def test_filters_reach_the_search(warm: WarmLibrary) -> None:
     assert "meadow.mp4" not in await names(kind="image")
     assert await names(kind="video") == {"meadow.mp4"}
     assert await names(since=2031) == set()
-    assert await names(camera="Pixel") == set()
+    result = await call(server, "search_media", query="red", camera="Pixel")
+    assert "No camera of this library has 'Pixel' in its name." in said(result)
     assert await names(has_text=True) == set()
     assert "red car.jpg" in await names(folder="Holiday")  # as library_info names it
     result = await call(server, "search_media", query="red", folder="Work")

@@ -41,10 +41,15 @@ class Filters:
     def resolve(self, ledger: Ledger) -> RowFilter | None:
         """Turn the restrictions into one on rows; None when there is none.
 
-        Raises UsageError for a date that is none and a folder that the library doesn't know.
+        Raises UsageError for a date that is none, and a folder or camera that the library
+        doesn't know.
         """
         if self == Filters():
             return None
+        if self.since and self.until and _first_second(self.since) > _last_second(self.until):
+            raise UsageError(
+                f"Nothing was taken since {self.since} and until {self.until}.", "Swap the dates."
+            )
         only: frozenset[str] | None = None
         left_out = self.leave_out
         if self.folder:
@@ -61,10 +66,20 @@ class Filters:
             kind=self.kind,
             taken_from_s=None if self.since is None else _first_second(self.since),
             taken_to_s=None if self.until is None else _last_second(self.until),
-            cameras=None if self.camera is None else ledger.cameras_like(self.camera),
+            cameras=None if self.camera is None else self._cameras(ledger),
             media_ids=only,
             not_media_ids=left_out or None,
         )
+
+    def _cameras(self, ledger: Ledger) -> tuple[str, ...]:
+        found = ledger.cameras_like(self.camera or "")
+        if not found:
+            known = ", ".join(name for name in ledger.cameras_like("") if name)
+            raise UsageError(
+                f"No camera of this library has {self.camera!r} in its name.",
+                f"There are: {known}." if known else "No media names a camera.",
+            )
+        return found
 
     def _media_in_folder(self, ledger: Ledger) -> frozenset[str]:
         folder = expand(self.folder or "")

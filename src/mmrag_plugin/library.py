@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -67,6 +68,7 @@ class MediaLibrary(LibraryMedia):
         self.warnings: list[str] = []
         self.models = LibraryModels(settings, ledger)
         self._searchers: dict[tuple[object, ...], Searcher] = {}
+        self._loading = threading.RLock()  # a server's first searches come together
 
     # ---- opening and closing -----------------------------------------------------------------
 
@@ -266,7 +268,14 @@ class MediaLibrary(LibraryMedia):
     # ---- searching ---------------------------------------------------------------------------
 
     def searcher(self) -> Searcher:
-        """The searcher over the collections in use; a new one after another process switched."""
+        """The searcher over the collections in use; a new one after another process switched.
+
+        One without its text model is not kept: the model may be back for the next search.
+        """
+        with self._loading:
+            return self._searcher()
+
+    def _searcher(self) -> Searcher:
         from mmrag_plugin.fusion import WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL, StandardScores
         from mmrag_plugin.searching import Searcher
 
@@ -275,21 +284,24 @@ class MediaLibrary(LibraryMedia):
         if words is None:
             raise NotALibrary("The ledger knows no words collection.", "Run mmrag index again.")
         key = (model.collection, words.collection)
-        if key not in self._searchers:
-            text = self.models.text_in_use(words, visual)
-            sentences = text is not None and words.setting != "visual"
-            stores = self.stores()
-            self._searchers[key] = Searcher(
-                self.ledger,
-                stores["visual"],
-                stores["words"],
-                visual,
-                text,
-                StandardScores(
-                    WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS, without_text=WEIGHTS
-                ),
-            )
-        return self._searchers[key]
+        if key in self._searchers:
+            return self._searchers[key]
+        text = self.models.text_in_use(words, visual)
+        sentences = text is not None and words.setting != "visual"
+        stores = self.stores()
+        searcher = Searcher(
+            self.ledger,
+            stores["visual"],
+            stores["words"],
+            visual,
+            text,
+            StandardScores(
+                WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS, without_text=WEIGHTS
+            ),
+        )
+        if text is not None or not words.dim:
+            self._searchers[key] = searcher
+        return searcher
 
     def search(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments by words, by a picture or by both; options as of ``Searcher.search``."""
@@ -297,9 +309,10 @@ class MediaLibrary(LibraryMedia):
         try:
             result = searcher.search(query, picture=picture, **options)
         except ServiceError:  # another process may have switched models and dropped the old rows
-            if self.searcher() is searcher:
+            again = self.searcher()
+            if again.collections == searcher.collections:
                 raise
-            result = self.searcher().search(query, picture=picture, **options)
+            result = again.search(query, picture=picture, **options)
         result.warnings[:0] = self._taken_warnings()
         return result
 

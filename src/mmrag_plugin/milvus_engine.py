@@ -50,13 +50,28 @@ def open_engine(directory: Path) -> Any:
             "Close the program that has opened it with Milvus Lite directly.",
         ) from error
     for database in engine.list_databases():
-        _remove_unfinished_collections(Path(engine._collections_root(database)))
+        root = Path(engine._collections_root(database))
+        _remove_unfinished_collections(root)
         for name in engine.list_collections(database_name=database):
             try:
-                engine.get_collection(name, database_name=database).load()
+                _load(engine.get_collection(name, database_name=database), root / name)
             except Exception:  # a damaged one must not keep the others from being used
                 logger.exception("collection %s can't be loaded", name)
     return engine
+
+
+def _load(collection: Any, directory: Path) -> None:
+    """Load a collection; an index that was cut short by a kill is made again of its rows."""
+    from milvus_lite.index.files import INDEX_FILE_EXTENSIONS
+
+    try:
+        collection.load()
+    except Exception as error:
+        logger.info("making the indexes of %s again: %s", directory.name, error)
+        for path in directory.glob("partitions/*/indexes/*"):
+            if path.suffix in INDEX_FILE_EXTENSIONS:
+                path.unlink()
+        collection.load()
 
 
 def _remove_unfinished_collections(root: Path) -> None:

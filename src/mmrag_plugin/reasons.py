@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmrag_plugin.media import Confidence, Signal
 from mmrag_plugin.terms import matching_words, terms_of
@@ -83,7 +83,7 @@ def words_confidence(covered: float) -> Confidence:
     return "strong" if covered >= 0.6 else "weak"
 
 
-def strongest(levels: Sequence[Confidence]) -> Confidence:
+def strongest(levels: Iterable[Confidence]) -> Confidence:
     """The best of several judgements."""
     order: tuple[Confidence, ...] = ("strong", "weak", "none")
     return min(levels, key=order.index, default="none")

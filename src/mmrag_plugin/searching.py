@@ -64,6 +64,11 @@ class Searcher:
         self._backgrounds: dict[Channel, tuple[NDArray[np.float32], int, float]] = {}
 
     @property
+    def collections(self) -> tuple[str, str]:
+        """The names of the collections that it searches, frames and words."""
+        return self.frames.collection_name, self.words.collection_name
+
+    @property
     def channels(self) -> tuple[Channel, ...]:
         """The channels that this library has."""
         there = {"text": self.text is not None, "bm25": self.words.searches_words}
@@ -100,13 +105,7 @@ class Searcher:
         judges = {channel: self._judge(channel, vector) for channel, vector in vectors.items()}
         ranked = self.rank(found)
         if min_confidence != "none":
-            least = _LEVELS.index(min_confidence)
-            levels = self._levels(query, ranked, judges)
-            ranked = [
-                item
-                for item, level in zip(ranked, levels, strict=True)
-                if _LEVELS.index(level) >= least
-            ]
+            ranked = self._surely(query, ranked, judges, min_confidence)
         chosen = _spread(ranked, limit, PER_MEDIA if per_media is None else per_media)
         return SearchResult(query, self._hits(query, chosen, judges), warnings)
 
@@ -169,7 +168,8 @@ class Searcher:
             wanted.remove("visual")
             warnings.append(
                 f"The visual model {self.visual.model_name!r} has nothing to say about these "
-                "words, so only words were compared. Models that do: `mmrag models list`."
+                f"words, so {'only words were' if wanted else 'nothing was'} compared. "
+                "Models that do: `mmrag models list`."
             )
         return wanted, warnings
 
@@ -225,7 +225,8 @@ class Searcher:
             if row is None:
                 continue  # forgotten since its rows were found
             known = signals[candidate.media_id]
-            reason, text = _reason(query, candidate, why, known)
+            levels = _levels(query, candidate, judges, known)
+            reason, text = _reason(query, candidate, why, levels, known)
             there = (path for path in copies[row.media_id] if os.path.exists(path))  # noqa: PTH110
             hits.append(
                 Hit(
@@ -233,7 +234,7 @@ class Searcher:
                     moment=candidate.moment,
                     path=next(there, row.path),
                     score=score,
-                    confidence=_level(query, candidate, judges, known),
+                    confidence=strongest(levels.values()),
                     why=why,
                     reason=reason,
                     text=text,
@@ -249,14 +250,21 @@ class Searcher:
 
     # ---- confidence --------------------------------------------------------------------------
 
-    def _levels(
-        self, query: str, ranked: Sequence[Ranked], judges: Mapping[Channel, Judge]
-    ) -> list[Confidence]:
+    def _surely(
+        self,
+        query: str,
+        ranked: Sequence[Ranked],
+        judges: Mapping[Channel, Judge],
+        least: Confidence,
+    ) -> list[Ranked]:
+        """Leave out what is less sure than that."""
         signals = self._signals(list({candidate.media_id for candidate, _, _ in ranked}))
-        return [
-            _level(query, candidate, judges, signals[candidate.media_id])
-            for candidate, _, _ in ranked
-        ]
+        sure: list[Ranked] = []
+        for item in ranked:
+            levels = _levels(query, item[0], judges, signals[item[0].media_id])
+            if _LEVELS.index(strongest(levels.values())) >= _LEVELS.index(least):
+                sure.append(item)
+        return sure
 
     def _judge(self, channel: Channel, vector: NDArray[np.float32]) -> Judge:
         sample, rows = self._background(channel)
@@ -309,25 +317,30 @@ def _deep(search: Callable[..., list[FoundRow]], depth: int, limit: int) -> list
     return rows
 
 
-def _level(
+def _levels(
     query: str,
     candidate: Candidate,
     judges: Mapping[Channel, Judge],
     signals: Sequence[Signal],
-) -> Confidence:
-    """How sure a moment is: as sure as the channel that is surest of it."""
-    levels = [
-        judge(candidate.best[channel].score)
+) -> dict[Channel, Confidence]:
+    """How sure each channel is of a moment."""
+    levels = {
+        channel: judge(candidate.best[channel].score)
         for channel, judge in judges.items()
         if channel in candidate.best
-    ]
+    }
     if "bm25" in candidate.best:
-        levels.append(words_confidence(coverage(query, within(signals, candidate.moment))))
-    return strongest(levels)
+        covered = coverage(query, within(signals, candidate.moment))
+        levels["bm25"] = words_confidence(covered)
+    return levels
 
 
 def _reason(
-    query: str, candidate: Candidate, why: Mapping[Channel, int], signals: Sequence[Signal]
+    query: str,
+    candidate: Candidate,
+    why: Mapping[Channel, int],
+    levels: Mapping[Channel, Confidence],
+    signals: Sequence[Signal],
 ) -> tuple[str, str | None]:
     """Why a moment was found, in words, and the text that matched."""
     parts: list[str] = []
@@ -342,7 +355,11 @@ def _reason(
         piece = piece_of((candidate.piece or candidate.best["text"]).row_id, signals)
         if piece is not None:
             text = piece.text
-            parts.append(f"means much the same: {quote(piece)}")
+            unsure = f"number {why['text']} by meaning"
+            parts.append(
+                f"{unsure if levels['text'] == 'none' else 'means much the same'}: {quote(piece)}"
+            )
     if "visual" in why and (not parts or why["visual"] <= WELL_RANKED):
-        parts.append(f"looks like it (number {why['visual']} by sight)")
+        rank = f"number {why['visual']} by sight"
+        parts.append(rank if levels["visual"] == "none" else f"looks like it ({rank})")
     return "; ".join(parts), text

@@ -122,7 +122,10 @@ def locate(setting: str | Path, models_home: Path | None, *, allow_download: boo
     Raises ModelMissing with the command that fetches it, and ModelError for a folder that holds no
     model.
     """
-    folder = Path(setting).expanduser()
+    try:
+        folder = Path(setting).expanduser()
+    except RuntimeError:  # ~nobody
+        folder = Path(setting)
     if folder.is_dir():
         if layout_of(folder) is None:
             raise ModelError(
