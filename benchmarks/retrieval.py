@@ -83,7 +83,7 @@ def recall(
     for number, (name, query) in enumerate(queries):
         found, _ = searcher.look(query, None, searcher.channels)
         for channels in combinations:
-            part = searcher.rank({channel: found[channel] for channel in channels})
+            part = searcher.rank({c: found[c] for c in channels if c in found})
             ranked = [names[candidate.media_id] for candidate, _, _ in part[: max(CUTS)]]
             if number < CHECKED:
                 hits = library.search(query, channels=channels, limit=max(CUTS)).hits
@@ -138,9 +138,13 @@ def main() -> None:
             queries = [(name, text) for name, texts in captions.items() for text in texts]
             queries = queries[: options.limit]
             searcher = library.searcher()
-            if options.fusion != "standard":
-                searcher.fusion = ReciprocalRanks(k=int(options.fusion.removeprefix("rrf")))
-            assert options.fusion != "standard" or isinstance(searcher.fusion, StandardScores)
+            assert isinstance(searcher.fusion, StandardScores)
+            if options.fusion != "standard":  # with the same weights: only the method differs
+                searcher.fusion = ReciprocalRanks(
+                    searcher.fusion.weights,
+                    k=int(options.fusion.removeprefix("rrf")),
+                    without_text=searcher.fusion.without_text,
+                )
             together = _combinations(options.visual_only, searcher.channels)
             rows = recall(library, queries, together)
             if options.visual_only:

@@ -1,0 +1,71 @@
+"""The measurements run, on a handful of made media; what they print stands in no test."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from media_made import picture
+
+ROOT = Path(__file__).resolve().parents[1]
+COLOURS = ("red", "blue", "green", "yellow")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    captions = {
+        picture(folder / f"{colour}.png", colour).name: [f"a {colour} wall", f"something {colour}"]
+        for colour in COLOURS
+    }
+    (folder / "captions.json").write_text(json.dumps(captions))
+    return folder
+
+
+def measured(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str
+) -> dict[str, object]:
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(sys, "argv", [name, *options, "--json"])
+    importlib.import_module(f"benchmarks.{name}").main()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("fusion", ["standard", "rrf10"])
+def test_recall_of_what_each_channel_can_find_is_full(
+    fusion: str, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--data", str(photos), "--visual-model", "palette", "--text-model", "off"]
+    found = measured("retrieval", monkeypatch, capsys, *small, "--fusion", fusion)
+    assert found == {
+        "queries": len(COLOURS),
+        "rows": {name: [100.0] * 3 for name in ("visual", "bm25", "visual + bm25")},
+    }
+
+
+def test_the_confidence_of_hits_is_counted_with_and_without_an_answer(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--data", str(photos), "--visual-model", "palette", "--text-model", "off"]
+    found = measured("confidence", monkeypatch, capsys, *small)
+    assert len(found) == 4
+    for levels in found.values():
+        assert isinstance(levels, dict)
+        assert sum(levels.values()) == pytest.approx(100)
+
+
+def test_the_recall_of_the_store_is_compared_with_exact_search(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--rows", "600", "--dim", "16", "--queries", "3", "--k", "10"]
+    found = measured("milvus_recall", monkeypatch, capsys, *small)
+    results = found["results"]
+    assert isinstance(results, list)
+    assert [row["vectors"] for row in results] == ["clustered", "random"]
+    assert all(row["recall_mean"] >= 0.99 for row in results)
