@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from llama_index.core.schema import ImageNode, MetadataMode, QueryBundle, TextNo
 
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import describe, end_owner, opened, picture, picture_with_text
-from mmrag_plugin.errors import ModelMismatch, NotFound, UsageError
+from mmrag_plugin.errors import MediaError, ModelMismatch, NotFound, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.fusion import ReciprocalRanks
 from mmrag_plugin.library import MediaLibrary
@@ -26,7 +27,7 @@ from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.retrieval import MediaRetriever, hit_node
 from mmrag_plugin.searching import PAGE, PER_MEDIA, Searcher
-from mmrag_plugin.vlm.fake import FakeVLM
+from mmrag_plugin.vlm.fake import FakeVLM, main_colour
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +366,41 @@ def test_similar_to_what_is_not_there_says_so(library: MediaLibrary, target: str
     with pytest.raises(MmragError) as caught:
         library.similar(target)
     assert caught.value.message
+
+
+# ---- single moments --------------------------------------------------------------------------
+
+
+def test_the_words_and_pictures_of_a_moment_are_of_this_moment(library: MediaLibrary) -> None:
+    film = library.search("train", filters=Filters(kind="video")).hits[0].moment
+    words = library.words_of(replace(film, start_s=20.0, end_s=25.0))
+    assert "0:22 the last train to Vienna" in words
+    assert "harbour" not in words
+    assert "film" in words, "its name holds for every moment"
+    assert "harbour" in library.words_of(replace(film, start_s=None, end_s=None))
+    assert "harbour" not in library.words_of(replace(film, start_s=20.0, end_s=None))
+
+    whole = library.moment_pictures(replace(film, start_s=None, end_s=None))
+    assert [main_colour(picture) for _, picture in whole] == ["red"] * 2 + ["green"] * 2 + [
+        "blue"
+    ] * 2
+    assert [time_s for time_s, _ in whole] == [2.5, 7.5, 12.5, 17.5, 22.5, 27.5]
+    ((at_s, only),) = library.moment_pictures(replace(film, start_s=15.0, end_s=15.0))
+    assert (at_s, main_colour(only)) == (15.0, "green")
+    assert len(library.moment_pictures(replace(film, start_s=15.0, end_s=16.0))) == 2
+
+
+def test_a_file_that_was_damaged_since_is_not_called_gone(tmp_path: Path) -> None:
+    photo = picture(tmp_path.resolve() / "photos" / "x.png")
+    with opened(tmp_path / "home") as library:
+        library.index([photo.parent])
+        hit = library.search("red").hits[0]
+        photo.write_text("no picture")
+        with pytest.raises(MediaError, match=r"x\.png"):
+            library.picture_of(hit)
+        photo.unlink()
+        assert library.picture_of(hit) is None
+    end_owner(tmp_path / "home" / "default", wait=False)
 
 
 # ---- async -----------------------------------------------------------------------------------
