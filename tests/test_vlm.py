@@ -31,6 +31,7 @@ from mmrag_plugin.errors import (
     ServiceError,
     UsageError,
 )
+from mmrag_plugin.settings import load_settings
 from mmrag_plugin.untrusted import escape_media_text, untrusted
 from mmrag_plugin.vlm.base import (
     picture_block,
@@ -484,11 +485,11 @@ def test_a_vlm_can_be_sent_to_another_process(double: OllamaDouble) -> None:
 
 @pytest.mark.live
 def test_a_real_ollama_tells_red_from_blue() -> None:
-    """MMRAG_LIVE_OLLAMA names the model, OLLAMA_HOST the server."""
-    model = os.environ.get("MMRAG_LIVE_OLLAMA")
-    if not model:
-        pytest.skip("MMRAG_LIVE_OLLAMA names no model")
-    llm = OllamaVLM(model, os.environ.get("OLLAMA_HOST") or "127.0.0.1")
+    """MMRAG_TEST_OLLAMA names the server, MMRAG_VLM another model than the default."""
+    host = os.environ.get("MMRAG_TEST_OLLAMA")
+    if not host:
+        pytest.skip("MMRAG_TEST_OLLAMA names no server")
+    llm = OllamaVLM(load_settings().vlm, host)
     question = "First a picture:", picture("red", (256, 256)), "Then:", picture("blue", (256, 256))
     answer = llm.chat(asked(*question, "Name the colour of each picture, in order, in English."))
     said = str(answer.message.content).lower()
