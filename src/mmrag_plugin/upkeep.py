@@ -27,7 +27,7 @@ class Difference:
 
 def forget(library: MediaLibrary, target: Path) -> int:
     """Take a file or a folder out of the library; the files stay. Says how many media went."""
-    from mmrag_plugin.indexing import remove_media
+    from mmrag_plugin.index_run import remove_media
 
     path = str(expand(target).absolute())
     with library.ledger.writer("forgetting"):
