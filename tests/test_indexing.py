@@ -13,7 +13,15 @@ import pytest
 
 import mmrag_plugin.readers.photo as photo_module
 from made_films import BLUE, GREEN, RED, write_film
-from media_made import describe, end_owner, milvus_rows, opened, picture, picture_with_text
+from media_made import (
+    describe,
+    end_owner,
+    milvus_rows,
+    opened,
+    picture,
+    picture_with_text,
+    shut,
+)
 from mmrag_plugin.index_report import IndexReport
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.readers.photo import PhotoReader
@@ -395,6 +403,27 @@ def test_a_folder_that_lost_all_its_files_loses_nothing(
     assert counts(report) == {"unchanged": 1}
     assert "forget" in report.warnings[0]
     assert milvus_rows(library) == rows
+
+
+def test_a_folder_that_may_not_be_entered_is_reported_and_stops_nothing(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "a.png")
+    picture(photos / "inside" / "b.png", "blue")
+    library.index([photos])
+    rows = milvus_rows(library)
+    library.ledger.redo("read", library.ledger.media_rows())
+    library.ledger.redo("embed", library.ledger.media_rows())
+    with shut(photos / "inside"):
+        report = library.index([])
+        assert [problem.path for problem in report.failed] == [str(photos / "inside")]
+        assert report.stages["read"].done == 1
+        found = library.find(str(photos / "inside" / "b.png"))
+        assert found is not None
+        assert library.picture_of(library.search("blue").hits[0]) is None
+    assert library.index([]).failed == []
+    assert milvus_rows(library) == rows
+    assert_agrees(library)
 
 
 # ---- stages ----------------------------------------------------------------------------------

@@ -691,8 +691,9 @@ def test_what_is_no_folder_and_no_media_is_refused(tmp_path: Path) -> None:
         resolve_root(tmp_path / "notes.md")
     with pytest.raises(NotFound, match="~nobody"):
         resolve_root(Path("~nobody-of-that-name/photos"))
-    with pytest.raises(NotFound):
-        resolve_root(Path("nul\0inside"))
+    for odd_name in ("nul\0inside", "x" * 300):
+        with pytest.raises(NotFound):
+            resolve_root(Path(odd_name))
     odd = tmp_path / os.fsdecode(b"caf\xe9")
     odd.mkdir()
     with pytest.raises(UsageError, match="no valid text") as caught:

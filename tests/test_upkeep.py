@@ -169,6 +169,8 @@ def test_relocating_after_indexing_the_new_place_changes_nothing_more(
 def test_relocating_what_is_not_there_is_refused(library: MediaLibrary, photos: Path) -> None:
     with pytest.raises(NotFound, match="not a folder"):
         relocate(library, str(photos), photos / "nowhere")
+    with pytest.raises(NotFound, match="xxx is not a folder"):
+        relocate(library, str(photos), Path("x" * 300))
     with pytest.raises(NotFound, match="/never/known"):
         relocate(library, "/never/known", photos)
     assert relocate(library, str(photos), photos) == 4, "to where it is already"
@@ -200,8 +202,9 @@ def test_a_backup_is_not_written_over_anything(library: MediaLibrary, tmp_path: 
     with pytest.raises(UsageError, match="exists already"):
         backup(library, tmp_path / "there")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="can't be written"):
-        backup(library, tmp_path / "file" / "saved")
+    for place in (tmp_path / "file" / "saved", tmp_path / ("x" * 300)):
+        with pytest.raises(StorageError, match="can't be written"):
+            backup(library, place)
 
 
 def test_an_empty_library_can_be_backed_up(home: Path, tmp_path: Path) -> None:

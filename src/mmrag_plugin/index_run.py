@@ -17,6 +17,7 @@ from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import METADATA_VERSION, row_metadata
 from mmrag_plugin.terms import TERMS_VERSION
+from mmrag_plugin.walking import is_there
 from mmrag_plugin.words import WORDS_VERSION
 
 if TYPE_CHECKING:
@@ -91,9 +92,9 @@ class Run:
         rows = self.ledger.media_rows(media_ids)
         for media_id in media_ids:
             row = rows.get(media_id)
-            if row is not None and not Path(row.path).exists():
+            if row is not None and not is_there(row.path):
                 copies = self.ledger.paths_of([media_id])[media_id]
-                path = next((path for path in copies if Path(path).exists()), None)
+                path = next((path for path in copies if is_there(path)), None)
                 row = None if path is None else replace(row, path=path)
             if row is not None:
                 yield row

@@ -18,7 +18,7 @@ from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.media import MediaFacts, Signal, Stage
 from mmrag_plugin.scanning import ScanResult, scan
-from mmrag_plugin.walking import Entries, Problem, list_folder
+from mmrag_plugin.walking import Entries, Problem, is_there, list_folder
 
 if TYPE_CHECKING:
     from mmrag_plugin.signals.sidecars import FolderSidecars
@@ -137,7 +137,7 @@ class Indexer:
         signals, named = list(facts.signals), list[Signal]()
         for path, root in ((Path(path), Path(root)) for path, root in places):
             above = root if root != path else path.parent
-            if path.exists():
+            if is_there(path):
                 signals += self._sidecars.of(path.parent, above).signals_for(path.name)
             named += self.parts.path_signals(path.relative_to(above))
         signals += named + self.parts.facts_signals(facts)

@@ -22,7 +22,7 @@ from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.media import Hit, Kind, Moment
 from mmrag_plugin.settings import Settings, load_settings
-from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_encodable, real_path
+from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_encodable, is_there, real_path
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -182,7 +182,7 @@ class MediaLibrary:
             roots = list(dict.fromkeys(resolve_root(path) for path in paths))
         else:
             roots = [Path(root) for root in self.ledger.roots()]
-            for root in [root for root in roots if not root.exists()]:
+            for root in [root for root in roots if not is_there(root)]:
                 self.warnings.append(f"{root} is not there now; what is known of it is kept.")
                 roots.remove(root)
         if not roots:
@@ -362,7 +362,7 @@ class MediaLibrary:
         from mmrag_plugin.readers.video import frame_at
 
         for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
-            if Path(path).exists():
+            if is_there(path):
                 if row.kind == "image":
                     return open_picture(Path(path), at_least_px=1024)
                 return frame_at(Path(path), at_s if at_s is not None else (row.duration_s or 0) / 3)
@@ -395,7 +395,7 @@ class MediaLibrary:
             return row
         path = str(expand(target).absolute())
         ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(real_path(path))
-        if len(ids) != 1 or Path(path).is_dir():
+        if len(ids) != 1 or (is_there(path) and Path(path).is_dir()):
             return None
         return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
 
@@ -429,7 +429,7 @@ def names(settings: Settings) -> list[str]:
 
 
 def _check_place(directory: Path, name: str) -> None:
-    if directory.exists() and (
+    if is_there(directory) and (
         not directory.is_dir() or any(path.name != LIBRARY_MARKER for path in directory.iterdir())
     ):
         raise NotALibrary(

@@ -16,7 +16,7 @@ from pathlib import Path
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.media import Kind
-from mmrag_plugin.walking import FoundFile, News, SidecarStamp, unreadable, walk
+from mmrag_plugin.walking import FoundFile, News, SidecarStamp, is_there, unreadable, walk
 
 _BATCH = 200  # files entered in one transaction of the ledger
 
@@ -152,7 +152,7 @@ class _Comparison:
         if is_sampled(file.size_bytes):
             alike = list(self.sampled.get(content_hash, ()))
             for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
-                alike += [path for path in paths if path != file.path and Path(path).is_file()]
+                alike += [path for path in paths if path != file.path and is_there(path)]
             if alike and not any(filecmp.cmp(path, file.path, shallow=False) for path in alike):
                 return content_hash_of(Path(file.path), whole=True)  # alike in samples only
             self.sampled.setdefault(content_hash, []).append(file.path)

@@ -13,7 +13,7 @@ from typing import Any
 from mmrag_plugin.errors import NotFound, StorageError, UsageError
 from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
 from mmrag_plugin.settings import CONFIG_FILE
-from mmrag_plugin.walking import LIBRARY_MARKER, expand, real_path
+from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_there, real_path
 
 
 @dataclass
@@ -47,7 +47,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
 def relocate(library: MediaLibrary, old: str, new: Path) -> int:
     """Tell the library that a folder lies elsewhere now; nothing is read again."""
     place = expand(new).resolve()
-    if not place.is_dir():
+    if not (is_there(place) and place.is_dir()):
         raise NotFound(f"{new} is not a folder.", "Name the folder's new place.")
     with library.ledger.writer("relocating"):
         moved = library.ledger.relocate(str(expand(old).absolute()), str(place))
@@ -64,7 +64,7 @@ def backup(library: MediaLibrary, target: Path) -> int:
 
     It is a library itself: put it under MMRAG_HOME to use it.
     """
-    if target.exists():
+    if is_there(target):
         raise UsageError(f"{target} exists already.", "Name a new directory.")
     if library.settings.ledger_url:
         raise UsageError("The ledger of this library is in PostgreSQL.", "Back it up with pg_dump.")
