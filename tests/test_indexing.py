@@ -332,6 +332,35 @@ def test_a_decoder_that_breaks_in_an_unknown_way_breaks_one_file(
     assert len(milvus_rows(library)["visual"]) == 2
 
 
+def test_a_picture_that_cannot_be_read_today_keeps_its_rows_and_is_read_tomorrow(
+    library: MediaLibrary, photos: Path, minidual: Path
+) -> None:
+    path = picture(photos / "a.png")
+    describe(path, "lighthouse")
+    picture(photos / "b.png", "blue")
+    library.index([photos])
+    rows = milvus_rows(library)
+    describe(path, "lighthouse at night")
+    with shut(path):
+        for _ in range(2):
+            report = library.index([])
+            [problem] = report.failed
+            assert problem.path == str(path)
+            assert "permission" in problem.remedy
+            assert report.stages["read"].pending == 1
+            assert milvus_rows(library) == rows
+        with opened(library.settings.home, visual_model=str(minidual)) as other:
+            report = other.index([])
+            assert [problem.path for problem in report.failed] == [str(path)]
+            assert report.stages["embed"].pending == 1
+            assert report.stages["embed"].done == 1
+    report = library.index([])
+    assert report.failed == []
+    assert milvus_rows(library) == rows
+    assert "night" in words_of(library, path)
+    assert_agrees(library)
+
+
 def test_a_bad_sidecar_is_reported_and_its_media_is_indexed(
     library: MediaLibrary, photos: Path
 ) -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mmrag_plugin.bm25 import BM25_VERSION
+from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import MediaError, MmragError
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import METADATA_VERSION, row_metadata
 from mmrag_plugin.terms import TERMS_VERSION
-from mmrag_plugin.walking import is_there
+from mmrag_plugin.walking import is_there, unreadable
 from mmrag_plugin.words import WORDS_VERSION
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Run:
         self.progress = progress or Progress()
         self.report = IndexReport()
         self.absent: set[str] = set()
+        self.unreadable: set[str] = set()
         self._failures: list[tuple[Stage, str, str, str, str]] = []
 
     def rows(self, media_ids: Sequence[str]) -> Iterator[MediaRow]:
@@ -103,16 +105,31 @@ class Run:
 
     @contextmanager
     def failing(self, stage: Stage, stamp: str, media: MediaRow) -> Iterator[None]:
-        """One bad file never stops a run and never vanishes from its report."""
+        """One bad file never stops a run and never vanishes from its report.
+
+        What can't be decoded has failed until it changes. What can't be read, for want of a right
+        or of a sound drive, may be readable tomorrow: it stays pending, with all its rows.
+        """
         try:
             yield
         except MediaError as error:
-            self._failures.append((stage, stamp, media.media_id, error.message, error.remedy))
+            self._fail(stage, stamp, media, error.message, error.remedy)
         except MmragError:
             raise
         except Exception as error:  # a decoder that breaks on hostile bytes breaks on one file
             reason = f"{media.path} can't be processed ({type(error).__name__}: {error})."
             remedy = "Open it in another program; report it if it looks fine there."
+            self._fail(stage, stamp, media, reason, remedy)
+
+    def _fail(self, stage: Stage, stamp: str, media: MediaRow, reason: str, remedy: str) -> None:
+        try:
+            content_hash_of(Path(media.path))
+        except FileNotFoundError:
+            self.absent.add(media.media_id)
+        except OSError as error:
+            self.unreadable.add(media.media_id)
+            self.report.failed.append(unreadable(media.path, error))
+        else:
             self._failures.append((stage, stamp, media.media_id, reason, remedy))
 
     def enter_failures(self) -> None:

@@ -90,10 +90,10 @@ class Indexer:
             for failure in self.ledger.failures()
         ]
         stamps: dict[Stage, str] = {"read": READ_STAMP, "embed": self.parts.embed_stamp}
+        waiting = self._run.absent | self._run.unreadable
         for stage, stamp in stamps.items():
-            report.stages[stage].pending = len(
-                self._run.absent & set(self.ledger.pending(stage, stamp))
-            )
+            report.stages[stage].pending = len(waiting & set(self.ledger.pending(stage, stamp)))
+        report.failed = list(dict.fromkeys(report.failed))  # by scan and by stages
         if self._run.absent:
             report.warnings.append(
                 f"{len(self._run.absent)} media are not where they were (is a drive missing?) "
