@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import Parts, Run, batched, remove_media
 from mmrag_plugin.index_words import WordsStage
-from mmrag_plugin.ledger import MediaRow
+from mmrag_plugin.ledger import BadSidecar, Failure, MediaRow
 from mmrag_plugin.media import MediaFacts, Signal, Stage
 from mmrag_plugin.scanning import ScanResult, scan
 from mmrag_plugin.walking import Entries, Problem, is_there, list_folder
@@ -51,6 +52,19 @@ class SidecarTree:
             self._folders[folder] = self._sidecars(folder, entries, above)
         return self._folders[folder]
 
+    def beside(self, media: Path, root: Path) -> list[Signal] | None:
+        """What stands beside a media; None when it is not there now, or nobody may look."""
+        try:
+            found = self.of(media.parent, root) if is_there(media) else None
+        except MediaError:
+            return None
+        return None if found is None else found.signals_for(media.name)
+
+    def may_speak(self, path: Path) -> bool:
+        """Whether a file is a sidecar of media, as far as its folder was listed."""
+        sidecars = self._folders.get(path.parent)
+        return sidecars is None or sidecars.may_speak(path.name)
+
     def problems(self) -> list[MediaError]:
         """Sidecars that could not be read."""
         return [error for sidecars in self._folders.values() for error in sidecars.problems()]
@@ -64,6 +78,7 @@ class Indexer:
         self.parts, self.ledger = parts, parts.ledger
         self.progress, self.report = self._run.progress, self._run.report
         self._sidecars = SidecarTree(parts.sidecars)
+        self._unseen: list[str] = []  # files beside which nobody could look
 
     def run(self, roots: Sequence[Path]) -> IndexReport:
         """Scan resolved folders, then finish whatever is pending in the whole library."""
@@ -79,16 +94,18 @@ class Indexer:
             )
         self._take_over(found)
         remove_media(self.ledger, (self.parts.frames, self.parts.words), found.removed)
+        self._try_bad_sidecars_again()
         self._read()
         words, pixels = WordsStage(self._run), PixelStages(self._run)
         words.project()
         pixels.embed()
         pixels.ocr()
         words.project()  # with what was read in the pictures
-        report.failed += [
-            Problem(failure.path, failure.reason, failure.remedy)
-            for failure in self.ledger.failures()
+        known_bad: list[Failure | BadSidecar] = [
+            *self.ledger.failures(),
+            *self.ledger.bad_sidecars(),
         ]
+        report.failed += [Problem(bad.path, bad.reason, bad.remedy) for bad in known_bad]
         stamps: dict[Stage, str] = {"read": READ_STAMP, "embed": self.parts.embed_stamp}
         waiting = self._run.absent | self._run.unreadable
         for stage, stamp in stamps.items():
@@ -122,12 +139,29 @@ class Indexer:
                     with self._run.failing("read", READ_STAMP, media):
                         read[media.media_id] = self._read_one(media, places[media.media_id])
                 self._run.enter_failures()
+                self._enter_sidecars()
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
-        self.report.failed += [
-            Problem(error.path, error.message, error.remedy) for error in self._sidecars.problems()
-        ]
+
+    def _enter_sidecars(self) -> None:
+        """Note what could not be read beside media, before it is said that they are read."""
+        unseen, self._unseen = self._unseen, []
+        self.ledger.forget_sidecars(unseen)
+        self.ledger.put_bad_sidecars(
+            BadSidecar(error.path, _content_of(error.path), error.message, error.remedy)
+            for error in self._sidecars.problems()
+        )
+
+    def _try_bad_sidecars_again(self) -> None:
+        """Have media read again whose bad sidecars were mended; drop those that are none now."""
+        for bad in self.ledger.bad_sidecars():
+            folder = str(Path(bad.path).parent)
+            media_ids = self.ledger.media_ids_under(folder)
+            if not media_ids or not self._sidecars.may_speak(Path(bad.path)):
+                self.ledger.drop_bad_sidecar(bad.path)
+            elif is_there(bad.path) and _content_of(bad.path) != bad.content_hash:
+                self.ledger.drop_bad_sidecar(bad.path, read_again=media_ids)
 
     def _read_one(
         self, media: MediaRow, places: Sequence[tuple[str, str]]
@@ -137,8 +171,11 @@ class Indexer:
         signals, named = list(facts.signals), list[Signal]()
         for path, root in ((Path(path), Path(root)) for path, root in places):
             above = root if root != path else path.parent
-            if is_there(path):
-                signals += self._sidecars.of(path.parent, above).signals_for(path.name)
+            beside = self._sidecars.beside(path, above)
+            if beside is None:  # it is away; what stands beside it is read when it is back
+                self._unseen.append(str(path))
+            else:
+                signals += beside
             named += self.parts.path_signals(path.relative_to(above))
         signals += named + self.parts.facts_signals(facts)
         return facts, [signal for signal in dict.fromkeys(signals) if signal.text.strip()]
@@ -150,3 +187,11 @@ class Indexer:
             if report.done and stage != "scan":
                 rates[stage] = report.seconds / report.done
         self.ledger.state(rates=rates)
+
+
+def _content_of(path: str) -> str:
+    """The hash of a file's content; empty while it can't be read."""
+    try:
+        return content_hash_of(Path(path))
+    except OSError:
+        return ""

@@ -18,7 +18,7 @@ from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_lease import WriterLease
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under
-from mmrag_plugin.ledger_stages import Failure, StageLines
+from mmrag_plugin.ledger_stages import BadSidecar, Failure, StageLines
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
     WRITING,
@@ -32,7 +32,7 @@ from mmrag_plugin.ledger_tables import (
 from mmrag_plugin.ledger_words import WordLines
 from mmrag_plugin.media import Stage
 
-__all__ = ["WRITING", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
+__all__ = ["WRITING", "BadSidecar", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
 
 
 class Ledger(MediaLines, StageLines, WordLines):

@@ -131,7 +131,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         },
         "milvus": library.connection.describe(),
         "writer": library.ledger.lease_holder(),
-        "failed": len(library.ledger.failures()),
+        "failed": len(library.ledger.failures()) + len(library.ledger.bad_sidecars()),
     }
 
 
