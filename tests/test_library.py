@@ -27,10 +27,11 @@ from mmrag_plugin.errors import (
     StorageError,
     UsageError,
 )
+from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.settings import load_settings
-from mmrag_plugin.upkeep import verify
+from mmrag_plugin.upkeep import forget, verify
 
 MMRAG = [sys.executable, "-c", "from mmrag_plugin.cli import main; main()"]
 FAST = ["--visual-model", "palette", "--text-model", "off", "--no-ocr"]
@@ -325,6 +326,30 @@ def test_a_switch_that_was_broken_off_is_gone_on_with_or_gone_back_on(
         assert len(collections(library)) == 2, "what was begun and given up is gone"
         assert milvus_rows(library) == rows
         assert_agrees(library)
+
+
+def test_what_is_removed_while_a_switch_is_broken_off_is_in_no_collection_afterwards(
+    home: Path, photos: Path, minidual: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with opened(home) as library:
+        library.index([photos])
+    (photos / "red.png").unlink()  # noticed in the run that is broken off
+    with monkeypatch.context() as patch, opened(home, visual_model=str(minidual)) as library:
+        patch.setattr(PixelStages, "ocr", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            library.index([])
+    with opened(home) as library:
+        assert_agrees(library)
+        assert len(milvus_rows(library)["visual"]) == 3
+        forget(library, photos / "blue.png")  # rows of it stand in the collection begun, too
+        (photos / "blue.png").unlink()
+    with opened(home, visual_model=str(minidual)) as library:
+        library.index([])
+        assert_agrees(library)
+        assert len(milvus_rows(library)["visual"]) == 2
 
 
 def test_a_drive_that_misses_the_switch_is_embedded_when_it_is_back(

@@ -40,6 +40,7 @@ class Parts:
     ledger: Ledger
     frames: MediaVectorStore
     words: MediaVectorStore
+    others: Sequence[MediaVectorStore]  # of other models: what is removed goes from them too
     readers: Mapping[Kind, MediaReader]
     visual: VisualEmbedding
     text: TextModel | None

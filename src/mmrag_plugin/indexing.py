@@ -93,7 +93,8 @@ class Indexer:
                 seen=lambda files: self.progress.advance("scan", files),
             )
         self._take_over(found)
-        remove_media(self.ledger, (self.parts.frames, self.parts.words), found.removed)
+        parts = self.parts
+        remove_media(self.ledger, (parts.frames, parts.words, *parts.others), found.removed)
         self._try_bad_sidecars_again()
         self._read()
         words, pixels = WordsStage(self._run), PixelStages(self._run)

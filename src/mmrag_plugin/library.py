@@ -214,6 +214,7 @@ class MediaLibrary:
             ledger=self.ledger,
             frames=open_frames(self.connection, frames.collection, frames.dim),
             words=open_signals(self.connection, words.collection, words.dim or None),
+            others=self.models.other_stores(self.connection, (frames.collection, words.collection)),
             readers=self.readers,
             visual=wanted.visual,
             text=wanted.text,

@@ -39,7 +39,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
             )
         library.ledger.drop_paths(sorted(known))
         gone = library.ledger.pathless()
-        remove_media(library.ledger, library.stores().values(), gone)
+        remove_media(library.ledger, library.models.other_stores(library.connection), gone)
         library.ledger.drop_roots([path, real_path(path)])
     return len(gone)
 
