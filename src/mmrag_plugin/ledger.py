@@ -76,6 +76,16 @@ class Ledger(MediaLines, StageLines, WordLines):
             for key, value in values.items():
                 self._database.upsert(connection, facts, {"key": key, "value": value}, ["key"])
 
+    def become_another(self) -> str:
+        """Take a new id, under which nothing stands in Milvus yet; says which."""
+        new = uuid4().hex[:12]
+        with self.transaction():
+            self.state(id=new)
+            media_ids = list(self.media_rows())
+            self.redo("embed", media_ids)
+            self.begin_words(media_ids)
+        return new
+
     def add_root(self, root: str) -> None:
         """Remember a folder that belongs to the library, unless it lies in one that does.
 

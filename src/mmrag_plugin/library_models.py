@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MmragError, ModelMismatch, NotFound
@@ -134,6 +134,15 @@ class LibraryModels:
     def is_ours(self, collection: str) -> bool:
         """Whether a collection belongs to this library, of whatever model."""
         return collection[:-_DIGEST] in (self._prefix("frames"), self._prefix("signals"))
+
+    def make_anew(self) -> None:
+        """Give a copied library an id, and collections, of its own; its vectors are yet to make."""
+        old, new = self._ledger.fact("id"), self._ledger.become_another()
+        for name in ("visual", "words"):
+            known = self.recorded(name)
+            if known is not None:
+                collection = known.collection.replace(old, new)
+                self._ledger.state(**{name: replace(known, collection=collection).as_dict()})
 
     def other_stores(
         self, connection: MilvusConnection, used: Iterable[str] = ()

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from mmrag_plugin.errors import NotFound, StorageError, UsageError
+from mmrag_plugin.ledger import Ledger, sqlite_url
 from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
+from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.settings import CONFIG_FILE
 from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_there, real_path
 
@@ -62,52 +65,67 @@ def relocate(library: MediaLibrary, old: str, new: Path) -> int:
 def backup(library: MediaLibrary, target: Path) -> int:
     """Copy ledger, configuration and vectors into a new directory; says how many bytes.
 
-    It is a library itself: put it under MMRAG_HOME to use it.
+    It is a library itself: put it under MMRAG_HOME to use it. Vectors on a Milvus server stay the
+    original's alone; the copy gets an id of its own and makes them again when it is indexed.
     """
     if is_there(target):
         raise UsageError(f"{target} exists already.", "Name a new directory.")
     if library.settings.ledger_url:
         raise UsageError("The ledger of this library is in PostgreSQL.", "Back it up with pg_dump.")
-    with library.ledger.writer("backing up"):
+    with library.ledger.writer("backing up"), _whole_or_not_at_all(target) as part:
         for name in ("visual", "words"):
             model = library.recorded(name)
-            if model is not None:
+            if model is not None and library.connection.embedded:
                 library.connection.call("flush", model.collection)
         library.connection.close()
-        with _storage_errors(target):
-            target.mkdir(parents=True, mode=0o700)
-            for name in (LIBRARY_MARKER, CONFIG_FILE):
-                if (library.directory / name).is_file():
-                    shutil.copy2(library.directory / name, target / name)
-            source = sqlite3.connect(library.directory / LEDGER_FILE)
-            copy = sqlite3.connect(target / LEDGER_FILE)
-            with closing(source), closing(copy):
-                source.backup(copy)
-                with copy:
-                    copy.execute("DELETE FROM lease")  # ours, which the copy is not under
-            if not library.settings.milvus_uri:
-                _copy_vectors(library, target)
+        _copy_ledger(library, part)
+        if not library.settings.milvus_uri:
+            _copy_vectors(library, part)
+        for name in (CONFIG_FILE, LIBRARY_MARKER):  # which makes it a library, last
+            if (library.directory / name).is_file():
+                shutil.copy2(library.directory / name, part / name)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 
-def _copy_vectors(library: MediaLibrary, target: Path) -> None:
-    from mmrag_plugin.milvus_owner import MILVUS_DIRECTORY, paused
-
-    vectors = library.directory / MILVUS_DIRECTORY
-    with paused(library.directory):
-        if vectors.is_dir():  # else nothing was indexed yet
-            shutil.copytree(vectors, target / MILVUS_DIRECTORY)
-
-
 @contextmanager
-def _storage_errors(target: Path) -> Iterator[None]:
+def _whole_or_not_at_all(target: Path) -> Iterator[Path]:
+    """A directory to be filled, for our eyes only, that gets its name once it is whole."""
     try:
-        yield
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
+        try:
+            yield part
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
             f"{target} can't be written: {getattr(error, 'strerror', None) or error}.",
             "Free some space or name another place.",
         ) from error
+
+
+def _copy_ledger(library: MediaLibrary, part: Path) -> None:
+    source = sqlite3.connect(library.directory / LEDGER_FILE)
+    copy = sqlite3.connect(part / LEDGER_FILE)
+    with closing(source), closing(copy):
+        source.backup(copy)
+        with copy:
+            copy.execute("DELETE FROM lease")  # ours, which the copy is not under
+    if library.settings.milvus_uri:
+        ledger = Ledger(sqlite_url(part / LEDGER_FILE))
+        LibraryModels(library.settings, ledger).make_anew()
+        ledger.close()
+
+
+def _copy_vectors(library: MediaLibrary, part: Path) -> None:
+    from mmrag_plugin.milvus_owner import MILVUS_DIRECTORY, paused
+
+    vectors = library.directory / MILVUS_DIRECTORY
+    with paused(library.directory):
+        if vectors.is_dir():  # else nothing was indexed yet
+            shutil.copytree(vectors, part / MILVUS_DIRECTORY)
 
 
 def status(library: MediaLibrary) -> dict[str, Any]:
