@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -651,6 +652,16 @@ def test_a_dry_run_says_the_same_and_writes_nothing(scanned: Scanned) -> None:
     assert scanned.ids() == before
     assert said == {"added": 1, "updated": 1, "moved": 1, "removed": 1}
     assert counts(scanned()) == said
+
+
+def test_a_dry_run_waits_for_no_writer(scanned: Scanned, tmp_path: Path) -> None:
+    scanned.write("a.jpg")
+    writer = Ledger(sqlite_url(tmp_path / "ledger.sqlite3"))
+    with writer.transaction():
+        began = time.monotonic()
+        assert counts(scanned(dry_run=True)) == {"added": 1}
+        assert time.monotonic() - began < 5
+    writer.close()
 
 
 def test_a_part_of_a_root_is_scanned_as_part_of_it(scanned: Scanned) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -113,7 +114,7 @@ class _Comparison:
         for batch in _batched(self.changed.values(), _BATCH):
             for file in batch:  # before the transaction, so that it is short
                 self._hash(file)
-            with self.ledger.transaction():
+            with nullcontext() if self.dry_run else self.ledger.transaction():
                 for file in batch:
                     if self._hash(file):
                         self._enter(file, self._hash(file))
