@@ -243,6 +243,10 @@ def test_thousands_of_ids_fit_every_statement(ledger: Ledger) -> None:
     assert ledger.media_rows() == {}
 
 
+def test_a_query_of_any_length_has_its_words_counted(ledger: Ledger) -> None:
+    assert ledger.document_counts([f"word{number}" for number in range(300_000)]) == ({}, 0)
+
+
 def test_a_transaction_that_fails_leaves_nothing(ledger: Ledger) -> None:
     def broken_off() -> None:
         with ledger.transaction():
