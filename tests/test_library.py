@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ def test_one_library_survives_its_owner_in_the_middle_of_its_life(home: Path, ph
 def test_others_search_while_one_process_indexes_and_may_not_index(
     home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (photos / "bad.jpg").write_text("no picture")
     with opened(home) as library:
         library.index([photos])
         picture(photos / "later.png", "yellow")
@@ -127,12 +128,15 @@ def test_others_search_while_one_process_indexes_and_may_not_index(
             assert reached.wait(60)
             assert found_by(home, "meadow")[0] == "green.png"
             second = mmrag(home, "index", str(photos), *FAST, "--json")
+            retry = mmrag(home, "index", "--retry", *FAST, "--json")
+            failures = library.ledger.failures()
             with opened(home) as other, pytest.raises(LibraryBusy):
                 other.index([photos])
         finally:
             go_on.set()
             indexing.join()
-        assert second.returncode == 3
+        assert second.returncode == retry.returncode == 3
+        assert [failure.path for failure in failures] == [str(photos / "bad.jpg")]
         error = json.loads(second.stdout)["error"]
         assert error["kind"] == "busy"
         assert f"Process {os.getpid()}" in error["message"]
@@ -191,6 +195,51 @@ def test_a_library_whose_making_was_broken_off_is_made(tmp_path: Path) -> None:
     (tmp_path / "default" / "mmrag-library.json").write_text("")
     MediaLibrary.open(load_settings(home=tmp_path), create=True).close()
     MediaLibrary.open(load_settings(home=tmp_path)).close()
+
+
+def test_a_library_can_be_configured_before_it_is_made(tmp_path: Path) -> None:
+    (tmp_path / "default").mkdir()
+    (tmp_path / "default" / "config.toml").write_text('ocr = "off"\n')
+    with pytest.raises(NotFound, match="no library"):
+        MediaLibrary.open(load_settings(home=tmp_path))
+    with MediaLibrary.open(load_settings(home=tmp_path), create=True) as library:
+        assert library.settings.ocr == "off"
+
+
+@pytest.mark.parametrize(
+    "lost", [lambda marker: marker.unlink(), lambda marker: marker.write_text("")]
+)
+def test_a_library_that_lost_its_marker_is_known_by_its_ledger(
+    tmp_path: Path, lost: Callable[[Path], None]
+) -> None:
+    with opened(tmp_path) as library:
+        library.ledger.add_root("/photos")
+    lost(tmp_path / "default" / "mmrag-library.json")
+    with MediaLibrary.open(load_settings(home=tmp_path)) as library:
+        assert library.ledger.roots() == ["/photos"]
+
+
+def test_a_library_that_lost_its_ledger_says_so_and_begins_nothing_anew(
+    home: Path, photos: Path
+) -> None:
+    with opened(home) as library:
+        library.index([photos])
+    for path in (home / "default").glob("ledger.sqlite3*"):
+        path.unlink()
+    with pytest.raises(StorageError, match="is gone") as caught, opened(home):
+        pass
+    assert "backup" in caught.value.remedy
+    assert not (home / "default" / "ledger.sqlite3").exists()
+
+
+@pytest.mark.parametrize("arguments", [["/nope"], ["/nope", "--dry-run"], [], ["--dry-run", "."]])
+def test_a_wrong_path_and_a_dry_run_make_no_library(
+    home: Path, photos: Path, arguments: list[str]
+) -> None:
+    said = mmrag(home, "index", *arguments, "--json", cwd=photos)
+    assert (said.returncode == 0) == ("." in arguments), said
+    assert '"added": 4' in said.stdout or '"remedy": "' in said.stdout
+    assert not home.exists()
 
 
 def test_the_librarys_own_directory_is_not_indexed(home: Path, tmp_path: Path) -> None:

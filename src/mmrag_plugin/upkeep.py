@@ -13,8 +13,9 @@ from typing import Any
 
 from mmrag_plugin.errors import NotFound, StorageError, UsageError
 from mmrag_plugin.ledger import Ledger, sqlite_url
-from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
+from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_models import LibraryModels
+from mmrag_plugin.library_place import LEDGER_FILE
 from mmrag_plugin.settings import CONFIG_FILE
 from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_there, real_path
 
