@@ -277,6 +277,32 @@ def test_cameras_are_found_by_part_of_their_name(
     assert ledger.cameras_like(words) == found
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("lisbon", ["/home/me/Lisbon/a.jpg", "/home/me/Lisbon/trip/b.jpg"]),
+        ("Lisbon/trip", ["/home/me/Lisbon/trip/b.jpg"]),
+        ("me", []),  # over the library's folders
+        ("c.jpg", []),
+        ("sbon", []),
+        ("top", ["/top/d.jpg"]),
+    ],
+)
+def test_folders_are_found_by_name_the_librarys_own_too(
+    ledger: Ledger, name: str, found: list[str]
+) -> None:
+    ids = {
+        put(ledger, path, root=root): path
+        for path, root in (
+            ("/home/me/Lisbon/a.jpg", "/home/me/Lisbon"),
+            ("/home/me/Lisbon/trip/b.jpg", "/home/me/Lisbon"),
+            ("/home/me/c.jpg", "/home/me/c.jpg"),
+            ("/top/d.jpg", "/top"),
+        )
+    }
+    assert sorted(ids[i] for i in ledger.media_ids_in_folders_called(name)) == found
+
+
 def test_a_very_long_camera_name_is_found_as_milvus_has_it(ledger: Ledger) -> None:
     media_id = put(ledger, "/photos/a.jpg")
     ledger.put_read("r", {media_id: (MediaFacts(camera="ж" * 100 + " end"), [])})

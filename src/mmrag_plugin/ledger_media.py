@@ -270,14 +270,17 @@ class MediaLines:
             )
 
     def media_ids_in_folders_called(self, name: str) -> frozenset[str]:
-        """Media in folders of this name (or end of a path), at any depth, whatever their case."""
+        """Media in folders of this name (or end of a path), at any depth, whatever their case.
+
+        The library's own folders count with their names, not with those above them.
+        """
         wanted = f"/{name.strip('/').casefold()}/"
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(paths.c.media_id, paths.c.path, paths.c.root))
             return frozenset(
                 media_id
                 for media_id, path, root in rows
-                if wanted in os.path.dirname(path[len(root) :]).casefold() + "/"  # noqa: PTH120
+                if wanted in os.path.dirname(path[_above(root) :]).casefold() + "/"  # noqa: PTH120
             )
 
     def media_ids_with_text(self) -> frozenset[str]:
@@ -313,6 +316,11 @@ def _media_query() -> sa.Select[Any]:
         .join_from(media, paths)
         .order_by(paths.c.path)
     )
+
+
+def _above(root: str) -> int:
+    """How long the path of the folder over a root is, up to the slash."""
+    return len(root.rstrip(os.sep).rpartition(os.sep)[0])
 
 
 def _starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
