@@ -27,6 +27,7 @@ from mmrag_plugin.index_report import IndexReport, Progress
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Stage
+from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.upkeep import relocate, status, verify
@@ -553,6 +554,49 @@ def test_other_keyframes_are_embedded_again_and_nothing_else(
         plain.index([])
         assert work == [], "the library remembers how its keyframes are chosen"
         assert milvus_rows(plain)["visual"] == after
+
+
+def test_rows_are_on_disk_before_the_ledger_says_that_they_are_there(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def recorded(owner: type, method: str, name: str) -> None:
+        original = getattr(owner, method)
+
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            done = original(self, *args, **kwargs)
+            if name or args[0] in ("upsert", "delete", "flush"):
+                order.append(name or args[0])
+            return done
+
+        monkeypatch.setattr(owner, method, call)
+
+    recorded(MilvusConnection, "call", "")
+    for method in ("begin", "begin_words", "done", "put_words", "drop_media"):
+        recorded(Ledger, method, method)
+    path = picture(photos / "a.png")
+    picture(photos / "b.png", "blue")
+    library.index([photos])
+    words = ["begin_words", "upsert", "flush", "put_words"]
+    frames = ["begin", "upsert", "flush", "done"]
+    read = ["done"]  # has no rows
+    assert order == [*read, *words, *frames]
+    order.clear()
+    picture(path, "green")
+    library.index([])
+    again = ["delete", "upsert", "flush"]
+    assert order == [*read, words[0], *again, words[-1], frames[0], *again, frames[-1]]
+    order.clear()
+    path.unlink()
+    library.index([])
+    assert order == ["delete", "flush", "delete", "flush", "drop_media"]
+    order.clear()
+    text_named_jpg(photos / "b.png")
+    picture(photos / "c.png")
+    library.index([])
+    lost = ["begin", "delete", "flush", "begin_words", "delete", "flush", "put_words"]
+    assert order[: len(lost)] == lost
 
 
 class Steps(Progress):
