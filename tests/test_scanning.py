@@ -367,7 +367,7 @@ def test_a_root_inside_another_library_folder_is_left_alone_when_it_is_not_scann
     scanned.write("in/a.jpg")
     scanned.write("out/b.jpg")
     scanned()
-    (scanned.root / "out/b.jpg").unlink()
+    shutil.rmtree(scanned.root / "out")
     assert counts(scanned(scanned.root / "in")) == {}
     assert counts(scanned()) == {"removed": 1}
 
@@ -631,6 +631,45 @@ def test_whatever_happens_between_scans_the_ledger_ends_with_what_is_there(
     assert set(scanned.ledger.media_rows()) == set(ids.values())
     assert counts(scanned()) == {}, "and a further scan finds nothing to do"
     scanned.ledger.close()
+
+
+# ---- folders that are empty, and such as are left out ------------------------------------------
+
+
+def test_a_folder_that_is_empty_now_may_be_a_missing_drive_and_loses_nothing(
+    scanned: Scanned,
+) -> None:
+    for name in ("a.jpg", "usb/b.jpg", "usb/deep/c.jpg", "old/d.jpg"):
+        scanned.write(name)
+    scanned()
+    before = scanned.ids()
+    (scanned.root / "usb").rename(scanned.root.parent / "away")
+    (scanned.root / "usb").mkdir()
+    (scanned.root / "old/d.jpg").rename(scanned.root / "e.jpg")
+    for dry_run in (True, False):
+        found = scanned(dry_run=dry_run)
+        assert counts(found) == {"moved": 1}
+        [warning] = found.warnings
+        assert "2 are known from it" in warning
+        assert warning.endswith(f"mmrag forget {scanned.root / 'usb'}")
+    before["e.jpg"] = before.pop("old/d.jpg")
+    assert scanned.ids() == before
+    (scanned.root / "usb").rmdir()
+    (scanned.root.parent / "away").rename(scanned.root / "usb")
+    assert counts(scanned()) == {}
+
+
+def test_what_is_left_out_is_passed_by_until_it_is_named(scanned: Scanned) -> None:
+    for name in ("a.jpg", "private/b.jpg", "private/deep/c.jpg", "private too/d.jpg"):
+        scanned.write(name)
+    for path in ("a.jpg", "private/deep", "private"):
+        scanned.ledger.leave_out(str(scanned.root / path))
+    assert scanned.ledger.left_out() == [str(scanned.root / name) for name in ("a.jpg", "private")]
+    assert counts(scanned()) == {"added": 1}
+    assert counts(scanned(scanned.root / "private", dry_run=True)) == {"added": 2}
+    assert counts(scanned(scanned.root / "private")) == {"added": 2}
+    assert counts(scanned()) == {}
+    assert set(scanned.ids()) == {"private/b.jpg", "private/deep/c.jpg", "private too/d.jpg"}
 
 
 # ---- dry runs and roots ----------------------------------------------------------------------

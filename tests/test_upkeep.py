@@ -91,6 +91,53 @@ def test_a_whole_root_is_forgotten_for_good(library: MediaLibrary, photos: Path)
         library.index([])
 
 
+def test_what_was_forgotten_inside_a_folder_stays_out_until_it_is_named(
+    library: MediaLibrary, photos: Path
+) -> None:
+    forget(library, photos / "Lisbon")
+    forget(library, photos / "film.mp4")
+    assert status(library)["left_out"] == [str(photos / "Lisbon"), str(photos / "film.mp4")]
+    assert library.index([]).warnings == []
+    report = library.index([photos])
+    assert names(library) == {"green.png"}
+    assert [warning.split(" stays out")[0] for warning in report.warnings] == [
+        str(photos / "Lisbon"),
+        str(photos / "film.mp4"),
+    ]
+    with pytest.raises(UsageError, match="taken out") as caught:
+        library.index([photos / "Lisbon" / "red.png"])
+    assert caught.value.remedy.endswith(f"mmrag index {photos / 'Lisbon'}")
+    assert library.index([photos / "Lisbon"]).added == 2
+    assert library.index([]).unchanged == 3
+    new = photos.rename(photos.parent / "elsewhere")
+    relocate(library, str(photos), new)
+    assert library.index([]).added == 0
+    assert status(library)["left_out"] == [str(new / "film.mp4")]
+    assert forget(library, new.parent) == 3
+    assert (library.ledger.roots(), library.ledger.left_out()) == ([], [])
+
+
+def test_a_place_that_holds_nothing_when_it_is_forgotten_may_be_used_again(
+    library: MediaLibrary, photos: Path
+) -> None:
+    path = photos / "Porto" / "green.png"
+    path.unlink()
+    forget(library, path)
+    (photos / "Porto" / "green.txt").unlink()
+    picture(path, "yellow")
+    assert library.index([]).added == 1
+
+
+def test_a_root_without_media_can_be_forgotten(library: MediaLibrary, tmp_path: Path) -> None:
+    empty = tmp_path.resolve() / "empty"
+    empty.mkdir()
+    library.index([empty])
+    empty.rmdir()
+    assert str(empty) in library.index([]).warnings[0]
+    assert forget(library, empty) == 0
+    assert library.index([]).warnings == []
+
+
 def test_a_root_that_is_gone_can_be_forgotten(library: MediaLibrary, photos: Path) -> None:
     shutil.rmtree(photos)
     assert forget(library, photos) == 4

@@ -14,6 +14,7 @@ from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import (
     WRITING,
     bad_sidecars,
+    left_out,
     media,
     paths,
     read_anew,
@@ -226,6 +227,9 @@ class MediaLines:
             if bad:
                 bad = [row | {"path": placed(row["path"])} for row in bad]
                 connection.execute(insert(bad_sidecars).on_conflict_do_nothing(), bad)
+            for path in list(connection.scalars(sa.select(left_out.c.path))):
+                connection.execute(left_out.delete().where(left_out.c.path == path))
+                self._database.insert_missing(connection, left_out, {"path": placed(path)})
             connection.execute(roots.delete())
             if known:
                 connection.execute(insert(roots), [{"path": root} for root in sorted(known)])

@@ -156,10 +156,12 @@ class MediaLibrary:
         )
 
     def _roots(self, paths: Sequence[Path]) -> list[Path]:
+        from mmrag_plugin.scanning import about_left_out
         from mmrag_plugin.walking import resolve_root
 
         if paths:
             roots = list(dict.fromkeys(resolve_root(path) for path in paths))
+            self.warnings += about_left_out(self.ledger, roots)
         else:
             roots = [Path(root) for root in self.ledger.roots()]
             for root in [root for root in roots if not is_there(root)]:

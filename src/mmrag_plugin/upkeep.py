@@ -30,22 +30,50 @@ class Difference:
 
 
 def forget(library: MediaLibrary, target: Path) -> int:
-    """Take a file or a folder out of the library; the files stay. Says how many media went."""
+    """Take a file or a folder out of the library; the files stay. Says how many media went.
+
+    What lies there inside a folder of the library is left out by scans until it is named again.
+    """
     from mmrag_plugin.index_run import remove_media
 
-    path = str(expand(target).absolute())
-    with library.ledger.writer("forgetting"):
-        known = library.ledger.known_paths(path) or library.ledger.known_paths(real_path(path))
-        if not known:
+    ledger = library.ledger
+    with ledger.writer("forgetting"):
+        for place in _spellings(target):
+            known = ledger.known_paths(place)
+            if known or any(Path(root).is_relative_to(place) for root in ledger.roots()):
+                break
+        else:
             raise NotFound(
                 f"Nothing at {target} belongs to library {library.settings.library!r}.",
                 "mmrag status lists its folders.",
             )
-        library.ledger.drop_paths(sorted(known))
-        gone = library.ledger.pathless()
-        remove_media(library.ledger, library.models.other_stores(library.connection), gone)
-        library.ledger.drop_roots([path, real_path(path)])
+        with ledger.transaction():
+            ledger.drop_roots(place)
+            ledger.drop_paths(sorted(known))
+            if ledger.root_over(place) and _holds_something(Path(place)):
+                ledger.leave_out(place)
+        gone = ledger.pathless()
+        remove_media(ledger, library.models.other_stores(library.connection), gone)
     return len(gone)
+
+
+def is_left_out(library: MediaLibrary, target: Path) -> bool:
+    """Whether scans leave a file or folder out because it was forgotten."""
+    return not set(_spellings(target)).isdisjoint(library.ledger.left_out())
+
+
+def _spellings(target: Path) -> list[str]:
+    """A path as it was named, and what is behind links."""
+    path = str(expand(target).absolute())
+    return list(dict.fromkeys([path, real_path(path)]))
+
+
+def _holds_something(place: Path) -> bool:
+    """Whether anything at a place could come back with the next scan."""
+    try:
+        return is_there(place) and (not place.is_dir() or any(place.iterdir()))
+    except OSError:  # it may not be looked into now
+        return True
 
 
 def relocate(library: MediaLibrary, old: str, new: Path) -> int:
@@ -138,6 +166,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         "library": library.settings.library,
         "directory": str(library.directory),
         "roots": library.ledger.roots(),
+        "left_out": library.ledger.left_out(),
         "media": counts["kinds"],
         "stages": counts["stages"],
         "signals": counts["signals"],

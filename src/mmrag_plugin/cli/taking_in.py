@@ -52,6 +52,7 @@ def index(
     """Take folders of photos and films in, or bring them up to date.
 
     Only what is new or changed is read. It may be stopped at any time: the next run goes on.
+    What was taken out with mmrag forget stays out, unless it is named here itself.
     """
     from mmrag_plugin.walking import resolve_root
 
