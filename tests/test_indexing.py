@@ -675,6 +675,18 @@ def test_text_in_pictures_is_read_once_and_found_in_the_words(
     assert work == []
 
 
+def test_pictures_on_a_missing_drive_wait_for_their_text_to_be_read(
+    library: MediaLibrary, photos: Path, tmp_path: Path
+) -> None:
+    picture(photos / "a.png")
+    away = picture(tmp_path / "drive" / "b.png", "blue").parent
+    library.index([photos, away])
+    away.rename(tmp_path / "unplugged")
+    with opened(library.settings.home, ocr="auto") as reading:
+        report = reading.index([])
+    assert (report.stages["ocr"].done, report.stages["ocr"].pending) == (1, 1)
+
+
 def test_text_of_an_old_picture_is_gone_although_nobody_reads_the_new_one(
     home: Path, photos: Path
 ) -> None:
