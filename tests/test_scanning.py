@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -366,7 +367,7 @@ def test_a_root_inside_another_library_folder_is_left_alone_when_it_is_not_scann
     scanned.write("in/a.jpg")
     scanned.write("out/b.jpg")
     scanned()
-    (scanned.root / "out/b.jpg").unlink()
+    shutil.rmtree(scanned.root / "out")
     assert counts(scanned(scanned.root / "in")) == {}
     assert counts(scanned()) == {"removed": 1}
 
@@ -632,6 +633,45 @@ def test_whatever_happens_between_scans_the_ledger_ends_with_what_is_there(
     scanned.ledger.close()
 
 
+# ---- folders that are empty, and such as are left out ------------------------------------------
+
+
+def test_a_folder_that_is_empty_now_may_be_a_missing_drive_and_loses_nothing(
+    scanned: Scanned,
+) -> None:
+    for name in ("a.jpg", "usb/b.jpg", "usb/deep/c.jpg", "old/d.jpg"):
+        scanned.write(name)
+    scanned()
+    before = scanned.ids()
+    (scanned.root / "usb").rename(scanned.root.parent / "away")
+    (scanned.root / "usb").mkdir()
+    (scanned.root / "old/d.jpg").rename(scanned.root / "e.jpg")
+    for dry_run in (True, False):
+        found = scanned(dry_run=dry_run)
+        assert counts(found) == {"moved": 1}
+        [warning] = found.warnings
+        assert "2 are known from it" in warning
+        assert warning.endswith(f"mmrag forget {scanned.root / 'usb'}")
+    before["e.jpg"] = before.pop("old/d.jpg")
+    assert scanned.ids() == before
+    (scanned.root / "usb").rmdir()
+    (scanned.root.parent / "away").rename(scanned.root / "usb")
+    assert counts(scanned()) == {}
+
+
+def test_what_is_left_out_is_passed_by_until_it_is_named(scanned: Scanned) -> None:
+    for name in ("a.jpg", "private/b.jpg", "private/deep/c.jpg", "private too/d.jpg"):
+        scanned.write(name)
+    for path in ("a.jpg", "private/deep", "private"):
+        scanned.ledger.leave_out(str(scanned.root / path))
+    assert scanned.ledger.left_out() == [str(scanned.root / name) for name in ("a.jpg", "private")]
+    assert counts(scanned()) == {"added": 1}
+    assert counts(scanned(scanned.root / "private", dry_run=True)) == {"added": 2}
+    assert counts(scanned(scanned.root / "private")) == {"added": 2}
+    assert counts(scanned()) == {}
+    assert set(scanned.ids()) == {"private/b.jpg", "private/deep/c.jpg", "private too/d.jpg"}
+
+
 # ---- dry runs and roots ----------------------------------------------------------------------
 
 
@@ -651,6 +691,16 @@ def test_a_dry_run_says_the_same_and_writes_nothing(scanned: Scanned) -> None:
     assert scanned.ids() == before
     assert said == {"added": 1, "updated": 1, "moved": 1, "removed": 1}
     assert counts(scanned()) == said
+
+
+def test_a_dry_run_waits_for_no_writer(scanned: Scanned, tmp_path: Path) -> None:
+    scanned.write("a.jpg")
+    writer = Ledger(sqlite_url(tmp_path / "ledger.sqlite3"))
+    with writer.transaction():
+        began = time.monotonic()
+        assert counts(scanned(dry_run=True)) == {"added": 1}
+        assert time.monotonic() - began < 5
+    writer.close()
 
 
 def test_a_part_of_a_root_is_scanned_as_part_of_it(scanned: Scanned) -> None:
@@ -691,8 +741,9 @@ def test_what_is_no_folder_and_no_media_is_refused(tmp_path: Path) -> None:
         resolve_root(tmp_path / "notes.md")
     with pytest.raises(NotFound, match="~nobody"):
         resolve_root(Path("~nobody-of-that-name/photos"))
-    with pytest.raises(NotFound):
-        resolve_root(Path("nul\0inside"))
+    for odd_name in ("nul\0inside", "x" * 300):
+        with pytest.raises(NotFound):
+            resolve_root(Path(odd_name))
     odd = tmp_path / os.fsdecode(b"caf\xe9")
     odd.mkdir()
     with pytest.raises(UsageError, match="no valid text") as caught:

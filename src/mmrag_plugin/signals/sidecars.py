@@ -60,6 +60,11 @@ class FolderSidecars:
         signals |= dict.fromkeys(self._listed_for(PurePosixPath(media_name)))
         return list(signals)
 
+    def may_speak(self, name: str) -> bool:
+        """Whether a file in this folder is a sidecar of a media in it, or a list."""
+        known = [self._lists, *self._own.values()]
+        return any(name == sidecar for sidecars in known for sidecar, _ in sidecars)
+
     def problems(self) -> list[MediaError]:
         """Hand over the files that could not be read, each once: a second call gives only news."""
         problems, self._problems = self._problems, []
