@@ -236,6 +236,13 @@ def test_size_is_upright_and_agrees_with_the_frame(shared_data: Path) -> None:
     assert checked > 60
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_size_is_upright_in_every_format(tmp_path: Path, suffix: str) -> None:
+    path = write_photo(tmp_path / f"a{suffix}", {0x0112: 6})
+    facts = PhotoReader().facts(path)
+    assert (facts.width_px, facts.height_px) == (40, 60)
+
+
 def test_facts_decode_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     PIL.Image.new("RGB", (3000, 2000), "red").save(tmp_path / "a.jpg")
     PIL.Image.new("RGB", (3000, 2000), "red").save(tmp_path / "a.png")

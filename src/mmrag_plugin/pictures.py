@@ -38,6 +38,7 @@ def open_picture(
     with identified_picture(source) as image:
         if at_least_px is not None:
             _draft(image, at_least_px)
+        image.load()
         turn = _upright_by(orientation_of(image))
         return to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
 
@@ -105,12 +106,17 @@ def require_file(path: str | Path) -> None:
 
 
 def orientation_of(image: Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none or the EXIF is broken.
+    """Return the EXIF orientation, 1 to 8; 1 where there is none, or the EXIF is broken.
 
-    PNG may keep its EXIF behind the pixels; Pillow then decodes them to find it.
+    Decodes nothing: EXIF that a PNG keeps behind its pixels counts once they are loaded.
     """
+    import PIL.Image
+
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, and gives their size as it will be
     try:
-        value = image.getexif().get(0x0112, 1)
+        # the base class: PngImageFile's own would decode the picture to look behind its pixels
+        value = PIL.Image.Image.getexif(image).get(0x0112, 1)
     except Exception:  # a picture is not worse for broken EXIF
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
