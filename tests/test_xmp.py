@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -63,12 +64,25 @@ def test_a_packet_says_the_same_in_every_encoding(packet: str | bytes) -> None:
         (b"\xff\xfe\x00", "XMP packet"),
         ("\ud800", "XMP packet"),
         ("<a/>" + " " * (16 * 2**20), "more than"),
+        ("<a>" + "<b/>" * 200_000 + "</a>", "elements"),
     ],
 )
 def test_a_hostile_packet_is_refused_with_the_reason(packet: str | bytes, reason: str) -> None:
     with pytest.raises(MediaError, match=reason) as caught:
         parse_xmp(packet)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("padding", ["", " " * 150, " " * 300])
+@pytest.mark.parametrize(
+    "repeated", ["<p:b/>" * 20_000, "<p:b " + " ".join(f"p:a{n}='1'" for n in range(20_000)) + "/>"]
+)
+def test_a_long_namespace_used_often_is_refused_at_once(repeated: str, padding: str) -> None:
+    packet = f"<a xmlns:p{padding} = '{'u' * 400_000}'>{repeated}</a>"
+    started = time.perf_counter()
+    with pytest.raises(MediaError, match="XMP packet"):
+        parse_xmp(packet)
+    assert time.perf_counter() - started < 1
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
