@@ -154,6 +154,39 @@ def test_a_photo_of_two_hundred_megapixels_is_within_the_limit() -> None:
     assert "too large" not in caught.value.message
 
 
+def test_a_jpeg_that_shows_itself_again_and_again_is_refused(tmp_path: Path) -> None:
+    data = saved(quartered((400, 400)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    path = tmp_path / "again.jpg"
+    path.write_bytes(data[:-2] + data[last:-2] * 100 + data[-2:])
+    with pytest.raises(MediaError, match="too long to decode .more than 100 scans") as caught:
+        open_picture(path)
+    assert caught.value.remedy
+    assert caught.value.path == str(path)
+    with pytest.raises(MediaError, match="100 scans"):  # what looks like an end is in a comment
+        hidden = b"\xff\xfe\x00\x04\xff\xd9" + data[last:-2] * 100
+        open_picture(data[:-2] + hidden + data[-2:])
+
+
+def test_what_stands_before_and_behind_the_pixels_of_a_jpeg_is_no_scan() -> None:
+    scans = b"\xff\xda\x00\x02" * 300
+    image = quartered()
+    data = saved(image, "JPEG", progressive=True, comment=scans) + scans
+    assert corners(open_picture(data)) == ["red", "green", "blue", "white"]
+    last = data.index(b"\xff\xda", data.index(scans) + len(scans))
+    between = b"\xff\xfe" + struct.pack(">H", len(scans) + 2) + scans
+    assert corners(open_picture(data[:last] + between + data[last:])) == corners(image)
+
+
+@pytest.mark.parametrize("header", [b"P6 %d %d 254\n", b"P3 %d %d 255\n", b"P5 %d %d 1000\n"])
+def test_kinds_of_ppm_that_decode_slowly_are_refused_when_large(header: bytes) -> None:
+    started = time.perf_counter()
+    with pytest.raises(MediaError, match="too long to decode"):
+        open_picture(header % (3000, 2000) + b"1 " * 18_000_000)
+    assert time.perf_counter() - started < 1
+    assert open_picture(header % (4, 2) + b"1 " * 24).size == (4, 2)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [("empty.jpg", b"", "empty"), ("text.jpg", b"Dear diary", "not a readable picture")],
