@@ -41,9 +41,10 @@ def open_picture(
 ) -> Image:
     """Decode one picture as upright RGB, the first frame where there are several.
 
-    With ``at_least_px`` a JPEG is decoded at the smallest DCT scale whose short side is at least
-    that many pixels, which is several times faster and looks the same to a model that sees less.
-    Raises MediaError with a remedy for anything that can't be decoded whole.
+    With ``at_least_px`` the picture is scaled down while its short side keeps that many pixels: it
+    looks the same to a model that sees less, and many fit into the memory. A JPEG is decoded at the
+    smallest DCT scale that will do, which is several times faster. Raises MediaError with a remedy
+    for anything that can't be decoded whole.
     """
     import PIL.Image
 
@@ -53,7 +54,8 @@ def open_picture(
             _draft(image, at_least_px)
         image.load()
         turn = _upright_by(orientation_of(image))
-        return to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
+        upright = to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
+        return upright if at_least_px is None else reduced(upright, at_least_px)
 
 
 @contextmanager
@@ -155,6 +157,12 @@ def to_rgb(image: Image) -> Image:
         white = PIL.Image.new("RGBA", layered.size, "white")
         return PIL.Image.alpha_composite(white, layered).convert("RGB")
     return image.convert("RGB")
+
+
+def reduced(image: Image, at_least_px: int) -> Image:
+    """Box-filter a much too large picture down, its short side still ``at_least_px`` or more."""
+    factor = min(image.size) // at_least_px
+    return image.reduce(factor) if factor >= 2 else image
 
 
 def to_jpeg(image: Image, *, long_side_px: int | None = None) -> bytes:
