@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
 import PIL.Image
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.readers.base import MediaReader
 from mmrag_plugin.readers.exif import annotation_signals, camera_name, is_junk
 from mmrag_plugin.readers.photo import PhotoReader
-from mmrag_plugin.readers.video import VideoReader, frame_at
+from mmrag_plugin.readers.video import VideoReader, _cue_text, frame_at
 
 
 class MeanColour(MultiModalEmbedding):
@@ -325,6 +326,41 @@ def test_a_corrupt_film_gives_what_can_be_read(shared_data: Path) -> None:
     path = shared_data / "video/decord_corrupted.mp4"
     assert VideoReader().facts(path).duration_s == 5
     assert len(list(VideoReader().frames(path))) >= 1
+
+
+def test_a_film_whose_only_key_frame_is_damaged_is_read(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", [RED] * 20)
+    with av.open(str(path)) as container:
+        key_frame = bytes(next(container.demux(video=0)))
+    content = path.read_bytes()
+    for damaged_at in (len(key_frame) // 2, len(key_frame) - 1):
+        damaged = bytearray(content)
+        damaged[content.index(key_frame) + damaged_at] ^= 0xFF
+        path.write_bytes(damaged)
+        assert VideoReader().facts(path).width_px == 64
+        assert list(VideoReader().frames(path))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"{\i1}Tom{\i0}\N<b>Jerry</b> <3", "Tom Jerry <3"),
+        ("<" * 300_000, "<" * 10_000),
+        ("{" * 300_000, "{" * 10_000),
+        ("word " * 100_000, ("word " * 2_000).strip()),
+    ],
+)
+def test_embedded_cues_lose_their_styling_and_have_bounds(written: str, read: str) -> None:
+    class Cue:
+        dialogue = written.encode()
+
+    class Packet:
+        def decode(self) -> list[Cue]:
+            return [Cue()]
+
+    started = time.perf_counter()
+    assert _cue_text(Packet()) == read
+    assert time.perf_counter() - started < 1
 
 
 def test_the_frame_at_a_time_is_the_one_on_the_screen(tmp_path: Path) -> None:

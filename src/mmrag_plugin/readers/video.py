@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
 
 _MAX_CUES = 20_000
+_MAX_CUE_CHARS = 10_000
+_STYLING = re.compile(r"\{[^{}]{0,200}\}|<[^<>]{0,200}>")
 # Broadcast streams have no index: a seek may land behind its target, so the next starts earlier
 _SEEK_BACK_S = (0.0, 10.0, 60.0, math.inf)
 _APPLE = "com.apple.quicktime."
@@ -58,6 +60,8 @@ class VideoReader(MediaReader):
         """
         with open_film(path) as film:
             frame = next((frame for _, frame in film.frames("keys")), None)
+            if frame is None:  # the only key frame may be the damaged one
+                frame = next((frame for _, frame in film.frames(from_s=0.0)), None)
             if frame is None:
                 raise unreadable(path, "no frame of it can be decoded")
             width_px, height_px = film.upright_size(frame)
@@ -196,7 +200,7 @@ def _cue_text(packet: Any) -> str:
         for rectangle in rectangles
         if hasattr(rectangle, "dialogue")  # others are bitmaps
     ]
-    plain = re.sub(r"\{[^}]*\}|<[^>]*>", "", "\n".join(lines))
+    plain = _STYLING.sub("", "\n".join(lines)[:_MAX_CUE_CHARS])
     return clean_text(re.sub(r"\\[Nnh]", " ", plain))
 
 
