@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import struct
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,10 @@ from mmrag_plugin.readers.base import MediaReader
 from mmrag_plugin.readers.exif import annotation_signals, camera_name, is_junk
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader, _cue_text, frame_at
+
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">
+ <rdf:Description rdf:about="" dc:title="A red barn"/></rdf:RDF></x:xmpmeta>"""
 
 
 class MeanColour(MultiModalEmbedding):
@@ -244,17 +250,45 @@ def test_size_is_upright_in_every_format(tmp_path: Path, suffix: str) -> None:
     assert (facts.width_px, facts.height_px) == (40, 60)
 
 
-def test_facts_decode_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    PIL.Image.new("RGB", (3000, 2000), "red").save(tmp_path / "a.jpg")
-    PIL.Image.new("RGB", (3000, 2000), "red").save(tmp_path / "a.png")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_facts_decode_no_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    PIL.Image.new("RGB", (300, 200), "red").save(path)
+    decoded: list[object] = []
+    monkeypatch.setattr(
+        "PIL.ImageFile.ImageFile.load",
+        lambda image: decoded.append(image),  # noqa: PLW0108 - a bound method would get no image
+    )
+    assert PhotoReader().facts(path).width_px == 300
+    assert decoded == []  # a failing load would be taken for broken metadata
 
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("pixels were decoded")
 
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load_prepare", refuse)
-    assert PhotoReader().facts(tmp_path / "a.jpg").width_px == 3000
-    assert PhotoReader().facts(tmp_path / "a.png").width_px == 3000
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def test_what_a_png_says_behind_its_pixels_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    PIL.Image.new("RGB", (60, 40), "red").save(path)
+    exif = PIL.Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "Red wall"
+    exif.get_ifd(IFD.Exif)[0x9003] = "2020:06:01 10:20:30"
+    chunks = [
+        (b"zTXt", b"Comment\x00\x00" + zlib.compress(b"By the door")),
+        (b"iTXt", b"broken"),
+        (b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + XMP.encode()),
+        (b"eXIf", exif.tobytes().removeprefix(b"Exif\x00\x00")),
+        (b"tEXt", b"Description\x00A wall"),
+    ]
+    end = png_chunk(b"IEND", b"")
+    behind = b"".join(png_chunk(kind, body) for kind, body in chunks)
+    path.write_bytes(path.read_bytes().removesuffix(end) + behind + end)
+    facts = PhotoReader().facts(path)
+    assert (facts.width_px, facts.height_px) == (40, 60) == open_picture(path).size
+    assert facts.taken_at == "2020-06-01T10:20:30"
+    assert texts(facts.signals) == ["A red barn", "Red wall", "A wall", "By the door"]
 
 
 def test_a_frame_is_decoded_small_when_that_is_enough(tmp_path: Path) -> None:

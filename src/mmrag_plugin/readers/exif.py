@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import math
 import re
 import struct
@@ -28,6 +28,14 @@ _OFFSET, _OFFSET_ORIGINAL, _OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
 _USER_COMMENT = 0x9286
 _IPTC_TITLE, _IPTC_KEYWORDS, _IPTC_CAPTION = (2, 5), (2, 25), (2, 120)
 _IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
+
+_PNG_FACTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_MAX_PNG_CHUNKS = 100_000
+_MAX_PNG_CHUNK_BYTES = 2 * 2**20
+
+_PNG_FACTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_MAX_PNG_FACT_BYTES = 2 * 2**20
+_MAX_PNG_CHUNKS = 100_000
 
 # What cameras and programs write on their own into the fields meant for people.
 _JUNK = re.compile(
@@ -151,21 +159,23 @@ def _xmp_of(image: Image) -> XmpFacts:
 
 
 def _find_trailing_png_chunks(image: Any) -> None:
-    """Put EXIF and XMP that a PNG keeps behind its pixels where Pillow puts what comes first."""
-    file = image.fp if image.format == "PNG" else None
-    if file is None or "exif" in image.info:
+    """Have Pillow read the EXIF and texts that a PNG keeps behind its pixels, without those."""
+    if image.format != "PNG" or image.png is None:
         return
-    position = file.tell()
+    file, position, behind = image.fp, image.fp.tell(), False
     try:
         file.seek(8)
-        while len(header := file.read(8)) == 8:
+        for _ in range(_MAX_PNG_CHUNKS):
+            header = file.read(8)
+            if len(header) < 8:
+                return
             size, kind = struct.unpack(">I4s", header)
-            if kind == b"eXIf" and size < 2**24:
-                image.info["exif"] = b"Exif\x00\x00" + file.read(size)
-                return
-            file.seek(size + 4, io.SEEK_CUR)
-            if kind == b"IEND":
-                return
+            body = file.tell()
+            behind = behind or kind == b"IDAT"
+            if behind and kind in _PNG_FACTS and size <= _MAX_PNG_FACT_BYTES:
+                with contextlib.suppress(Exception):  # a picture is not worse for broken texts
+                    image.png.call(kind, body, size)
+            file.seek(body + size + 4)
     finally:
         file.seek(position)
 
