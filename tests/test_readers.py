@@ -141,14 +141,36 @@ def test_what_cameras_write_is_no_annotation(shared_data: Path, file: str) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["OLYMPUS DIGITAL CAMERA  ", "SONY DSC", "DCIM", "  ", "----", "\x00\x01\x02", "cof", "123"],
+    [
+        "OLYMPUS DIGITAL CAMERA  ",
+        "SONY DSC",
+        "DCIM",
+        "  ",
+        "----",
+        "\x00\x01\x02",
+        "cof",
+        "123",
+        "Created with GIMP",
+        "Edited in Adobe Photoshop Lightroom 6",
+        "Made with Paint.NET",
+    ],
 )
 def test_junk_is_known(text: str) -> None:
     assert is_junk(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["Anna", "東京", "Digital camera fair in Rome", "Sony dscovery", "ёж"]
+    "text",
+    [
+        "Anna",
+        "東京",
+        "Digital camera fair in Rome",
+        "Sony dscovery",
+        "ёж",
+        "Made by grandma",
+        "Edited by Anna: the wedding in Porto",
+        "Made in Italy",
+    ],
 )
 def test_words_of_people_are_no_junk(text: str) -> None:
     assert not is_junk(text)

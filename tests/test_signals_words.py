@@ -32,6 +32,12 @@ from mmrag_plugin.signals.path_words import MAX_CHARS, path_signals, path_words
         ("Москва/Кремль.jpg", "Москва, Кремль"),
         ("東京旅行/IMG_1.jpg", "東京旅行"),
         ("Mu\u0308nchen/a.jpg", "München, a"),
+        ("Sam/IMG_1.jpg", "Sam"),
+        ("Sam and Anna.jpg", "Sam and Anna"),
+        ("Signal hill.jpg", "Signal hill"),
+        ("image of Anna.jpg", "image of Anna"),
+        ("Christmas 2019.jpg", "Christmas 2019"),
+        ("IMG_2019 sunset.jpg", "sunset"),
     ],
 )
 def test_words_that_people_wrote_are_kept(path: str, words: str) -> None:
@@ -45,6 +51,8 @@ def test_words_that_people_wrote_are_kept(path: str, words: str) -> None:
     IMG_20190101_123456_BURST001_COVER.jpg 20190503_101112.jpg signal-2021-01-01-123456.jpg
     2090545563_a4e66ec76b.jpg 550e8400-e29b-41d4-a716-446655440000.jpg 000000125870.jpg
     d41d8cd98f00b204e9800998ecf8427e.png image_1.jpg photo2.jpg 1987.jpg 2019/08/03/0001.jpg
+    SAM_0001.JPG PANO_20190101_123456.jpg IMG_2019.jpg images/image.jpg sam2019.jpg
+    Signal-2021-01-01-12-34-56-789.mp4 550e8400-e29b-41d4-a716-446655440000/1.jpg
     DCIM/100CANON/MVI_0001.mov received_1234567890123.jpeg IMG_0001.jpg.jpg""".split(),
 )
 def test_names_that_cameras_and_programs_made_say_nothing(path: str) -> None:

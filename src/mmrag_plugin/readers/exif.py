@@ -46,7 +46,11 @@ _JUNK = re.compile(
     | <\s*(untitled|digimax.*|kenox.*)\s*>
     | (user\s*comments?|image\s*description|description|ascii|unicode|comment|none|null|n/?a)
     | (cof|dav|hdr|rhdr|mde|sdr|oznor|rbt|cofmini|btfmdn|edf|ptr|burst|nor|jpn|smartcapture)(_.*)?
-    | (created|made|edited|generated|converted|saved|optimized)\s+(with|by|using|in)\s.{0,60}
+    | (created|made|edited|generated|converted|saved|optimi[sz]ed)\s+(with|by|using|in|on)\s
+      (the\s|a\s)?(adobe|acdsee|affinity|camera\+|canva|capture\s?one|corel|darktable|digikam|ffmpeg
+      |gimp|google|graphicsmagick|handbrake|imagemagick|imovie|inkscape|irfanview|lightroom|luminar
+      |(microsoft|ms)\s|paint(\.net|\s?shop)|photo\s?(filtre|scape|shop)|picasa|picsart|pixlr|polarr
+      |snapseed|vsco|windows|xnview|an?\s+evaluation|jpegmini|tinypng).{0,60}
     | (lead\s+technologies|intel\(r\)\s+jpeg|appleMark|file\s+written\s+by|kofax\s).*
     | creator\s*:\s*gd-jpeg.* | vid:[\w-]+ | (handler|video|sound|core\s+media).{0,12}handler
     | file?ter:\s.* | \{.*\} | [\W\d_]*
