@@ -90,6 +90,21 @@ def test_the_stamp_follows_size_and_time_of_the_file(
     assert stamps[1] == stamps[4]
 
 
+def test_a_packet_beside_a_photo_gives_its_date(folder: Path) -> None:
+    dated = XMP.replace(
+        'rdf:about=""',
+        'rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
+        'exif:DateTimeOriginal="2019-07-06T05:04:03"',
+    )
+    (folder / "farm.jpg.xmp").write_text(dated)
+    (folder / "farm.txt").write_text("A red barn, 2011-01-01")
+    (folder / "other.xmp").write_text("<broken")
+    sidecars = sidecars_of(folder)
+    assert sidecars.taken_at("farm.jpg") == "2019-07-06T05:04:03"
+    assert sidecars.taken_at("other.jpg") is None
+    assert sidecars.taken_at("farm.mp4") is None
+
+
 def test_a_file_of_another_kind_is_not_taken(sidecar_format: SidecarFormat) -> None:
     media = MediaNames(["farm.jpg", "farm.mp4"])
     for name in ("farm.jpg", "farm", "readme.md", "Thumbs.db", ".txt", "farm.jpg.exe", ""):

@@ -94,7 +94,7 @@ def test_any_bytes_end_in_facts_or_media_error(packet: bytes | str) -> None:
 @given(
     st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)),
     st.sampled_from(["", "Z", "+02:00", "-0330"]),
-    st.sampled_from(["%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"]),
+    st.sampled_from(["%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S"]),
 )
 def test_a_date_keeps_its_wall_clock(moment: datetime, zone: str, form: str) -> None:
     date = iso_date(moment.strftime(form) + zone)
@@ -126,6 +126,12 @@ def test_what_is_no_date_is_none(text: str) -> None:
 def test_any_text_is_a_readable_date_or_none(text: str, offset: str) -> None:
     date = iso_date(text, offset)
     assert date is None or datetime.fromisoformat(date)
+
+
+def test_a_day_may_be_written_without_dashes() -> None:
+    assert iso_date("20230115") == "2023-01-15T00:00:00"
+    assert iso_date("20231315") is None
+    assert iso_date("2023011") is None
 
 
 def test_an_offset_beside_the_date_counts_where_the_date_has_none() -> None:

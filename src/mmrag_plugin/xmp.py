@@ -39,6 +39,10 @@ _DATE = re.compile(
     r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d*)?)?)?"
     r"\s*(Z|[+-]\d{2}:?\d{2})?\s*"
 )
+_COMPACT_DATE = re.compile(
+    r"(\d{4})(\d{2})(\d{2})(?:[T ]?(\d{2})(\d{2})(\d{2})(?:[.,]\d*)?)?\s*(Z|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
+)
 _FIRST_PHOTOGRAPH = 1826
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -115,7 +119,8 @@ def iso_date(text: str, offset: str = "") -> str | None:
     ``offset`` (``+02:00``) counts where the text names none itself. Fractions of a second are
     dropped, and so are dates before the first photograph: those are clocks that were never set.
     """
-    match = _DATE.fullmatch(text.strip("\x00 \t\r\n"))
+    text = text.strip("\x00 \t\r\n")
+    match = _DATE.fullmatch(text) or _COMPACT_DATE.fullmatch(text)
     if not match:
         return None
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])

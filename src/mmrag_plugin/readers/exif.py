@@ -205,12 +205,9 @@ def _within_a_day(first: str, second: str) -> bool:
 
 def _iptc_date(iptc: dict[tuple[int, int], Any]) -> str | None:
     date = next(iter(_iptc_texts(iptc, _IPTC_DATE)), "")
-    if not re.fullmatch(r"\d{8}", date):
-        return None
-    day = f"{date[:4]}-{date[4:6]}-{date[6:]}"
-    time = re.fullmatch(r"(\d\d)(\d\d)(\d\d).*", next(iter(_iptc_texts(iptc, _IPTC_TIME)), ""))
+    time = next(iter(_iptc_texts(iptc, _IPTC_TIME)), "")
     # the offset is dropped: most programs write +0000 or their own, not the camera's
-    return iso_date(f"{day} {time[1]}:{time[2]}:{time[3]}" if time else day)
+    return iso_date(date + time[:6]) or iso_date(date)
 
 
 def _gps_date(gps: dict[int, Any]) -> str | None:

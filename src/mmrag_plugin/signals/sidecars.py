@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from mmrag_plugin.errors import MediaError
@@ -59,6 +60,14 @@ class FolderSidecars:
             signals |= dict.fromkeys(signal for _, signal in self._parse(name, sidecar_format))
         signals |= dict.fromkeys(self._listed_for(PurePosixPath(media_name)))
         return list(signals)
+
+    def taken_at(self, media_name: str) -> str | None:
+        """The date that a file beside a media gives it, as ISO 8601, where one does."""
+        for name, sidecar_format in self._own.get(media_name, []):
+            with suppress(MediaError, ValueError, RecursionError, OSError):  # signals_for tells
+                if date := sidecar_format.taken_at(self._read(self._folder / name)):
+                    return date
+        return None
 
     def problems(self) -> list[MediaError]:
         """Hand over the files that could not be read, each once: a second call gives only news."""
