@@ -43,7 +43,8 @@ class FolderSidecars:
         self._problems: list[MediaError] = []
         self._bad: set[str] = set()
         for name in sorted(entries.keys() - self._media.all):
-            self._sort_in(name)
+            if not name.startswith("."):  # macOS puts binary ._captions.csv on foreign drives
+                self._sort_in(name)
         self._lists_stamp: str = self._stamp(self._lists, above._lists_stamp if above else "")
 
     def stamp_for(self, media_name: str) -> str:
@@ -70,9 +71,9 @@ class FolderSidecars:
         return None
 
     def problems(self) -> list[MediaError]:
-        """Hand over the files that could not be read, each once: a second call gives only news."""
+        """Hand over the folder's files that could not be read, each once: then only news."""
         problems, self._problems = self._problems, []
-        return [*(self._above.problems() if self._above else []), *problems]
+        return problems
 
     def _sort_in(self, name: str) -> None:
         for sidecar_format in SIDECAR_FORMATS:
@@ -94,15 +95,19 @@ class FolderSidecars:
 
     def _listed_for(self, path: PurePosixPath) -> Iterator[Signal]:
         """Look a media up in the lists of this folder and of those above; ``path`` from here."""
-        listed = self._read_lists()
-        spellings = [path, PurePosixPath(self._folder.name, path)]
-        if not self._media.all:  # a folder of lists beside a folder of media: bare names will do
-            spellings.append(PurePosixPath(path.name))
-        for spelling in spellings:
-            yield from listed.get(folded(str(spelling)), ())
-            yield from listed.get(folded(str(spelling.with_suffix(""))), ())
-        if self._above is not None:
-            yield from self._above._listed_for(PurePosixPath(self._folder.name, path))
+        here: FolderSidecars | None = self
+        while here is not None:
+            from_above = PurePosixPath(here._folder.name, path)
+            spellings = [path, from_above]
+            if (
+                not here._media.all
+            ):  # a folder of lists beside a folder of media: bare names will do
+                spellings.append(PurePosixPath(path.name))
+            listed = here._read_lists()
+            for spelling in spellings if listed else ():
+                yield from listed.get(folded(str(spelling)), ())
+                yield from listed.get(folded(str(spelling.with_suffix(""))), ())
+            here, path = here._above, from_above
 
     def _read_lists(self) -> dict[str, list[Signal]]:
         if self._listed is None:
