@@ -18,7 +18,7 @@ import pytest
 from commands import MMRAG, environment, mmrag, mmrag_here, refused, told
 from media_made import end_owners
 from mmrag_plugin.ledger import Ledger
-from mmrag_plugin.library import LEDGER_FILE
+from mmrag_plugin.library_place import LEDGER_FILE
 from ollama_double import Model, OllamaDouble
 
 DEMO_MEDIA = Path(__file__).resolve().parents[1] / "src" / "mmrag_plugin" / "demo_media"

@@ -13,12 +13,20 @@ import pytest
 
 import mmrag_plugin.readers.photo as photo_module
 from made_films import BLUE, GREEN, RED, write_film
-from media_made import describe, end_owner, milvus_rows, opened, picture, picture_with_text
+from media_made import (
+    describe,
+    end_owner,
+    milvus_rows,
+    opened,
+    picture,
+    picture_with_text,
+    shut,
+)
 from mmrag_plugin.index_report import IndexReport
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
-from mmrag_plugin.upkeep import verify
+from mmrag_plugin.upkeep import relocate, status, verify
 
 
 @pytest.fixture
@@ -324,6 +332,35 @@ def test_a_decoder_that_breaks_in_an_unknown_way_breaks_one_file(
     assert len(milvus_rows(library)["visual"]) == 2
 
 
+def test_a_picture_that_cannot_be_read_today_keeps_its_rows_and_is_read_tomorrow(
+    library: MediaLibrary, photos: Path, minidual: Path
+) -> None:
+    path = picture(photos / "a.png")
+    describe(path, "lighthouse")
+    picture(photos / "b.png", "blue")
+    library.index([photos])
+    rows = milvus_rows(library)
+    describe(path, "lighthouse at night")
+    with shut(path):
+        for _ in range(2):
+            report = library.index([])
+            [problem] = report.failed
+            assert problem.path == str(path)
+            assert "permission" in problem.remedy
+            assert report.stages["read"].pending == 1
+            assert milvus_rows(library) == rows
+        with opened(library.settings.home, visual_model=str(minidual)) as other:
+            report = other.index([])
+            assert [problem.path for problem in report.failed] == [str(path)]
+            assert report.stages["embed"].pending == 1
+            assert report.stages["embed"].done == 1
+    report = library.index([])
+    assert report.failed == []
+    assert milvus_rows(library) == rows
+    assert "night" in words_of(library, path)
+    assert_agrees(library)
+
+
 def test_a_bad_sidecar_is_reported_and_its_media_is_indexed(
     library: MediaLibrary, photos: Path
 ) -> None:
@@ -332,6 +369,62 @@ def test_a_bad_sidecar_is_reported_and_its_media_is_indexed(
     report = library.index([photos])
     assert report.added == 1
     assert [problem.path for problem in report.failed] == [str(photos / "a.jpg.json")]
+
+
+@pytest.mark.parametrize("name", ["a.png.json", "captions.json"])
+def test_a_bad_sidecar_is_reported_until_it_is_mended_and_its_media_are_not_read_for_that(
+    library: MediaLibrary, photos: Path, work: list[str], name: str
+) -> None:
+    path = picture(photos / "a.png")
+    picture(photos / "b.png", "blue")
+    sidecar = photos / name
+    sidecar.write_text("{broken")
+    [problem] = library.index([photos]).failed
+    work.clear()
+    assert library.index([]).failed == [problem]
+    assert work == []
+    library.ledger.retry_failed()
+    assert library.index([]).failed == [problem]
+    assert "facts a.png" in work
+    assert status(library)["failed"] == 1
+    said = '{"caption": "lighthouse"}' if name == "a.png.json" else '{"a.png": "lighthouse"}'
+    sidecar.write_text(said)
+    assert library.index([]).failed == []
+    assert "lighthouse" in words_of(library, path)
+    sidecar.write_text("{broken again")
+    assert [bad.path for bad in library.index([]).failed] == [str(sidecar)]
+    sidecar.unlink()
+    assert library.index([]).failed == []
+    assert status(library)["failed"] == 0
+
+
+def test_a_sidecar_that_may_not_be_read_is_read_once_it_may(
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    path = picture(photos / "a.png")
+    sidecar = describe(path, "lighthouse")
+    with shut(sidecar):
+        for _ in range(2):
+            work.clear()
+            assert [bad.path for bad in library.index([photos]).failed] == [str(sidecar)]
+        assert work == []
+    assert counts(library.index([])) == {"unchanged": 1}
+    assert "lighthouse" in words_of(library, path)
+
+
+def test_a_bad_sidecar_moves_with_its_folder_and_goes_with_its_media(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "trip" / "a.png")
+    picture(photos / "trip" / "b.png", "blue")
+    (photos / "trip" / "a.png.json").write_text("{broken")
+    library.index([photos])
+    new = photos.rename(photos.parent / "elsewhere")
+    relocate(library, str(photos), new)
+    bad = new / "trip" / "a.png.json"
+    assert [problem.path for problem in library.index([]).failed] == [str(bad)]
+    (new / "trip" / "a.png").unlink()
+    assert library.index([]).failed == [], "it speaks about nothing any more"
 
 
 # ---- drives that come and go -----------------------------------------------------------------
@@ -384,6 +477,23 @@ def test_a_media_is_read_from_its_copy_when_its_first_path_is_away(
     assert "a red wall" in words_of(library, photos_copy)
 
 
+def test_what_is_said_beside_a_copy_that_was_away_is_found_again_when_it_is_back(
+    library: MediaLibrary, tmp_path: Path, photos: Path
+) -> None:
+    drive = tmp_path / "usb"
+    copy = picture(drive / "a.png")
+    path = Path(shutil.copy(copy, photos / "a.png"))
+    describe(copy, "grandmother")
+    library.index([photos, drive])
+    away = drive.rename(tmp_path / "unplugged")
+    path = path.rename(photos / "b.png")
+    assert library.index([]).moved == 1
+    away.rename(drive)
+    library.index([])
+    assert "grandmother" in words_of(library, path)
+    assert counts(library.index([])) == {"unchanged": 1}
+
+
 def test_a_folder_that_lost_all_its_files_loses_nothing(
     library: MediaLibrary, photos: Path
 ) -> None:
@@ -395,6 +505,27 @@ def test_a_folder_that_lost_all_its_files_loses_nothing(
     assert counts(report) == {"unchanged": 1}
     assert "forget" in report.warnings[0]
     assert milvus_rows(library) == rows
+
+
+def test_a_folder_that_may_not_be_entered_is_reported_and_stops_nothing(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "a.png")
+    picture(photos / "inside" / "b.png", "blue")
+    library.index([photos])
+    rows = milvus_rows(library)
+    library.ledger.redo("read", library.ledger.media_rows())
+    library.ledger.redo("embed", library.ledger.media_rows())
+    with shut(photos / "inside"):
+        report = library.index([])
+        assert [problem.path for problem in report.failed] == [str(photos / "inside")]
+        assert report.stages["read"].done == 1
+        found = library.find(str(photos / "inside" / "b.png"))
+        assert found is not None
+        assert library.picture_of(library.search("blue").hits[0]) is None
+    assert library.index([]).failed == []
+    assert milvus_rows(library) == rows
+    assert_agrees(library)
 
 
 # ---- stages ----------------------------------------------------------------------------------

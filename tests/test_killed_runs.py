@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-import mmrag_plugin.indexing as indexing_module
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import COLOURS, describe, end_owner, opened, owner_pid, picture
 from mmrag_plugin.ledger_database import LedgerDatabase
@@ -29,10 +28,16 @@ from mmrag_plugin.upkeep import verify
 
 PICTURES = 60
 # Small steps, so that a run of seconds has as many places to break as one of hours.
-SMALL_STEPS = {"_READ_BATCH": 12, "_WORDS_BATCH": 10, "_EMBED_BATCH": 6, "_COMMIT_FRAMES": 8}
+SMALL_STEPS = {
+    "indexing": {"_READ_BATCH": 12},
+    "index_words": {"_WORDS_BATCH": 10},
+    "index_pixels": {"_EMBED_BATCH": 6, "_COMMIT_FRAMES": 8},
+}
 COMMAND = (
-    "import sys, mmrag_plugin.indexing as indexing; from mmrag_plugin.cli import main; "
-    f"vars(indexing).update({SMALL_STEPS}); main()"
+    "from importlib import import_module; from mmrag_plugin.cli import main\n"
+    f"for name, steps in {SMALL_STEPS}.items():\n"
+    "    vars(import_module(f'mmrag_plugin.{name}')).update(steps)\n"
+    "main()"
 )
 
 
@@ -217,8 +222,9 @@ def change(photos: Path, folder: Path) -> None:
 def broken_off_everywhere(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
-    for name, size in SMALL_STEPS.items():
-        monkeypatch.setattr(indexing_module, name, size)
+    for module, steps in SMALL_STEPS.items():
+        for name, size in steps.items():
+            monkeypatch.setattr(f"mmrag_plugin.{module}.{name}", size)
     folder = tmp_path / "photos"
     before = tmp_path / "before"
     shutil.copytree(photos, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -653,6 +654,16 @@ def test_a_dry_run_says_the_same_and_writes_nothing(scanned: Scanned) -> None:
     assert counts(scanned()) == said
 
 
+def test_a_dry_run_waits_for_no_writer(scanned: Scanned, tmp_path: Path) -> None:
+    scanned.write("a.jpg")
+    writer = Ledger(sqlite_url(tmp_path / "ledger.sqlite3"))
+    with writer.transaction():
+        began = time.monotonic()
+        assert counts(scanned(dry_run=True)) == {"added": 1}
+        assert time.monotonic() - began < 5
+    writer.close()
+
+
 def test_a_part_of_a_root_is_scanned_as_part_of_it(scanned: Scanned) -> None:
     scanned.write("2019/Lisbon/a.jpg")
     scanned.write("captions.json", '{"2019/Lisbon/a.jpg": "a tram"}')
@@ -691,8 +702,9 @@ def test_what_is_no_folder_and_no_media_is_refused(tmp_path: Path) -> None:
         resolve_root(tmp_path / "notes.md")
     with pytest.raises(NotFound, match="~nobody"):
         resolve_root(Path("~nobody-of-that-name/photos"))
-    with pytest.raises(NotFound):
-        resolve_root(Path("nul\0inside"))
+    for odd_name in ("nul\0inside", "x" * 300):
+        with pytest.raises(NotFound):
+            resolve_root(Path(odd_name))
     odd = tmp_path / os.fsdecode(b"caf\xe9")
     odd.mkdir()
     with pytest.raises(UsageError, match="no valid text") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from media_made import describe, end_owner, milvus_rows, opened, picture
 from mmrag_plugin.errors import LibraryBusy, NotFound, StorageError, UsageError
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.metadata import row_metadata
+from mmrag_plugin.milvus_owner import connect
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.upkeep import backup, forget, relocate, repair, status, verify
@@ -169,6 +171,8 @@ def test_relocating_after_indexing_the_new_place_changes_nothing_more(
 def test_relocating_what_is_not_there_is_refused(library: MediaLibrary, photos: Path) -> None:
     with pytest.raises(NotFound, match="not a folder"):
         relocate(library, str(photos), photos / "nowhere")
+    with pytest.raises(NotFound, match="xxx is not a folder"):
+        relocate(library, str(photos), Path("x" * 300))
     with pytest.raises(NotFound, match="/never/known"):
         relocate(library, "/never/known", photos)
     assert relocate(library, str(photos), photos) == 4, "to where it is already"
@@ -200,8 +204,43 @@ def test_a_backup_is_not_written_over_anything(library: MediaLibrary, tmp_path: 
     with pytest.raises(UsageError, match="exists already"):
         backup(library, tmp_path / "there")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="can't be written"):
-        backup(library, tmp_path / "file" / "saved")
+    for place in (tmp_path / "file" / "saved", tmp_path / ("x" * 300)):
+        with pytest.raises(StorageError, match="can't be written"):
+            backup(library, place)
+
+
+def test_a_backup_that_fails_leaves_nothing_and_can_be_made_again(
+    library: MediaLibrary, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", full)
+        with pytest.raises(StorageError, match="No space left"):
+            backup(library, home / "saved")
+    assert [path.name for path in home.iterdir()] == ["default"]
+    backup(library, home / "saved")
+    with opened(home, "saved") as saved:
+        assert_agrees(saved)
+
+
+def test_forgetting_in_a_backup_leaves_the_original_on_the_same_server_as_it_is(
+    home: Path, photos: Path, tmp_path: Path
+) -> None:
+    server = connect(tmp_path / "server")
+    flags = {"milvus_uri": server.uri, "milvus_token": server.token}
+    with opened(home, **flags) as library:
+        library.index([photos])
+        rows = milvus_rows(library)
+        backup(library, home / "copy")
+        with opened(home, "copy", **flags) as copy:
+            assert copy.index([]).stages["embed"].done == 4
+            assert milvus_rows(copy) == rows
+            assert forget(copy, photos) == 4
+        assert milvus_rows(library) == rows
+        assert_agrees(library)
+    end_owner(tmp_path / "server")
 
 
 def test_an_empty_library_can_be_backed_up(home: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_lease import WriterLease
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under
-from mmrag_plugin.ledger_stages import Failure, StageLines
+from mmrag_plugin.ledger_stages import BadSidecar, Failure, StageLines
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
     WRITING,
@@ -32,7 +32,7 @@ from mmrag_plugin.ledger_tables import (
 from mmrag_plugin.ledger_words import WordLines
 from mmrag_plugin.media import Stage
 
-__all__ = ["WRITING", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
+__all__ = ["WRITING", "BadSidecar", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
 
 
 class Ledger(MediaLines, StageLines, WordLines):
@@ -75,6 +75,16 @@ class Ledger(MediaLines, StageLines, WordLines):
         with self._database.writing() as connection:
             for key, value in values.items():
                 self._database.upsert(connection, facts, {"key": key, "value": value}, ["key"])
+
+    def become_another(self) -> str:
+        """Take a new id, under which nothing stands in Milvus yet; says which."""
+        new = uuid4().hex[:12]
+        with self.transaction():
+            self.state(id=new)
+            media_ids = list(self.media_rows())
+            self.redo("embed", media_ids)
+            self.begin_words(media_ids)
+        return new
 
     def add_root(self, root: str) -> None:
         """Remember a folder that belongs to the library, unless it lies in one that does.

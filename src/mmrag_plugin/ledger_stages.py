@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_tables import WRITING, media, paths, signals, stages
+from mmrag_plugin.ledger_tables import (
+    WRITING,
+    bad_sidecars,
+    media,
+    paths,
+    read_anew,
+    signals,
+    stages,
+)
 from mmrag_plugin.media import MediaFacts, Signal, Stage
 
 
@@ -20,6 +28,16 @@ class Failure:
 
     path: str
     stage: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class BadSidecar:
+    """A file beside media that could not be read whole, and what it held then."""
+
+    path: str
+    content_hash: str
     reason: str
     remedy: str
 
@@ -98,6 +116,7 @@ class StageLines:
             connection.execute(
                 stages.update().where(stages.c.state == "failed").values(state=WRITING, stamp="")
             )
+            connection.execute(bad_sidecars.update().values(content_hash=""))
 
     def failures(self) -> list[Failure]:
         """What failed and has not changed since, the first failing stage of each path."""
@@ -116,6 +135,25 @@ class StageLines:
                 if known is None or order.index(failure.stage) < order.index(known.stage):
                     first[failure.path] = failure
         return list(first.values())
+
+    def put_bad_sidecars(self, found: Iterable[BadSidecar]) -> None:
+        """Enter sidecars that could not be read."""
+        with self._database.writing() as connection:
+            for bad in found:
+                self._database.upsert(connection, bad_sidecars, vars(bad), ["path"])
+
+    def bad_sidecars(self) -> list[BadSidecar]:
+        """The sidecars that could not be read."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(bad_sidecars).order_by(bad_sidecars.c.path))
+            return [BadSidecar(*row) for row in rows]
+
+    def drop_bad_sidecar(self, path: str, *, read_again: Iterable[str] = ()) -> None:
+        """Forget that a sidecar is bad, and have media read again of which it may speak."""
+        with self._database.writing() as connection:
+            connection.execute(bad_sidecars.delete().where(bad_sidecars.c.path == path))
+            for batch in batches(read_again):
+                connection.execute(read_anew().where(stages.c.media_id.in_(batch)))
 
     def put_read(self, stamp: str, read: Mapping[str, tuple[MediaFacts, Sequence[Signal]]]) -> None:
         """Enter what the read stage found: facts and signals, and that it is done."""

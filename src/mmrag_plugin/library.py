@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,14 +14,14 @@ from mmrag_plugin.errors import (
     NotALibrary,
     NotFound,
     ServiceError,
-    StorageError,
     UsageError,
 )
-from mmrag_plugin.ledger import Ledger, MediaRow, sqlite_url
+from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
+from mmrag_plugin.library_place import ledger_url
 from mmrag_plugin.media import Hit, Kind, Moment
 from mmrag_plugin.settings import Settings, load_settings
-from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_encodable, real_path
+from mmrag_plugin.walking import expand, is_encodable, is_there, real_path
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from mmrag_plugin.retrieval import MediaRetriever, Searcher
     from mmrag_plugin.scanning import ScanResult
 
-LEDGER_FILE = "ledger.sqlite3"
-FORMAT = 1
 _DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
@@ -70,34 +67,17 @@ class MediaLibrary:
     # ---- opening and closing -----------------------------------------------------------------
 
     @classmethod
-    def open(cls, settings: Settings | None = None, *, create: bool = False) -> MediaLibrary:
+    def open(
+        cls, settings: Settings | None = None, *, create: bool = False, dry_run: bool = False
+    ) -> MediaLibrary:
         """Open the library that the settings name.
 
+        With ``dry_run`` one that is not there yet is empty and in memory, to plan with.
         Raises NotFound when there is none and ``create`` is not set, NotALibrary when the directory
-        holds something else, StorageError when it can't be written.
+        holds something else, StorageError when it can't be written or has lost its ledger.
         """
         settings = settings or load_settings()
-        directory = settings.directory
-        marker = directory / LIBRARY_MARKER
-        try:
-            if not marker.is_file() or not marker.stat().st_size:  # empty: it was broken off
-                _check_place(directory, settings.library)
-                if not create:
-                    others = ", ".join(names(settings))
-                    raise NotFound(
-                        f"There is no library {settings.library!r} in {settings.home} yet.",
-                        "Make it with: mmrag index FOLDER"
-                        + (f"; or name one that is there: {others}" if others else ""),
-                    )
-                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                marker.write_text(json.dumps({"format": FORMAT}) + "\n")
-            _check_format(marker)
-        except OSError as error:
-            raise StorageError(
-                f"{directory} can't be used: {error.strerror}.",
-                "Check its permissions and free space, or set MMRAG_HOME to another place.",
-            ) from error
-        return cls(settings, Ledger(settings.ledger_url or sqlite_url(directory / LEDGER_FILE)))
+        return cls(settings, Ledger(ledger_url(settings, create=create, dry_run=dry_run)))
 
     def close(self) -> None:
         """Give files and connections back."""
@@ -182,7 +162,7 @@ class MediaLibrary:
             roots = list(dict.fromkeys(resolve_root(path) for path in paths))
         else:
             roots = [Path(root) for root in self.ledger.roots()]
-            for root in [root for root in roots if not root.exists()]:
+            for root in [root for root in roots if not is_there(root)]:
                 self.warnings.append(f"{root} is not there now; what is known of it is kept.")
                 roots.remove(root)
         if not roots:
@@ -214,6 +194,7 @@ class MediaLibrary:
             ledger=self.ledger,
             frames=open_frames(self.connection, frames.collection, frames.dim),
             words=open_signals(self.connection, words.collection, words.dim or None),
+            others=self.models.other_stores(self.connection, (frames.collection, words.collection)),
             readers=self.readers,
             visual=wanted.visual,
             text=wanted.text,
@@ -362,7 +343,7 @@ class MediaLibrary:
         from mmrag_plugin.readers.video import frame_at
 
         for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
-            if Path(path).exists():
+            if is_there(path):
                 if row.kind == "image":
                     return open_picture(Path(path), at_least_px=1024)
                 return frame_at(Path(path), at_s if at_s is not None else (row.duration_s or 0) / 3)
@@ -395,7 +376,7 @@ class MediaLibrary:
             return row
         path = str(expand(target).absolute())
         ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(real_path(path))
-        if len(ids) != 1 or Path(path).is_dir():
+        if len(ids) != 1 or (is_there(path) and Path(path).is_dir()):
             return None
         return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
 
@@ -420,30 +401,3 @@ class MediaLibrary:
             "visual": open_frames(self.connection, visual.collection, visual.dim),
             "words": open_signals(self.connection, words.collection, words.dim or None),
         }
-
-
-def names(settings: Settings) -> list[str]:
-    """The libraries that are there."""
-    home = settings.home.expanduser()
-    return sorted(marker.parent.name for marker in home.glob(f"*/{LIBRARY_MARKER}"))
-
-
-def _check_place(directory: Path, name: str) -> None:
-    if directory.exists() and (
-        not directory.is_dir() or any(path.name != LIBRARY_MARKER for path in directory.iterdir())
-    ):
-        raise NotALibrary(
-            f"{directory} is not a library of mmrag.",
-            f"Choose another name than {name!r} or another MMRAG_HOME.",
-        )
-
-
-def _check_format(marker: Path) -> None:
-    try:
-        found = json.loads(marker.read_text()).get("format")
-    except (ValueError, AttributeError):
-        found = None
-    if found != FORMAT:
-        raise NotALibrary(
-            f"{marker} names format {found}, this program knows {FORMAT}.", "Upgrade mmrag."
-        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.media import Kind
-from mmrag_plugin.walking import FoundFile, News, SidecarStamp, unreadable, walk
+from mmrag_plugin.walking import FoundFile, News, SidecarStamp, is_there, unreadable, walk
 
 _BATCH = 200  # files entered in one transaction of the ledger
 
@@ -113,7 +114,7 @@ class _Comparison:
         for batch in _batched(self.changed.values(), _BATCH):
             for file in batch:  # before the transaction, so that it is short
                 self._hash(file)
-            with self.ledger.transaction():
+            with nullcontext() if self.dry_run else self.ledger.transaction():
                 for file in batch:
                     if self._hash(file):
                         self._enter(file, self._hash(file))
@@ -152,7 +153,7 @@ class _Comparison:
         if is_sampled(file.size_bytes):
             alike = list(self.sampled.get(content_hash, ()))
             for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
-                alike += [path for path in paths if path != file.path and Path(path).is_file()]
+                alike += [path for path in paths if path != file.path and is_there(path)]
             if alike and not any(filecmp.cmp(path, file.path, shallow=False) for path in alike):
                 return content_hash_of(Path(file.path), whole=True)  # alike in samples only
             self.sampled.setdefault(content_hash, []).append(file.path)

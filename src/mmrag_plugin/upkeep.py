@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from mmrag_plugin.errors import NotFound, StorageError, UsageError
-from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
+from mmrag_plugin.ledger import Ledger, sqlite_url
+from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.library_models import LibraryModels
+from mmrag_plugin.library_place import LEDGER_FILE
 from mmrag_plugin.settings import CONFIG_FILE
-from mmrag_plugin.walking import LIBRARY_MARKER, expand, real_path
+from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_there, real_path
 
 
 @dataclass
@@ -27,7 +31,7 @@ class Difference:
 
 def forget(library: MediaLibrary, target: Path) -> int:
     """Take a file or a folder out of the library; the files stay. Says how many media went."""
-    from mmrag_plugin.indexing import remove_media
+    from mmrag_plugin.index_run import remove_media
 
     path = str(expand(target).absolute())
     with library.ledger.writer("forgetting"):
@@ -39,7 +43,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
             )
         library.ledger.drop_paths(sorted(known))
         gone = library.ledger.pathless()
-        remove_media(library.ledger, library.stores().values(), gone)
+        remove_media(library.ledger, library.models.other_stores(library.connection), gone)
         library.ledger.drop_roots([path, real_path(path)])
     return len(gone)
 
@@ -47,7 +51,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
 def relocate(library: MediaLibrary, old: str, new: Path) -> int:
     """Tell the library that a folder lies elsewhere now; nothing is read again."""
     place = expand(new).resolve()
-    if not place.is_dir():
+    if not (is_there(place) and place.is_dir()):
         raise NotFound(f"{new} is not a folder.", "Name the folder's new place.")
     with library.ledger.writer("relocating"):
         moved = library.ledger.relocate(str(expand(old).absolute()), str(place))
@@ -62,52 +66,67 @@ def relocate(library: MediaLibrary, old: str, new: Path) -> int:
 def backup(library: MediaLibrary, target: Path) -> int:
     """Copy ledger, configuration and vectors into a new directory; says how many bytes.
 
-    It is a library itself: put it under MMRAG_HOME to use it.
+    It is a library itself: put it under MMRAG_HOME to use it. Vectors on a Milvus server stay the
+    original's alone; the copy gets an id of its own and makes them again when it is indexed.
     """
-    if target.exists():
+    if is_there(target):
         raise UsageError(f"{target} exists already.", "Name a new directory.")
     if library.settings.ledger_url:
         raise UsageError("The ledger of this library is in PostgreSQL.", "Back it up with pg_dump.")
-    with library.ledger.writer("backing up"):
+    with library.ledger.writer("backing up"), _whole_or_not_at_all(target) as part:
         for name in ("visual", "words"):
             model = library.recorded(name)
-            if model is not None:
+            if model is not None and library.connection.embedded:
                 library.connection.call("flush", model.collection)
         library.connection.close()
-        with _storage_errors(target):
-            target.mkdir(parents=True, mode=0o700)
-            for name in (LIBRARY_MARKER, CONFIG_FILE):
-                if (library.directory / name).is_file():
-                    shutil.copy2(library.directory / name, target / name)
-            source = sqlite3.connect(library.directory / LEDGER_FILE)
-            copy = sqlite3.connect(target / LEDGER_FILE)
-            with closing(source), closing(copy):
-                source.backup(copy)
-                with copy:
-                    copy.execute("DELETE FROM lease")  # ours, which the copy is not under
-            if not library.settings.milvus_uri:
-                _copy_vectors(library, target)
+        _copy_ledger(library, part)
+        if not library.settings.milvus_uri:
+            _copy_vectors(library, part)
+        for name in (CONFIG_FILE, LIBRARY_MARKER):  # which makes it a library, last
+            if (library.directory / name).is_file():
+                shutil.copy2(library.directory / name, part / name)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 
-def _copy_vectors(library: MediaLibrary, target: Path) -> None:
-    from mmrag_plugin.milvus_owner import MILVUS_DIRECTORY, paused
-
-    vectors = library.directory / MILVUS_DIRECTORY
-    with paused(library.directory):
-        if vectors.is_dir():  # else nothing was indexed yet
-            shutil.copytree(vectors, target / MILVUS_DIRECTORY)
-
-
 @contextmanager
-def _storage_errors(target: Path) -> Iterator[None]:
+def _whole_or_not_at_all(target: Path) -> Iterator[Path]:
+    """A directory to be filled, for our eyes only, that gets its name once it is whole."""
     try:
-        yield
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
+        try:
+            yield part
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
             f"{target} can't be written: {getattr(error, 'strerror', None) or error}.",
             "Free some space or name another place.",
         ) from error
+
+
+def _copy_ledger(library: MediaLibrary, part: Path) -> None:
+    source = sqlite3.connect(library.directory / LEDGER_FILE)
+    copy = sqlite3.connect(part / LEDGER_FILE)
+    with closing(source), closing(copy):
+        source.backup(copy)
+        with copy:
+            copy.execute("DELETE FROM lease")  # ours, which the copy is not under
+    if library.settings.milvus_uri:
+        ledger = Ledger(sqlite_url(part / LEDGER_FILE))
+        LibraryModels(library.settings, ledger).make_anew()
+        ledger.close()
+
+
+def _copy_vectors(library: MediaLibrary, part: Path) -> None:
+    from mmrag_plugin.milvus_owner import MILVUS_DIRECTORY, paused
+
+    vectors = library.directory / MILVUS_DIRECTORY
+    with paused(library.directory):
+        if vectors.is_dir():  # else nothing was indexed yet
+            shutil.copytree(vectors, part / MILVUS_DIRECTORY)
 
 
 def status(library: MediaLibrary) -> dict[str, Any]:
@@ -131,7 +150,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         },
         "milvus": library.connection.describe(),
         "writer": library.ledger.lease_holder(),
-        "failed": len(library.ledger.failures()),
+        "failed": len(library.ledger.failures()) + len(library.ledger.bad_sidecars()),
     }
 
 

@@ -66,10 +66,18 @@ def real_path(path: Path | str) -> str:
         return str(path)
 
 
+def is_there(path: Path | str) -> bool:
+    """Whether something lies at a path; what can't be asked about counts as not there.
+
+    ``Path.exists`` raises on a folder that may not be entered and on a name that is too long.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def resolve_root(path: Path) -> Path:
     """The real path of a folder or file to index. Raises NotFound or UsageError."""
     expanded = expand(path)
-    if not expanded.exists():
+    if not is_there(expanded):
         raise NotFound(f"{path} does not exist.", "Check the path, or mount the drive.")
     if not is_encodable(real_path(expanded)):
         raise UsageError(f"The name {_printable(str(path))} is no valid text.", "Rename it.")
@@ -85,8 +93,10 @@ def walk(start: Path, root: Path, sidecar_stamp: SidecarStamp, news: News) -> It
 
     Both are resolved. What people should hear of goes to ``news``.
     """
-    if not start.is_dir():
-        yield from _single_file(start, root if root.is_dir() else start.parent, sidecar_stamp, news)
+    if not (is_there(start) and start.is_dir()):
+        yield from _single_file(
+            start, root if is_there(root) and root.is_dir() else start.parent, sidecar_stamp, news
+        )
         return
     visited: set[tuple[int, int]] = set()
     folders, linked = [start], list[Path]()

@@ -97,12 +97,14 @@ def backup(
 
     with options.open_library(library=library, home=home) as opened:
         size_bytes = upkeep.backup(opened, target)
+        remote = bool(opened.settings.milvus_uri)
     if json:
         print_json({"path": str(target), "bytes": size_bytes})
     else:
         output.print(
             f"{target} holds the library ({size_bytes / 2**20:.1f} MB). To use it, copy it to "
-            "MMRAG_HOME/NAME.",
+            "MMRAG_HOME/NAME"
+            + (", then run mmrag index: the vectors are on the server alone." if remote else "."),
             markup=False,
             highlight=False,
         )

@@ -49,8 +49,14 @@ def index(
 
     Only what is new or changed is read. It may be stopped at any time: the next run goes on.
     """
+    from mmrag_plugin.walking import resolve_root
+
+    paths = paths or []
+    for path in paths:  # a wrong one must not leave an empty library behind
+        resolve_root(path)
     with options.open_library(
-        create=True,
+        create=bool(paths),
+        dry_run=dry_run,
         library=library,
         home=home,
         visual_model=visual_model,
@@ -60,11 +66,12 @@ def index(
         ocr="off" if no_ocr else None,
     ) as opened:
         if dry_run:
-            _show_plan(opened.plan(paths or []), json=json)
+            _show_plan(opened.plan(paths), json=json)
             return
         if retry:
-            opened.ledger.retry_failed()
-        report = run_index(opened, paths or [])
+            with opened.ledger.writer("retrying"):
+                opened.ledger.retry_failed()
+        report = run_index(opened, paths)
     if json:
         print_json(report.as_dict())
     else:

@@ -70,6 +70,11 @@ class FolderSidecars:
                     return date
         return None
 
+    def may_speak(self, name: str) -> bool:
+        """Whether a file in this folder is a sidecar of a media in it, or a list."""
+        known = [self._lists, *self._own.values()]
+        return any(name == sidecar for sidecars in known for sidecar, _ in sidecars)
+
     def problems(self) -> list[MediaError]:
         """Hand over the folder's files that could not be read, each once: then only news."""
         problems, self._problems = self._problems, []
