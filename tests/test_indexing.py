@@ -22,10 +22,14 @@ from media_made import (
     picture_with_text,
     shut,
 )
+from mmrag_plugin import indexing
+from mmrag_plugin.filters import Filters
 from mmrag_plugin.index_report import IndexReport
+from mmrag_plugin.indexing import SidecarTree
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
+from mmrag_plugin.signals.sidecars import FolderSidecars
 from mmrag_plugin.upkeep import relocate, status, verify
 
 
@@ -179,6 +183,56 @@ def test_an_unchanged_library_is_not_even_opened(
     monkeypatch.setattr(photo_module, "identified_picture", poison)
     monkeypatch.setattr(photo_module, "open_picture", poison)
     assert counts(library.index([])) == {"unchanged": 1}
+
+
+def test_a_date_comes_from_the_photo_else_from_beside_it_else_from_its_name(
+    library: MediaLibrary, photos: Path
+) -> None:
+    named = "IMG_20230115_101010"
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:exif="http://ns.adobe.com/exif/1.0/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'exif:DateTimeOriginal="2019-07-06T05:04:03"/></rdf:RDF></x:xmpmeta>'
+    )
+    for number, folder in enumerate(("own", "beside", "named")):
+        taken_at = "2011:01:01 12:00:00" if folder == "own" else None
+        picture(photos / folder / f"{named}.jpg", "red", number=number, taken_at=taken_at)
+        if folder != "named":
+            (photos / folder / f"{named}.xmp").write_text(packet)
+    write_film(photos / "Screen Recording 2024-05-11 at 6.30.12 PM.mp4", [RED] * 5)
+    library.index([photos])
+    rows = library.ledger.media_rows().values()
+    assert {Path(row.path).parent.name: row.taken_at for row in rows} == {
+        "own": "2011-01-01T12:00:00",
+        "beside": "2019-07-06T05:04:03",
+        "named": "2023-01-15T10:10:10",
+        "photos": "2024-05-11T18:30:12",
+    }
+    assert "Sunday 15 January 2023" in words_of(library, photos / "named" / f"{named}.jpg")
+    found = library.search("red", filters=Filters(since="2023", until="2023"))
+    assert [Path(hit.path).parent.name for hit in found.hits] == ["named"]
+
+
+def test_a_photo_that_gets_another_date_is_found_by_it(library: MediaLibrary, photos: Path) -> None:
+    before = picture(photos / "2019-05-20 a.jpg", "red")
+    library.index([photos])
+    before.rename(photos / "2021-06-07 a.jpg")
+    assert counts(library.index([])) == {"moved": 1}
+    for year, number in (("2019", 0), ("2021", 1)):
+        found = library.search("red", filters=Filters(since=year, until=year))
+        assert len(found.hits) == number
+    assert_agrees(library)
+
+
+def test_sidecars_of_a_tree_deeper_than_the_stack_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(indexing, "list_folder", lambda folder, root: {})
+    root = Path("/photos")
+    deep = root.joinpath(*["a"] * 2000)
+    tree = SidecarTree(FolderSidecars)
+    assert tree.of(deep, root) is tree.of(deep, root)
+    assert tree.problems() == []
 
 
 def known_by_path(library: MediaLibrary, root: Path) -> dict[str, Any]:

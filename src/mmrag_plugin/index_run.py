@@ -47,6 +47,7 @@ class Parts:
     text_reader: TextReader | None
     sidecars: type[FolderSidecars]
     path_signals: Callable[[Path], list[Signal]]
+    path_date: Callable[[Path], str | None]
     facts_signals: Callable[[MediaFacts], list[Signal]]
     keyframes_stamp: str
 
