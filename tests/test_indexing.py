@@ -29,6 +29,7 @@ from mmrag_plugin.indexing import SidecarTree
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
+from mmrag_plugin.signals.ocr import RapidOcrReader
 from mmrag_plugin.signals.sidecars import FolderSidecars
 from mmrag_plugin.upkeep import relocate, status, verify
 
@@ -233,6 +234,33 @@ def test_sidecars_of_a_tree_deeper_than_the_stack_are_looked_up(
     tree = SidecarTree(FolderSidecars)
     assert tree.of(deep, root) is tree.of(deep, root)
     assert tree.problems() == []
+
+
+def test_text_is_read_from_the_beginning_of_a_long_film_to_its_end(
+    home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def text_of(reader: object, frame: object) -> str:
+        read.append(1)
+        return f"Slide {len(read) // 10}"
+
+    monkeypatch.setattr(RapidOcrReader, "read", text_of)
+    colours = [RED, GREEN, BLUE] * 50
+    times_s = [2.0 * number for number in range(150)]
+    film = write_film(photos / "talk.mp4", colours, times_s=times_s, gop=1)
+    with opened(home, ocr="auto") as library:
+        library.index([photos])
+        signals = library.ledger.signals_of([media_id_of(library, film)])
+    spans = [
+        (signal.text, signal.start_s, signal.end_s)
+        for stage, signal in next(iter(signals.values()))
+        if stage == "ocr"
+    ]
+    assert len(read) == 50, "every third of 150 keyframes"
+    assert len(spans) == 6
+    assert spans[1] == ("Slide 1", 54.0, 110.0), "what stays on the screen is one signal"
+    assert spans[-1] == ("Slide 5", 294.0, 296.0)
 
 
 def known_by_path(library: MediaLibrary, root: Path) -> dict[str, Any]:
