@@ -29,6 +29,7 @@ from PIL.PngImagePlugin import PngInfo
 from made_films import BLUE, GREEN, RED, write_film, write_sound
 from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import MediaError, UsageError
+from mmrag_plugin.films import open_film
 from mmrag_plugin.keyframes.uniform import UniformSelector
 from mmrag_plugin.media import Signal
 from mmrag_plugin.pictures import open_picture
@@ -395,6 +396,27 @@ def test_a_film_whose_only_key_frame_is_damaged_is_read(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         assert VideoReader().facts(path).width_px == 64
         assert list(VideoReader().frames(path))
+
+
+def test_a_film_of_two_recordings_whose_clock_starts_anew_is_read_to_its_end(
+    tmp_path: Path,
+) -> None:
+    parts = [
+        write_film(tmp_path / f"{name}.ts", [colour] * count, codec="libx264", gop=20)
+        for name, colour, count in (("a", RED, 60), ("b", BLUE, 40))
+    ]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with open_film(path) as film:
+        times_s = [time_s for time_s, _ in film.frames()]
+    assert len(times_s) == 100
+    assert times_s == pytest.approx([number / 10 for number in range(100)], abs=0.01)
+    frames = list(VideoReader().frames(path))
+    assert [frame.time_s for frame in frames] == pytest.approx([0, 2, 4, 6, 8], abs=0.01)
+    assert frames[-1].end_s == pytest.approx(9.95, abs=0.06)
+    for time_s, channel in [(1, 0), (5.9, 0), (6.1, 2), (8, 2), (9.5, 2)]:
+        pixel = frame_at(path, time_s).getpixel((50, 40))
+        assert max(range(3), key=pixel.__getitem__) == channel, time_s
 
 
 @pytest.mark.parametrize(

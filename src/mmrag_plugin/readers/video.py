@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llama_index.core.schema import Document
 
@@ -112,9 +112,12 @@ def frame_at(path: Path, time_s: float) -> Image:
     if not math.isfinite(time_s):
         raise UsageError(f"{time_s} is not a time.", "Give seconds, such as 83.5.")
     with open_film(path) as film:
-        if film.duration_s is not None:
-            time_s = min(time_s, film.duration_s)
+        end_s = film.duration_s
         shown = None
+        if end_s is not None and time_s > end_s:
+            if film.container.format.name == "mpegts":  # its clock may have been set anew midway
+                shown = _last_frame_until(film, time_s, from_s=None, which="keys")
+            time_s = end_s
         for earlier_s in _SEEK_BACK_S:
             shown = shown or _last_frame_until(film, time_s, from_s=time_s - earlier_s)
         if shown is None:
@@ -124,9 +127,11 @@ def frame_at(path: Path, time_s: float) -> Image:
         return film.picture(shown)
 
 
-def _last_frame_until(film: Film, time_s: float, from_s: float) -> Any | None:
+def _last_frame_until(
+    film: Film, time_s: float, from_s: float | None, which: Literal["all", "keys"] = "all"
+) -> Any | None:
     shown = None
-    for shown_s, frame in film.frames(from_s=from_s):
+    for shown_s, frame in film.frames(which, from_s=from_s):
         if shown_s > time_s + 1e-3:  # times that were rounded to milliseconds find their frame
             break
         shown = frame
