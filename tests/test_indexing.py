@@ -22,11 +22,13 @@ from media_made import (
     picture_with_text,
     shut,
 )
-from mmrag_plugin import indexing
+from mmrag_plugin import index_pixels, index_words, indexing
 from mmrag_plugin.filters import Filters
-from mmrag_plugin.index_report import IndexReport
+from mmrag_plugin.index_report import IndexReport, Progress
 from mmrag_plugin.indexing import SidecarTree
+from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.media import Stage
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.signals.ocr import RapidOcrReader
@@ -230,7 +232,7 @@ def test_sidecars_of_a_tree_deeper_than_the_stack_are_looked_up(
 ) -> None:
     monkeypatch.setattr(indexing, "list_folder", lambda folder, root: {})
     root = Path("/photos")
-    deep = root.joinpath(*["a"] * 2000)
+    deep = root.joinpath(*["a"] * 1200)
     tree = SidecarTree(FolderSidecars)
     assert tree.of(deep, root) is tree.of(deep, root)
     assert tree.problems() == []
@@ -617,14 +619,75 @@ def test_other_keyframes_are_embedded_again_and_nothing_else(
     library: MediaLibrary, photos: Path, work: list[str]
 ) -> None:
     write_film(photos / "film.mp4", [RED] * 10 + [BLUE] * 10 + [GREEN] * 10, gop=5)
+    picture(photos / "a.png")
     library.index([photos])
-    before = len(milvus_rows(library)["visual"])
+    before = milvus_rows(library)["visual"]
     work.clear()
     with opened(library.settings.home, library.settings.library, keyframes="uniform") as other:
-        assert counts(other.index([])) == {"unchanged": 1}
+        assert counts(other.index([])) == {"unchanged": 2}
         assert work == ["frames film.mp4"]
-        assert len(milvus_rows(other)["visual"]) != before
+        after = milvus_rows(other)["visual"]
+        assert len(after) != len(before)
         assert_agrees(other)
+    work.clear()
+    with opened(library.settings.home, library.settings.library) as plain:
+        plain.index([])
+        assert work == [], "the library remembers how its keyframes are chosen"
+        assert milvus_rows(plain)["visual"] == after
+
+
+class Steps(Progress):
+    """What a run says of how far it is."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Stage, int]] = []
+
+    def advance(self, stage: Stage, count: int) -> None:
+        self.heard.append((stage, count))
+
+
+def test_films_are_kept_and_counted_one_by_one(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        write_film(photos / f"{number}.mp4", [RED] * (4 + number) + [GREEN] * 4, gop=4)
+    original = VideoReader.frames
+
+    def breaks(self: Any, path: Path, **options: Any) -> Any:
+        if path.name == "3.mp4":
+            raise KeyboardInterrupt
+        return original(self, path, **options)
+
+    monkeypatch.setattr(index_pixels, "COMMIT_S", 0.0)
+    monkeypatch.setattr(VideoReader, "frames", breaks)
+    steps = Steps()
+    with pytest.raises(KeyboardInterrupt):
+        library.index([photos], steps)
+    assert library.ledger.counts()["stages"]["embed:done"] == 3
+    assert [step for step in steps.heard if step[0] == "embed"] == [("embed", 1)] * 3
+
+
+def test_words_are_kept_once_there_are_many_rows_of_them(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_words, "_EMBED_ROWS", 1)
+    monkeypatch.setattr(index_words, "_COMMIT_ROWS", 6)
+    for number in range(5):  # each a combined row and two of its subtitles
+        write_film(photos / f"{number}.mp4", [RED] * (4 + number), gop=4)
+        (photos / f"{number}.srt").write_text(
+            "1\n00:00:01,000 --> 00:00:02,000\none\n\n2\n00:00:09,000 --> 00:00:10,000\ntwo\n"
+        )
+    kept: list[int] = []
+    original = Ledger.put_words
+
+    def counted(self: Any, stamp: str, written: Any) -> None:
+        kept.append(len(written))
+        original(self, stamp, written)
+
+    monkeypatch.setattr(Ledger, "put_words", counted)
+    library.index([photos])
+    assert kept == [2, 2, 1]
+    assert_agrees(library)
 
 
 def test_text_in_pictures_is_read_once_and_found_in_the_words(

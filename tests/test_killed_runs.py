@@ -30,7 +30,7 @@ PICTURES = 60
 # Small steps, so that a run of seconds has as many places to break as one of hours.
 SMALL_STEPS = {
     "indexing": {"_READ_BATCH": 12},
-    "index_words": {"_WORDS_BATCH": 10},
+    "index_words": {"_EMBED_ROWS": 1, "_COMMIT_ROWS": 10},
     "index_pixels": {"_EMBED_BATCH": 6, "_COMMIT_FRAMES": 8},
 }
 COMMAND = (

@@ -339,6 +339,16 @@ def test_only_one_process_mends_at_a_time(library: MediaLibrary, home: Path) -> 
                 action(library)
 
 
+def test_milvus_and_ledger_are_not_compared_while_somebody_writes(
+    library: MediaLibrary, home: Path
+) -> None:
+    with opened(home) as other, other.ledger.writer("indexing"):
+        with pytest.raises(LibraryBusy, match="indexing") as caught:
+            verify(library)
+        assert caught.value.remedy
+    assert_agrees(library)
+
+
 def test_status_counts_what_is_there(library: MediaLibrary, photos: Path) -> None:
     (photos / "bad.jpg").write_text("no picture")
     library.index([])

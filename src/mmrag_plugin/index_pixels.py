@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from llama_index.core.schema import ImageNode
 
 from mmrag_plugin.index_run import COMMIT_S, Run, batched, metadata_of
 from mmrag_plugin.ledger import MediaRow
-from mmrag_plugin.media import Frame, Signal
+from mmrag_plugin.media import Frame, Kind, Signal
 from mmrag_plugin.metadata import FRAME
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _EMBED_BATCH = 32  # pictures in one call of the model
 _OCR_BATCH = 8
 _COMMIT_FRAMES = 512  # frames between two flushes
 
-_Group = list[tuple[MediaRow, Future[list[Frame] | Iterator[Frame]]]]
+_Group = list[tuple[MediaRow, Callable[[], Iterable[Frame]]]]
 
 
 class PixelStages:
@@ -40,34 +41,34 @@ class PixelStages:
 
     def embed(self) -> None:
         """Embed the frames of media that have no vectors of this model yet."""
-        parts = self.run.parts
-        pending = self.run.ledger.pending("embed", parts.embed_stamp, after="read")
-        with self.run.timed("embed", len(pending)):
-            began, nodes, finished = time.monotonic(), list[ImageNode](), dict[str, int]()
-            for group in self._decoded(pending, 2 * parts.visual.input_px, _EMBED_BATCH):
-                for media_id, made in self._embed_group(group).items():
-                    nodes += made
-                    finished[media_id] = len(made)
-                self.run.enter_failures()
-                if len(nodes) >= _COMMIT_FRAMES or time.monotonic() - began > COMMIT_S:
-                    self._commit_frames(nodes, finished)
-                    began, nodes, finished = time.monotonic(), [], {}
-                self.run.progress.advance("embed", len(group))
-            self._commit_frames(nodes, finished)
+        pending = self.run.pending("embed", after="read")
+        with self.run.timed("embed", sum(map(len, pending.values()))):
+            for kind, media_ids in pending.items():
+                began, nodes, finished = time.monotonic(), list[ImageNode](), dict[str, int]()
+                at_least_px = 2 * self.run.parts.visual.input_px
+                for group in self._groups(kind, media_ids, at_least_px, _EMBED_BATCH):
+                    for media_id, made in self._embed_group(group).items():
+                        nodes += made
+                        finished[media_id] = len(made)
+                    self.run.enter_failures()
+                    if len(nodes) >= _COMMIT_FRAMES or time.monotonic() - began > COMMIT_S:
+                        self._commit_frames(kind, nodes, finished)
+                        began, nodes, finished = time.monotonic(), [], {}
+                    self.run.progress.advance("embed", len(group))
+                self._commit_frames(kind, nodes, finished)
 
     def _embed_group(self, group: _Group) -> dict[str, list[ImageNode]]:
-        """Embed the pictures of a group in one call, and its films in batches of their frames."""
+        """Embed the pictures of a group in one call, or a film in batches of its frames."""
         visual, made = self.run.parts.visual, dict[str, list[ImageNode]]()
         pictures: list[tuple[MediaRow, Frame]] = []
-        for media, decoding in group:
-            with self.run.failing("embed", self.run.parts.embed_stamp, media):
-                frames = decoding.result()
-                if isinstance(frames, list):
-                    pictures += [(media, frame) for frame in frames]
+        for media, frames in group:
+            with self.run.failing("embed", media):
+                if media.kind == "image":
+                    pictures += [(media, frame) for frame in frames()]
                     made[media.media_id] = []
                     continue
                 nodes: list[ImageNode] = []
-                for batch in batched(frames, _EMBED_BATCH):
+                for batch in batched(frames(), _EMBED_BATCH):
                     vectors = visual.embed_pictures([frame.picture for frame in batch])
                     nodes += map(_frame_node, [media] * len(batch), batch, vectors)
                 made[media.media_id] = nodes
@@ -77,7 +78,9 @@ class PixelStages:
                 made[media.media_id].append(_frame_node(media, frame, vector))
         return made
 
-    def _commit_frames(self, nodes: Sequence[ImageNode], finished: Mapping[str, int]) -> None:
+    def _commit_frames(
+        self, kind: Kind, nodes: Sequence[ImageNode], finished: Mapping[str, int]
+    ) -> None:
         if not finished:
             return
         store, media_ids = self.run.parts.frames, sorted(finished)
@@ -87,7 +90,7 @@ class PixelStages:
             store.delete_media(outdated)
         store.add(nodes)
         store.flush()
-        self.run.ledger.done("embed", self.run.parts.embed_stamp, finished)
+        self.run.ledger.done("embed", self.run.parts.stamp("embed", kind), finished)
         self.run.report.stages["embed"].done += len(finished)
 
     def ocr(self) -> None:
@@ -95,40 +98,48 @@ class PixelStages:
         reader = self.run.parts.text_reader
         if reader is None:
             return
-        stamp = self.run.parts.ocr_stamp
-        pending = self.run.ledger.pending("ocr", stamp, after="embed")
-        with self.run.timed("ocr", len(pending)):
-            for group in self._decoded(pending, OCR_AT_LEAST_PX, _OCR_BATCH):
-                read: dict[str, list[Signal]] = {}
-                for media, decoding in group:
-                    with self.run.failing("ocr", stamp, media):
-                        every = math.ceil(
-                            self.run.ledger.made("embed", media.media_id) / OCR_MAX_FRAMES
-                        )
-                        frames = islice(decoding.result(), 0, None, max(every, 1))
-                        read[media.media_id] = _read_text(reader, frames)
-                    self.run.progress.advance("ocr", 1)
-                self.run.enter_failures()
-                self.run.ledger.put_signals("ocr", stamp, read)
-                self.run.report.stages["ocr"].done += len(read)
+        pending = self.run.pending("ocr", after="embed")
+        with self.run.timed("ocr", sum(map(len, pending.values()))):
+            for kind, media_ids in pending.items():
+                for group in self._groups(kind, media_ids, OCR_AT_LEAST_PX, _OCR_BATCH):
+                    read: dict[str, list[Signal]] = {}
+                    for media, frames in group:
+                        with self.run.failing("ocr", media):
+                            made = self.run.ledger.made("embed", media.media_id)
+                            every = max(math.ceil(made / OCR_MAX_FRAMES), 1)
+                            spread = islice(frames(), 0, None, every)
+                            read[media.media_id] = _read_text(reader, spread)
+                        self.run.progress.advance("ocr", 1)
+                    self.run.enter_failures()
+                    self.run.ledger.put_signals("ocr", self.run.parts.stamp("ocr", kind), read)
+                    self.run.report.stages["ocr"].done += len(read)
 
-    def _decoded(self, media_ids: Sequence[str], at_least_px: int, size: int) -> Iterator[_Group]:
-        """Media in groups, while the pictures of the next group are being decoded.
+    def _groups(
+        self, kind: Kind, media_ids: Sequence[str], at_least_px: int, size: int
+    ) -> Iterator[_Group]:
+        """Pictures in groups, decoded while the group before is dealt with; films one by one.
 
-        Pictures come decoded, films as iterators: a film is too large to hold.
+        A film is decoded frame by frame, when it is asked for: it is too large to hold.
         """
 
-        def frames_of(media: MediaRow) -> list[Frame] | Iterator[Frame]:
-            frames = self.run.parts.readers[media.kind].frames(
-                Path(media.path), at_least_px=at_least_px
-            )
-            return list(frames) if media.kind == "image" else frames
+        def frames_of(media: MediaRow) -> Iterator[Frame]:
+            reader = self.run.parts.readers[media.kind]
+            return reader.frames(Path(media.path), at_least_px=at_least_px)
 
+        def decoded(media: MediaRow) -> list[Frame]:
+            return list(frames_of(media))
+
+        if kind == "video":
+            for media in self.run.rows(media_ids):
+                yield [(media, partial(frames_of, media))]
+            return
         with ThreadPoolExecutor(2, thread_name_prefix="mmrag-decode") as pool:
             ahead: _Group = []
             for batch in batched(media_ids, size):
                 group = ahead
-                ahead = [(media, pool.submit(frames_of, media)) for media in self.run.rows(batch)]
+                ahead = [
+                    (media, pool.submit(decoded, media).result) for media in self.run.rows(batch)
+                ]
                 if group:
                     yield group
             if ahead:

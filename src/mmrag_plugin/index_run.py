@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
+READ_STAMP = "read-2"
 COMMIT_S = 10.0  # no more work than this is lost by a kill
 
 _T = TypeVar("_T")
@@ -51,21 +52,20 @@ class Parts:
     facts_signals: Callable[[MediaFacts], list[Signal]]
     keyframes_stamp: str
 
-    @property
-    def embed_stamp(self) -> str:
-        """Frames made under another stamp are made again."""
-        return f"{METADATA_VERSION}|{self.visual.stamp}|{self.keyframes_stamp}"
+    def stamp(self, stage: Stage, kind: Kind) -> str:
+        """How a stage deals with a kind of media; what was done otherwise is done again."""
+        if stage == "read":
+            return READ_STAMP
+        keyframes = f"|{self.keyframes_stamp}" if kind == "video" else ""
+        if stage == "embed":
+            return f"{METADATA_VERSION}|{self.visual.stamp}{keyframes}"
+        return f"{self.text_reader.stamp if self.text_reader else ''}{keyframes}"
 
     @property
     def words_stamp(self) -> str:
         """Rows of words made under another stamp are made again."""
         versions = f"{METADATA_VERSION}.{WORDS_VERSION}.{TERMS_VERSION}.{BM25_VERSION}"
         return f"{versions}|{self.text.stamp if self.text else ''}"
-
-    @property
-    def ocr_stamp(self) -> str:
-        """Text read under another stamp is read again."""
-        return f"{self.text_reader.stamp if self.text_reader else ''}|{self.keyframes_stamp}"
 
 
 def remove_media(
@@ -91,6 +91,14 @@ class Run:
         self.unreadable: set[str] = set()
         self._failures: list[tuple[Stage, str, str, str, str]] = []
 
+    def pending(self, stage: Stage, *, after: Stage | None = None) -> dict[Kind, list[str]]:
+        """What a stage has still to do; pictures come first, films take longer."""
+        kinds: tuple[Kind, ...] = ("image", "video")
+        return {
+            kind: self.ledger.pending(stage, self.parts.stamp(stage, kind), kind=kind, after=after)
+            for kind in kinds
+        }
+
     def rows(self, media_ids: Sequence[str]) -> Iterator[MediaRow]:
         """Media at a path where they can be read; what lies on a missing drive is left pending."""
         rows = self.ledger.media_rows(media_ids)
@@ -106,7 +114,7 @@ class Run:
                 self.absent.add(media_id)
 
     @contextmanager
-    def failing(self, stage: Stage, stamp: str, media: MediaRow) -> Iterator[None]:
+    def failing(self, stage: Stage, media: MediaRow) -> Iterator[None]:
         """One bad file never stops a run and never vanishes from its report.
 
         What can't be decoded has failed until it changes. What can't be read, for want of a right
@@ -115,15 +123,15 @@ class Run:
         try:
             yield
         except MediaError as error:
-            self._fail(stage, stamp, media, error.message, error.remedy)
+            self._fail(stage, media, error.message, error.remedy)
         except MmragError:
             raise
         except Exception as error:  # a decoder that breaks on hostile bytes breaks on one file
             reason = f"{media.path} can't be processed ({type(error).__name__}: {error})."
             remedy = "Open it in another program; report it if it looks fine there."
-            self._fail(stage, stamp, media, reason, remedy)
+            self._fail(stage, media, reason, remedy)
 
-    def _fail(self, stage: Stage, stamp: str, media: MediaRow, reason: str, remedy: str) -> None:
+    def _fail(self, stage: Stage, media: MediaRow, reason: str, remedy: str) -> None:
         try:
             content_hash_of(Path(media.path))
         except FileNotFoundError:
@@ -132,6 +140,7 @@ class Run:
             self.unreadable.add(media.media_id)
             self.report.failed.append(unreadable(media.path, error))
         else:
+            stamp = self.parts.stamp(stage, media.kind)
             self._failures.append((stage, stamp, media.media_id, reason, remedy))
 
     def enter_failures(self) -> None:

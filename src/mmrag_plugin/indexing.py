@@ -15,7 +15,7 @@ from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
-from mmrag_plugin.index_run import Parts, Run, batched, remove_media
+from mmrag_plugin.index_run import READ_STAMP, Parts, Run, batched, remove_media
 from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import BadSidecar, Failure, MediaRow
 from mmrag_plugin.media import MediaFacts, Signal, Stage
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexReport", "Indexer", "Parts", "Progress", "SidecarTree", "StageReport"]
 
-READ_STAMP = "read-2"
 _READ_BATCH = 64
 
 
@@ -48,7 +47,7 @@ class SidecarTree:
         place = folder
         while place not in self._folders:  # no recursion: a tree may be deeper than Python's stack
             unlisted.append(place)
-            if root not in place.parents:
+            if place == root or not place.is_relative_to(root):
                 break
             place = place.parent
         above = self._folders.get(place)
@@ -121,10 +120,12 @@ class Indexer:
             *self.ledger.bad_sidecars(),
         ]
         report.failed += [Problem(bad.path, bad.reason, bad.remedy) for bad in known_bad]
-        stamps: dict[Stage, str] = {"read": READ_STAMP, "embed": self.parts.embed_stamp}
         waiting = self._run.absent | self._run.unreadable
-        for stage, stamp in stamps.items():
-            report.stages[stage].pending = len(waiting & set(self.ledger.pending(stage, stamp)))
+        stages: tuple[Stage, ...] = ("read", "embed", "ocr")
+        for stage in stages:
+            if stage in report.stages:
+                left = self._run.pending(stage).values()
+                report.stages[stage].pending = sum(len(waiting & set(ids)) for ids in left)
         report.failed = list(dict.fromkeys(report.failed))  # by scan and by stages
         if self._run.absent:
             report.warnings.append(
@@ -145,14 +146,14 @@ class Indexer:
         report.stages["scan"].done = found.seen_files
 
     def _read(self) -> None:
-        pending = self.ledger.pending("read", READ_STAMP)
+        pending = [media_id for ids in self._run.pending("read").values() for media_id in ids]
         with self._run.timed("read", len(pending)):
             for batch in batched(pending, _READ_BATCH):
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
                 redated = set[str]()
                 places = self.ledger.places_of(batch)
                 for media in self._run.rows(batch):
-                    with self._run.failing("read", READ_STAMP, media):
+                    with self._run.failing("read", media):
                         found = self._read_one(media, places[media.media_id])
                         read[media.media_id] = found
                         if found[0].taken_at != media.taken_at:

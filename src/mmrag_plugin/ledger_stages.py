@@ -19,7 +19,7 @@ from mmrag_plugin.ledger_tables import (
     signals,
     stages,
 )
-from mmrag_plugin.media import MediaFacts, Signal, Stage
+from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class StageLines:
 
     _database: LedgerDatabase
 
-    def pending(self, stage: Stage, stamp: str, *, after: Stage | None = None) -> list[str]:
+    def pending(
+        self, stage: Stage, stamp: str, *, kind: Kind | None = None, after: Stage | None = None
+    ) -> list[str]:
         """Media that a stage has still to do, oldest path first.
 
         Done and failed count only with the same stamp; with ``after`` only media with which that
@@ -66,6 +68,8 @@ class StageLines:
             .group_by(media.c.media_id)
             .order_by(first_path)
         )
+        if kind:
+            query = query.where(media.c.kind == kind)
         if after:
             earlier = stages.alias()
             query = query.where(

@@ -210,7 +210,9 @@ class MediaLibrary:
     def _switch(self, wanted: Wanted, parts: Parts) -> None:
         """Search what the run has built from now on, and drop what it replaces."""
         # what lies on a missing drive has no rows in the new collections until it is back
-        self.ledger.redo("embed", self.ledger.pending("embed", parts.embed_stamp))
+        for kind in parts.readers:
+            stamp = parts.stamp("embed", kind)
+            self.ledger.redo("embed", self.ledger.pending("embed", stamp, kind=kind))
         self._record(wanted)
         used = {model.collection for model in wanted.recorded.values()}
         for collection in self.connection.call("list_collections"):
@@ -218,7 +220,14 @@ class MediaLibrary:
                 self.connection.call("drop_collection", collection)
 
     def _record(self, wanted: Wanted) -> None:
-        self.ledger.state(**{name: model.as_dict() for name, model in wanted.recorded.items()})
+        made_by = {name: model.as_dict() for name, model in wanted.recorded.items()}
+        self.ledger.state(**made_by, keyframes=self._keyframes)
+
+    @property
+    def _keyframes(self) -> str:
+        """How keyframes are chosen: as the settings say, else as they were so far."""
+        asked = self.settings.keyframes
+        return str(self.ledger.fact("keyframes") or "iframes") if asked == "auto" else asked
 
     def _selector(self) -> KeyframeSelector:
         from mmrag_plugin.keyframes.iframes import IFrameSelector
@@ -230,7 +239,7 @@ class MediaLibrary:
             "scenes": SceneSelector,
             "uniform": UniformSelector,
         }
-        return selectors[self.settings.keyframes]()
+        return selectors[self._keyframes]()
 
     @cached_property
     def readers(self) -> dict[Kind, MediaReader]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from mmrag_plugin.errors import NotFound, StorageError, UsageError
+from mmrag_plugin.errors import LibraryBusy, NotFound, StorageError, UsageError
 from mmrag_plugin.ledger import Ledger, sqlite_url
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_models import LibraryModels
@@ -155,7 +155,26 @@ def status(library: MediaLibrary) -> dict[str, Any]:
 
 
 def verify(library: MediaLibrary) -> list[Difference]:
-    """Compare Milvus with the ledger, media by media, in both collections."""
+    """Compare Milvus with the ledger, media by media, in both collections.
+
+    Raises LibraryBusy while somebody writes, for then the two differ all the time.
+    """
+    _require_quiet(library)
+    differences = _differences(library)
+    _require_quiet(library)
+    return differences
+
+
+def _require_quiet(library: MediaLibrary) -> None:
+    if writer := library.ledger.lease_holder():
+        raise LibraryBusy(
+            f"Milvus and the ledger can't be compared now: the library is being written to by "
+            f"{writer}.",
+            "Wait until it is done.",
+        )
+
+
+def _differences(library: MediaLibrary) -> list[Difference]:
     expected = {"visual": library.ledger.stage_made("embed"), "words": library.ledger.words_rows()}
     differences: list[Difference] = []
     for name, store in library.stores().items():
@@ -180,7 +199,7 @@ def repair(library: MediaLibrary) -> list[Difference]:
     What lies on a drive that is missing now is made again once it is back.
     """
     with library.ledger.writer("repairing"):
-        differences = verify(library)
+        differences = _differences(library)
         for (name, store), difference in zip(library.stores().items(), differences, strict=True):
             broken = difference.missing + difference.surplus
             if name == "visual":

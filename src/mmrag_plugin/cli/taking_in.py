@@ -36,7 +36,11 @@ def index(
     ] = False,
     no_ocr: Annotated[bool, typer.Option("--no-ocr", help="Don't read text in pictures.")] = False,
     keyframes: Annotated[
-        str | None, typer.Option(help="iframes, scenes or uniform.", metavar="METHOD")
+        str | None,
+        typer.Option(
+            help="iframes, scenes or uniform: which frames of films are taken, from now on.",
+            metavar="METHOD",
+        ),
     ] = None,
     visual_model: options.VisualModel = None,
     text_model: options.TextModel = None,
