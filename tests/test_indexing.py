@@ -22,14 +22,18 @@ from media_made import (
     picture_with_text,
     shut,
 )
-from mmrag_plugin import index_pixels, index_words
+from mmrag_plugin import index_pixels, index_words, indexing
+from mmrag_plugin.filters import Filters
 from mmrag_plugin.index_report import IndexReport, Progress
+from mmrag_plugin.indexing import SidecarTree
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Moment, Stage
 from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
+from mmrag_plugin.signals.ocr import RapidOcrReader
+from mmrag_plugin.signals.sidecars import FolderSidecars
 from mmrag_plugin.upkeep import relocate, status, verify
 
 
@@ -183,6 +187,83 @@ def test_an_unchanged_library_is_not_even_opened(
     monkeypatch.setattr(photo_module, "identified_picture", poison)
     monkeypatch.setattr(photo_module, "open_picture", poison)
     assert counts(library.index([])) == {"unchanged": 1}
+
+
+def test_a_date_comes_from_the_photo_else_from_beside_it_else_from_its_name(
+    library: MediaLibrary, photos: Path
+) -> None:
+    named = "IMG_20230115_101010"
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:exif="http://ns.adobe.com/exif/1.0/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'exif:DateTimeOriginal="2019-07-06T05:04:03"/></rdf:RDF></x:xmpmeta>'
+    )
+    for number, folder in enumerate(("own", "beside", "named")):
+        taken_at = "2011:01:01 12:00:00" if folder == "own" else None
+        picture(photos / folder / f"{named}.jpg", "red", number=number, taken_at=taken_at)
+        if folder != "named":
+            (photos / folder / f"{named}.xmp").write_text(packet)
+    write_film(photos / "Screen Recording 2024-05-11 at 6.30.12 PM.mp4", [RED] * 5)
+    library.index([photos])
+    rows = library.ledger.media_rows().values()
+    assert {Path(row.path).parent.name: row.taken_at for row in rows} == {
+        "own": "2011-01-01T12:00:00",
+        "beside": "2019-07-06T05:04:03",
+        "named": "2023-01-15T10:10:10",
+        "photos": "2024-05-11T18:30:12",
+    }
+    assert "Sunday 15 January 2023" in words_of(library, photos / "named" / f"{named}.jpg")
+    found = library.search("red", filters=Filters(since="2023", until="2023"))
+    assert [Path(hit.path).parent.name for hit in found.hits] == ["named"]
+
+
+def test_a_photo_that_gets_another_date_is_found_by_it(library: MediaLibrary, photos: Path) -> None:
+    before = picture(photos / "2019-05-20 a.jpg", "red")
+    library.index([photos])
+    before.rename(photos / "2021-06-07 a.jpg")
+    assert counts(library.index([])) == {"moved": 1}
+    for year, number in (("2019", 0), ("2021", 1)):
+        found = library.search("red", filters=Filters(since=year, until=year))
+        assert len(found.hits) == number
+    assert_agrees(library)
+
+
+def test_sidecars_of_a_tree_deeper_than_the_stack_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(indexing, "list_folder", lambda folder, root: {})
+    root = Path("/photos")
+    deep = root.joinpath(*["a"] * 1200)
+    tree = SidecarTree(FolderSidecars)
+    assert tree.of(deep, root) is tree.of(deep, root)
+    assert tree.problems() == []
+
+
+def test_text_is_read_from_the_beginning_of_a_long_film_to_its_end(
+    home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def text_of(reader: object, frame: object) -> str:
+        read.append(1)
+        return f"Slide {len(read) // 10}"
+
+    monkeypatch.setattr(RapidOcrReader, "read", text_of)
+    colours = [RED, GREEN, BLUE] * 50
+    times_s = [2.0 * number for number in range(150)]
+    film = write_film(photos / "talk.mp4", colours, times_s=times_s, gop=1)
+    with opened(home, ocr="auto") as library:
+        library.index([photos])
+        signals = library.ledger.signals_of([media_id_of(library, film)])
+    spans = [
+        (signal.text, signal.start_s, signal.end_s)
+        for stage, signal in next(iter(signals.values()))
+        if stage == "ocr"
+    ]
+    assert len(read) == 50, "every third of 150 keyframes"
+    assert len(spans) == 6
+    assert spans[1] == ("Slide 1", 54.0, 110.0), "what stays on the screen is one signal"
+    assert spans[-1] == ("Slide 5", 294.0, 296.0)
 
 
 def known_by_path(library: MediaLibrary, root: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
 
 OCR_AT_LEAST_PX = 1400  # small print on a photo of a page stays readable
-OCR_MAX_FRAMES = 60  # of one film
+OCR_MAX_FRAMES = 60  # of one film, spread over all of it
 _EMBED_BATCH = 32  # pictures in one call of the model
 _OCR_BATCH = 8
 _COMMIT_FRAMES = 512  # frames between two flushes
@@ -104,7 +105,10 @@ class PixelStages:
                     read: dict[str, list[Signal]] = {}
                     for media, frames in group:
                         with self.run.failing("ocr", media):
-                            read[media.media_id] = _read_text(reader, frames())
+                            made = self.run.ledger.made("embed", media.media_id)
+                            every = max(math.ceil(made / OCR_MAX_FRAMES), 1)
+                            spread = islice(frames(), 0, None, every)
+                            read[media.media_id] = _read_text(reader, spread)
                         self.run.progress.advance("ocr", 1)
                     self.run.enter_failures()
                     self.run.ledger.put_signals("ocr", self.run.parts.stamp("ocr", kind), read)
@@ -153,13 +157,13 @@ def _frame_node(media: MediaRow, frame: Frame, vector: NDArray[np.float32]) -> I
 def _read_text(reader: TextReader, frames: Iterable[Frame]) -> list[Signal]:
     """Read text off frames; what stays on the screen over several frames is one signal."""
     signals: list[Signal] = []
-    for frame in islice(frames, OCR_MAX_FRAMES):
+    before: Frame | None = None
+    for frame in frames:
         text = reader.read(frame.picture).strip()
-        if not text:
-            continue
         last = signals[-1] if signals else None
-        if last is not None and last.text == text and last.end_s == frame.time_s:
+        if text and last and before and (last.text, last.end_s) == (text, before.end_s):
             signals[-1] = Signal("ocr", text, last.start_s, frame.end_s)
-        else:
+        elif text:
             signals.append(Signal("ocr", text, frame.time_s, frame.end_s))
+        before = frame
     return signals

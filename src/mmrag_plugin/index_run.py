@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
-READ_STAMP = "read-1"
+READ_STAMP = "read-2"
 COMMIT_S = 10.0  # no more work than this is lost by a kill
 
 _T = TypeVar("_T")
@@ -48,6 +48,7 @@ class Parts:
     text_reader: TextReader | None
     sidecars: type[FolderSidecars]
     path_signals: Callable[[Path], list[Signal]]
+    path_date: Callable[[Path], str | None]
     facts_signals: Callable[[MediaFacts], list[Signal]]
     keyframes_stamp: str
 

@@ -7,6 +7,7 @@ the ledger's line. A run that is killed anywhere is finished by the next one, wi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,22 +43,35 @@ class SidecarTree:
 
     def of(self, folder: Path, root: Path, entries: Entries | None = None) -> FolderSidecars:
         """The sidecars of one folder under a root. Raises MediaError if it can't be listed."""
-        if folder not in self._folders:
-            above = self.of(folder.parent, root) if root in folder.parents else None
+        unlisted = list[Path]()
+        place = folder
+        while place not in self._folders:  # no recursion: a tree may be deeper than Python's stack
+            unlisted.append(place)
+            if place == root or not place.is_relative_to(root):
+                break
+            place = place.parent
+        above = self._folders.get(place)
+        for place in reversed(unlisted):
+            known = entries if place == folder else None
             try:
-                entries = list_folder(folder, root) if entries is None else entries
+                listed = list_folder(place, root) if known is None else known
             except OSError as error:
-                raise MediaError(f"{folder} can't be listed ({error.strerror}).") from error
-            self._folders[folder] = self._sidecars(folder, entries, above)
+                raise MediaError(f"{place} can't be listed ({error.strerror}).") from error
+            above = self._folders[place] = self._sidecars(place, listed, above)
         return self._folders[folder]
 
-    def beside(self, media: Path, root: Path) -> list[Signal] | None:
-        """What stands beside a media; None when it is not there now, or nobody may look."""
+    def beside(self, media: Path, root: Path) -> tuple[list[Signal], str | None] | None:
+        """What stands beside a media, and the date that it has from there.
+
+        None when the media is not there now, or nobody may look.
+        """
         try:
             found = self.of(media.parent, root) if is_there(media) else None
         except MediaError:
             return None
-        return None if found is None else found.signals_for(media.name)
+        if found is None:
+            return None
+        return found.signals_for(media.name), found.taken_at(media.name)
 
     def may_speak(self, path: Path) -> bool:
         """Whether a file is a sidecar of media, as far as its folder was listed."""
@@ -136,12 +150,17 @@ class Indexer:
         with self._run.timed("read", len(pending)):
             for batch in batched(pending, _READ_BATCH):
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
+                redated = set[str]()
                 places = self.ledger.places_of(batch)
                 for media in self._run.rows(batch):
                     with self._run.failing("read", media):
-                        read[media.media_id] = self._read_one(media, places[media.media_id])
+                        found = self._read_one(media, places[media.media_id])
+                        read[media.media_id] = found
+                        if found[0].taken_at != media.taken_at:
+                            redated.add(media.media_id)
                 self._run.enter_failures()
                 self._enter_sidecars()
+                self.ledger.redo("embed", redated)  # a frame's row in Milvus holds its date
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
@@ -168,17 +187,25 @@ class Indexer:
     def _read_one(
         self, media: MediaRow, places: Sequence[tuple[str, str]]
     ) -> tuple[MediaFacts, list[Signal]]:
-        """Read one media; what stands beside each of its copies and in their names counts."""
+        """Read one media; what stands beside each of its copies and in their names counts.
+
+        Its own date wins over one beside it, and that over one in a name.
+        """
         facts = self.parts.readers[media.kind].facts(Path(media.path))
         signals, named = list(facts.signals), list[Signal]()
+        beside_dates, named_dates = list[str | None](), list[str | None]()
         for path, root in ((Path(path), Path(root)) for path, root in places):
             above = root if root != path else path.parent
             beside = self._sidecars.beside(path, above)
             if beside is None:  # it is away; what stands beside it is read when it is back
                 self._unseen.append(str(path))
             else:
-                signals += beside
+                signals += beside[0]
+                beside_dates.append(beside[1])
             named += self.parts.path_signals(path.relative_to(above))
+            named_dates.append(self.parts.path_date(path))
+        dates = filter(None, [facts.taken_at, *beside_dates, *named_dates])
+        facts = replace(facts, taken_at=next(dates, None))
         signals += named + self.parts.facts_signals(facts)
         return facts, [signal for signal in dict.fromkeys(signals) if signal.text.strip()]
 

@@ -93,6 +93,14 @@ class StageLines:
                 found.update(connection.scalars(query))
         return found
 
+    def made(self, stage: Stage, media_id: str) -> int:
+        """How many items (rows, frames) a stage made of a media."""
+        query = sa.select(stages.c.made).where(
+            stages.c.media_id == media_id, stages.c.stage == stage
+        )
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
+
     def begin(self, stage: Stage, media_ids: Sequence[str]) -> None:
         """Say that rows of these media are about to be written."""
         self._mark(stage, [{"media_id": m, "state": WRITING, "stamp": ""} for m in media_ids])

@@ -185,6 +185,7 @@ class MediaLibrary(LibraryMedia):
         from mmrag_plugin.indexing import Parts
         from mmrag_plugin.milvus_store import open_frames, open_signals
         from mmrag_plugin.signals.facts_words import facts_signals
+        from mmrag_plugin.signals.path_date import path_date
         from mmrag_plugin.signals.path_words import path_signals
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
@@ -205,6 +206,7 @@ class MediaLibrary(LibraryMedia):
             text_reader=text_reader,
             sidecars=FolderSidecars,
             path_signals=path_signals,
+            path_date=path_date,
             facts_signals=facts_signals,
             keyframes_stamp=self._selector().stamp,
         )

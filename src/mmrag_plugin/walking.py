@@ -1,7 +1,11 @@
-"""Walk through folders: which media files lie in them, with sizes and times. Nothing is opened."""
+"""Walk through folders: which media files lie in them, with sizes and times.
+
+Nothing is opened but files that may be programs by their names: ``.ts`` is TypeScript too.
+"""
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +15,7 @@ from stat import S_ISREG
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Kind, kind_of
 
+_MAYBE_SOURCE_CODE = (".ts", ".mts")
 LIBRARY_MARKER = "mmrag-library.json"  # tells a library from any other directory
 Entries = dict[str, tuple[int, int]]  # the files of one folder: name -> (size_bytes, mtime_ns)
 # from a folder, its root and its files to what tells the sidecars of each of them apart
@@ -198,8 +203,19 @@ def _files(
             news.problems.append(
                 Problem(path, "The file is empty.", "Restore it from a backup or remove it.")
             )
-        else:
+        elif not (name.lower().endswith(_MAYBE_SOURCE_CODE) and _is_text(path)):
             yield FoundFile(path, kind, size_bytes, mtime_ns, stamp_for(name))
+
+
+def _is_text(path: str) -> bool:
+    """Whether a file begins as text does; a broadcast stream never does, even a damaged one."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(1024)
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except (OSError, UnicodeDecodeError):
+        return False  # what can't be read is told when it is hashed
+    return b"\0" not in head
 
 
 def _leads_into(link: Path, root: Path) -> bool:
