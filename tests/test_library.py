@@ -22,6 +22,7 @@ from media_made import describe, end_owner, milvus_rows, opened, owner_pid, pict
 from mmrag_plugin.errors import (
     LibraryBusy,
     ModelMismatch,
+    ModelMissing,
     NotALibrary,
     NotFound,
     StorageError,
@@ -285,12 +286,53 @@ def test_a_plan_counts_and_writes_nothing(home: Path, photos: Path) -> None:
         plan = library.plan([photos])
         assert plan.scan.added == 4
         assert plan.scan.new_bytes == sum(p.stat().st_size for p in photos.glob("*.png"))
-        assert plan.seconds > 0
+        assert plan.pending == {"read": 4, "embed": 4}
+        assert plan.seconds["embed"] > 0
         assert plan.disk_bytes > 0
         assert len(plan.scan.problems) == 1
         assert library.ledger.media_rows() == {}
         assert library.recorded("visual") is None
     assert owner_pid(home / "default") is None, "not even Milvus was started"
+
+
+def test_a_plan_counts_what_another_model_would_look_at_again(
+    home: Path, photos: Path, minidual: Path
+) -> None:
+    with opened(home) as library:
+        library.index([photos])
+        assert library.plan([]).pending == {"read": 0, "embed": 0}
+        (photos / "red.png").unlink()
+    with opened(home, visual_model=str(minidual), ocr="auto") as library:
+        plan = library.plan([])
+        assert plan.pending == {"read": 0, "embed": 3, "ocr": 3}
+        assert plan.seconds["ocr"] > 0
+        assert plan.disk_bytes > 3 * 4 * 256
+    with opened(home, visual_model="/no/model") as library, pytest.raises(ModelMissing):
+        library.plan([])
+
+
+def test_a_library_whose_folders_are_all_away_says_which(home: Path, photos: Path) -> None:
+    with opened(home) as library:
+        library.index([photos])
+        away = photos.rename(photos.with_name("away"))
+        with pytest.raises(UsageError, match="photos is not there now") as caught:
+            library.index([])
+        assert "relocate" in caught.value.remedy
+        away.rename(photos)
+        assert library.index([]).unchanged == 4
+
+
+def test_a_ledger_on_a_server_is_of_one_library(home: Path, tmp_path: Path, photos: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
+    with opened(home, "one", ledger_url=url) as library:
+        library.index([photos])
+    with (
+        pytest.raises(UsageError, match="'one', not of 'two'"),
+        opened(home, "two", ledger_url=url),
+    ):
+        pass
+    with opened(home, "one", ledger_url=url) as library:
+        assert library.search("meadow").hits
 
 
 # ---- another model ---------------------------------------------------------------------------

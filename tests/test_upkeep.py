@@ -180,7 +180,7 @@ def test_after_relocating_nothing_is_read_again(
     rows, ids = milvus_rows(library), set(library.ledger.media_rows())
     new = photos.rename(photos.parent / "elsewhere")
     request.getfixturevalue("unread")
-    assert relocate(library, str(photos), new) == 4
+    assert relocate(library, str(photos), new) == (4, 4)
     assert library.ledger.roots() == [str(new)]
     report = library.index([])
     assert (report.unchanged, report.added, report.moved, report.updated) == (4, 0, 0, 0)
@@ -194,7 +194,7 @@ def test_a_part_of_a_root_can_be_relocated_and_is_looked_after_there(
     library: MediaLibrary, photos: Path, tmp_path: Path
 ) -> None:
     new = (photos / "Porto").rename(tmp_path.resolve() / "disk")
-    assert relocate(library, str(photos / "Porto"), new) == 1
+    assert relocate(library, str(photos / "Porto"), new) == (1, 1)
     report = library.index([])
     assert (report.unchanged, report.failed) == (4, [])
     picture(new / "more.png", "black")
@@ -223,8 +223,22 @@ def test_relocating_what_is_not_there_is_refused(library: MediaLibrary, photos: 
         relocate(library, str(photos), Path("x" * 300))
     with pytest.raises(NotFound, match="/never/known"):
         relocate(library, "/never/known", photos)
-    assert relocate(library, str(photos), photos) == 4, "to where it is already"
+    with pytest.raises(UsageError, match="is where it was"):
+        relocate(library, str(photos), photos)
     assert library.index([]).unchanged == 4
+
+
+def test_relocating_to_a_folder_with_other_files_is_refused(
+    library: MediaLibrary, photos: Path, tmp_path: Path
+) -> None:
+    other = tmp_path.resolve() / "other"
+    picture(other / "stranger.png", "pink")
+    with pytest.raises(UsageError, match="None of the 4 files"):
+        relocate(library, str(photos), other)
+    assert library.index([]).unchanged == 4
+    some = photos.rename(photos.parent / "some")
+    (some / "Porto" / "green.png").unlink()
+    assert relocate(library, str(photos), some) == (4, 3)
 
 
 # ---- backup ----------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ class PixelStages:
             store.delete_media(outdated)
         store.add(nodes)
         store.flush()
-        self.run.ledger.done("embed", self.run.parts.stamp("embed", kind), finished)
+        self.run.ledger.done("embed", self.run.parts.stamps.of("embed", kind), finished)
         self.run.report.stages["embed"].done += len(finished)
 
     def ocr(self) -> None:
@@ -111,7 +111,7 @@ class PixelStages:
                             read[media.media_id] = _read_text(reader, spread)
                         self.run.progress.advance("ocr", 1)
                     self.run.enter_failures()
-                    self.run.ledger.put_signals("ocr", self.run.parts.stamp("ocr", kind), read)
+                    self.run.ledger.put_signals("ocr", self.run.parts.stamps.of("ocr", kind), read)
                     self.run.report.stages["ocr"].done += len(read)
 
     def _groups(

@@ -35,6 +35,29 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
+class Stamps:
+    """How each stage does its work; what was done otherwise is done again."""
+
+    visual: str
+    text: str
+    ocr: str
+    keyframes: str
+
+    def of(self, stage: Stage, kind: Kind) -> str:
+        """The stamp of a stage on a kind of media."""
+        if stage == "read":
+            return READ_STAMP
+        keyframes = f"|{self.keyframes}" if kind == "video" else ""
+        made_by = f"{METADATA_VERSION}|{self.visual}" if stage == "embed" else self.ocr
+        return f"{made_by}{keyframes}"
+
+    @property
+    def words(self) -> str:
+        """Rows of words made under another stamp are made again."""
+        return f"{METADATA_VERSION}.{WORDS_VERSION}.{TERMS_VERSION}.{BM25_VERSION}|{self.text}"
+
+
+@dataclass(frozen=True)
 class Parts:
     """Everything that the flow joins, built by the library."""
 
@@ -50,22 +73,7 @@ class Parts:
     path_signals: Callable[[Path], list[Signal]]
     path_date: Callable[[Path], str | None]
     facts_signals: Callable[[MediaFacts], list[Signal]]
-    keyframes_stamp: str
-
-    def stamp(self, stage: Stage, kind: Kind) -> str:
-        """How a stage deals with a kind of media; what was done otherwise is done again."""
-        if stage == "read":
-            return READ_STAMP
-        keyframes = f"|{self.keyframes_stamp}" if kind == "video" else ""
-        if stage == "embed":
-            return f"{METADATA_VERSION}|{self.visual.stamp}{keyframes}"
-        return f"{self.text_reader.stamp if self.text_reader else ''}{keyframes}"
-
-    @property
-    def words_stamp(self) -> str:
-        """Rows of words made under another stamp are made again."""
-        versions = f"{METADATA_VERSION}.{WORDS_VERSION}.{TERMS_VERSION}.{BM25_VERSION}"
-        return f"{versions}|{self.text.stamp if self.text else ''}"
+    stamps: Stamps
 
 
 def remove_media(
@@ -94,8 +102,9 @@ class Run:
     def pending(self, stage: Stage, *, after: Stage | None = None) -> dict[Kind, list[str]]:
         """What a stage has still to do; pictures come first, films take longer."""
         kinds: tuple[Kind, ...] = ("image", "video")
+        stamp = self.parts.stamps.of
         return {
-            kind: self.ledger.pending(stage, self.parts.stamp(stage, kind), kind=kind, after=after)
+            kind: self.ledger.pending(stage, stamp(stage, kind), kind=kind, after=after)
             for kind in kinds
         }
 
@@ -140,7 +149,7 @@ class Run:
             self.unreadable.add(media.media_id)
             self.report.failed.append(unreadable(media.path, error))
         else:
-            stamp = self.parts.stamp(stage, media.kind)
+            stamp = self.parts.stamps.of(stage, media.kind)
             self._failures.append((stage, stamp, media.media_id, reason, remedy))
 
     def enter_failures(self) -> None:

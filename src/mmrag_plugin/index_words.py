@@ -34,7 +34,7 @@ class WordsStage:
 
     def project(self) -> None:
         """Bring the rows of words in Milvus up to what the ledger knows."""
-        pending = self.run.ledger.unprojected(self.run.parts.words_stamp)
+        pending = self.run.ledger.unprojected(self.run.parts.stamps.words)
         with self.run.timed("read"):  # each media was counted when it was read
             began, rows, embedded = time.monotonic(), _Rows(), 0
             for media_id, nodes, terms in self._rows_of(pending):
@@ -86,4 +86,4 @@ class WordsStage:
         if rows.nodes:
             store.add(rows.nodes, terms=rows.terms)
         store.flush()
-        ledger.put_words(self.run.parts.words_stamp, rows.written)
+        ledger.put_words(self.run.parts.stamps.words, rows.written)

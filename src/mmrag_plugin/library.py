@@ -18,8 +18,8 @@ from mmrag_plugin.errors import (
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_media import LibraryMedia
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
-from mmrag_plugin.library_place import ledger_url
-from mmrag_plugin.media import Kind
+from mmrag_plugin.library_place import claim, ledger_url
+from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.settings import Settings, load_settings
 from mmrag_plugin.walking import expand, is_there
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag_plugin.answering import MediaQueryEngine
+    from mmrag_plugin.index_run import Stamps
     from mmrag_plugin.indexing import IndexReport, Parts, Progress
     from mmrag_plugin.keyframes.base import KeyframeSelector
     from mmrag_plugin.milvus_connection import MilvusConnection
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from mmrag_plugin.retrieval import MediaRetriever
     from mmrag_plugin.scanning import ScanResult
     from mmrag_plugin.searching import Searcher
+    from mmrag_plugin.signals.ocr import TextReader
 
 _DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
+_PLANNED: tuple[Stage, ...] = ("read", "embed", "ocr")
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
@@ -47,8 +50,10 @@ class Plan:
     """What ``mmrag index --dry-run`` expects of a run."""
 
     scan: ScanResult
-    seconds: float
+    pending: dict[Stage, int]  # media that each stage would look at
+    seconds: dict[Stage, float]
     disk_bytes: int
+    warnings: list[str]
 
 
 class MediaLibrary(LibraryMedia):
@@ -79,7 +84,10 @@ class MediaLibrary(LibraryMedia):
         holds something else, StorageError when it can't be written or has lost its ledger.
         """
         settings = settings or load_settings()
-        return cls(settings, Ledger(ledger_url(settings, create=create, dry_run=dry_run)))
+        ledger = Ledger(ledger_url(settings, create=create, dry_run=dry_run))
+        if settings.ledger_url:
+            claim(ledger, settings.library)
+        return cls(settings, ledger)
 
     def close(self) -> None:
         """Give files and connections back."""
@@ -140,7 +148,10 @@ class MediaLibrary(LibraryMedia):
         return await asyncio.to_thread(self.index, paths, progress)
 
     def plan(self, paths: Sequence[Path]) -> Plan:
-        """Say what indexing would do, how long it would take and what room it needs."""
+        """Say what indexing would do, how long it would take and what room it needs.
+
+        Loads the models, and raises what ``index`` would about them and about the paths.
+        """
         from mmrag_plugin.indexing import SidecarTree
         from mmrag_plugin.scanning import scan
         from mmrag_plugin.signals.sidecars import FolderSidecars
@@ -148,13 +159,24 @@ class MediaLibrary(LibraryMedia):
         found = scan(
             self.ledger, self._roots(paths), SidecarTree(FolderSidecars).stamp_for, dry_run=True
         )
+        wanted = self.models.wanted()
+        stamps, gone = self._stamps(wanted), set(found.removed)
         rates = _DEFAULT_RATES | (self.ledger.fact("rates") or {})
-        if self.settings.ocr == "off":
-            rates.pop("ocr", None)
-        new = sum(found.new_kinds.values())
-        known = self.recorded("visual")
+        pending: dict[Stage, int] = {}
+        for stage in _PLANNED:
+            if stage == "ocr" and self.settings.ocr == "off":
+                continue
+            pending[stage] = found.new_kinds.total()
+            for kind in self.readers:
+                known = self.ledger.pending(stage, stamps.of(stage, kind), kind=kind)
+                pending[stage] += len(set(known) - gone)
+        row_bytes = _ROW_BYTES + 8 * wanted.visual.dim
         return Plan(
-            found, new * sum(rates.values()), new * (_ROW_BYTES + 8 * (known.dim if known else 512))
+            found,
+            pending,
+            {stage: count * rates.get(stage, 0.0) for stage, count in pending.items()},
+            pending["embed"] * row_bytes,
+            self._taken_warnings(),
         )
 
     def _roots(self, paths: Sequence[Path]) -> list[Path]:
@@ -170,6 +192,11 @@ class MediaLibrary(LibraryMedia):
                 self.warnings.append(f"{root} is not there now; what is known of it is kept.")
                 roots.remove(root)
         if not roots:
+            if self.warnings:
+                raise UsageError(
+                    self.warnings.pop(0),
+                    "Mount its drive, or name its place: mmrag relocate OLD NEW",
+                )
             raise UsageError("There is no folder to index.", "Name one: mmrag index FOLDER")
         home = self.directory.resolve()
         for root in roots:
@@ -189,11 +216,6 @@ class MediaLibrary(LibraryMedia):
         from mmrag_plugin.signals.path_words import path_signals
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
-        text_reader = None
-        if self.settings.ocr != "off":
-            from mmrag_plugin.signals.ocr import RapidOcrReader
-
-            text_reader = RapidOcrReader()
         frames, words = wanted.recorded["visual"], wanted.recorded["words"]
         return Parts(
             ledger=self.ledger,
@@ -203,19 +225,37 @@ class MediaLibrary(LibraryMedia):
             readers=self.readers,
             visual=wanted.visual,
             text=wanted.text,
-            text_reader=text_reader,
+            text_reader=self._text_reader(),
             sidecars=FolderSidecars,
             path_signals=path_signals,
             path_date=path_date,
             facts_signals=facts_signals,
-            keyframes_stamp=self._selector().stamp,
+            stamps=self._stamps(wanted),
         )
+
+    def _stamps(self, wanted: Wanted) -> Stamps:
+        from mmrag_plugin.index_run import Stamps
+
+        reader = self._text_reader()
+        return Stamps(
+            wanted.visual.stamp,
+            wanted.text.stamp if wanted.text else "",
+            reader.stamp if reader else "",
+            self._selector().stamp,
+        )
+
+    def _text_reader(self) -> TextReader | None:
+        if self.settings.ocr == "off":
+            return None
+        from mmrag_plugin.signals.ocr import RapidOcrReader
+
+        return RapidOcrReader()
 
     def _switch(self, wanted: Wanted, parts: Parts) -> None:
         """Search what the run has built from now on, and drop what it replaces."""
         # what lies on a missing drive has no rows in the new collections until it is back
         for kind in parts.readers:
-            stamp = parts.stamp("embed", kind)
+            stamp = parts.stamps.of("embed", kind)
             self.ledger.redo("embed", self.ledger.pending("embed", stamp, kind=kind))
         self._record(wanted)
         used = {model.collection for model in wanted.recorded.values()}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mmrag_plugin.errors import NotALibrary, NotFound, StorageError
-from mmrag_plugin.ledger import sqlite_url
+from mmrag_plugin.errors import NotALibrary, NotFound, StorageError, UsageError
+from mmrag_plugin.ledger import Ledger, sqlite_url
 from mmrag_plugin.milvus_owner import MILVUS_DIRECTORY
 from mmrag_plugin.settings import CONFIG_FILE, Settings
 from mmrag_plugin.walking import LIBRARY_MARKER, is_there
@@ -54,6 +54,21 @@ def ledger_url(settings: Settings, *, create: bool, dry_run: bool) -> str:
             f"{directory} can't be used: {error.strerror}.",
             "Check its permissions and free space, or set MMRAG_HOME to another place.",
         ) from error
+
+
+def claim(ledger: Ledger, library: str) -> None:
+    """Make a ledger on a database server this library's; machines that share it share the name.
+
+    Raises UsageError where it is another library's: they would be one, with several Milvus.
+    """
+    if ledger.fact("library") is None:
+        ledger.state(library=library)
+    owner = ledger.fact("library")
+    if owner != library:
+        raise UsageError(
+            f"The ledger at MMRAG_LEDGER_URL is that of library {owner!r}, not of {library!r}.",
+            "Name a database of its own for each library, in the library's config.toml.",
+        )
 
 
 def _not_there(settings: Settings) -> NotFound:

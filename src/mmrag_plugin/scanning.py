@@ -34,7 +34,7 @@ class ScanResult(News):
     removed: list[str] = field(default_factory=list)
     seen_files: int = 0
     new_bytes: int = 0  # what of it has to be read, for an estimate
-    new_kinds: dict[Kind, int] = field(default_factory=dict)
+    new_kinds: Counter[Kind] = field(default_factory=Counter)
 
 
 def scan(
@@ -292,7 +292,7 @@ class _Comparison:
 
     def _count_work(self, file: FoundFile) -> None:
         self.result.new_bytes += file.size_bytes
-        self.result.new_kinds[file.kind] = self.result.new_kinds.get(file.kind, 0) + 1
+        self.result.new_kinds[file.kind] += 1
 
 
 def _batched(items: Iterable[FoundFile], size: int) -> Iterator[list[FoundFile]]:

@@ -76,19 +76,31 @@ def _holds_something(place: Path) -> bool:
         return True
 
 
-def relocate(library: MediaLibrary, old: str, new: Path) -> int:
-    """Tell the library that a folder lies elsewhere now; nothing is read again."""
-    place = expand(new).resolve()
+def relocate(library: MediaLibrary, old: str, new: Path) -> tuple[int, int]:
+    """Tell the library that a folder lies elsewhere now; nothing is read again.
+
+    Says how many files are known at the new place now, and how many of them are there. Raises
+    UsageError when none is, or when the folder has not moved at all.
+    """
+    place, left = expand(new).resolve(), str(expand(old).absolute())
     if not (is_there(place) and place.is_dir()):
         raise NotFound(f"{new} is not a folder.", "Name the folder's new place.")
+    if str(place) == left:
+        raise UsageError(f"{old} is where it was.", "Name the old place, then the new one.")
     with library.ledger.writer("relocating"):
-        moved = library.ledger.relocate(str(expand(old).absolute()), str(place))
-    if not moved:
-        raise NotFound(
-            f"No path of library {library.settings.library!r} lies under {old}.",
-            "mmrag status lists its folders.",
-        )
-    return moved
+        known = list(library.ledger.known_paths(left))
+        if not known:
+            raise NotFound(
+                f"No path of library {library.settings.library!r} lies under {old}.",
+                "mmrag status lists its folders.",
+            )
+        there = sum(is_there(place / Path(path).relative_to(left)) for path in known)
+        if not there:
+            raise UsageError(
+                f"None of the {len(known)} files that are known under {old} is in {new}.",
+                "Name the folder that took its place; what is in another one: mmrag index FOLDER",
+            )
+        return library.ledger.relocate(left, str(place)), there
 
 
 def backup(library: MediaLibrary, target: Path) -> int:

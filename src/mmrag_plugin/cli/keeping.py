@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import milvus_words, output, print_json
+from mmrag_plugin.cli.console import milvus_words, output, print_json, warn
 
 if TYPE_CHECKING:
     from mmrag_plugin.upkeep import Difference
@@ -90,11 +90,13 @@ def relocate(
     from mmrag_plugin import upkeep
 
     with options.open_library(library=library, home=home) as opened:
-        moved = upkeep.relocate(opened, old, new)
+        moved, there = upkeep.relocate(opened, old, new)
     if json:
-        print_json({"moved": moved})
-    else:
-        output.print(f"{moved} files are known at their new place.")
+        print_json({"moved": moved, "there": there})
+        return
+    output.print(f"{moved} files are known at their new place.")
+    if there < moved:
+        warn([f"{moved - there} of them are not there: the next mmrag index takes them out."])
 
 
 def backup(

@@ -15,8 +15,14 @@ from mmrag_plugin.cli.console import errors, output, print_json, warn
 if TYPE_CHECKING:
     from mmrag_plugin.indexing import IndexReport
     from mmrag_plugin.library import MediaLibrary, Plan
+    from mmrag_plugin.media import Stage
 
 MAX_FAILURES_SHOWN = 20
+_PLANNED: dict[Stage, str] = {
+    "read": "read what is written in and about",
+    "embed": "look at",
+    "ocr": "read the text in the pictures of",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -127,21 +133,34 @@ def _show_plan(plan: Plan, *, json: bool) -> None:
                 "moved": found.moved,
                 "removed": len(found.removed),
                 "failed": [vars(problem) for problem in found.problems],
-                "seconds": round(plan.seconds, 1),
+                "stages": {
+                    stage: {"done": 0, "pending": count, "seconds": round(plan.seconds[stage], 1)}
+                    for stage, count in plan.pending.items()
+                },
                 "disk_bytes": plan.disk_bytes,
-                "warnings": found.warnings,
+                "warnings": [*plan.warnings, *found.warnings],
             }
         )
         return
     output.print(
         f"Would add {found.added}, update {found.updated}, move {found.moved} and remove "
-        f"{len(found.removed)} media: {found.new_bytes / 2**20:,.0f} MB to read, about "
-        f"{_duration(plan.seconds)}, {plan.disk_bytes / 2**20:,.1f} MB of disk for the library.",
+        f"{len(found.removed)} media ({_size(found.new_bytes)} to read).",
         highlight=False,
     )
+    for stage, count in plan.pending.items():
+        if count:
+            output.print(
+                f"  {_PLANNED[stage]} {count}: about {_duration(plan.seconds[stage])}",
+                highlight=False,
+            )
+    output.print(f"The library would need about {_size(plan.disk_bytes)} more.", highlight=False)
     for problem in found.problems[:MAX_FAILURES_SHOWN]:
         output.print(f"  {problem.path}: {problem.reason}", markup=False, highlight=False)
-    warn(found.warnings)
+    warn([*plan.warnings, *found.warnings])
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.0f} MB" if size_bytes >= 1e7 else f"{size_bytes / 1e6:,.1f} MB"
 
 
 def _duration(seconds: float) -> str:
@@ -169,7 +188,9 @@ def demo(home: options.Home = None, library: options.Library = "demo") -> None:
     output.rule("[bold]mmrag demo[/bold]")
     with (
         as_file(files("mmrag_plugin") / "demo_media") as folder,
-        options.open_library(create=True, library=library, home=home) as opened,
+        options.open_library(
+            create=True, library=library, home=home, milvus_uri="", ledger_url=""
+        ) as opened,  # whatever the environment says of the person's own libraries
     ):
         output.print(f"Indexing {_typed(folder, str(folder))}", highlight=False, markup=False)
         show_report(run_index(opened, [folder]))
