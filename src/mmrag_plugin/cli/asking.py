@@ -64,10 +64,10 @@ def ask(
     if json:
         print_json(answer.as_dict())
     else:
-        output.print(answer.text, markup=False, highlight=False)
+        output.print(answer.text)
         if answer.sources:
             output.print()
-            print_hits(output, answer.sources)
+            print_hits(output, answer.sources, cited=True)
         warn(list(answer.warnings))
     if not answer.sources:
         raise typer.Exit(1)
@@ -114,5 +114,5 @@ def describe(
             print_json({"answer": answer, "model": opened.settings.vlm, "warnings": []})
             return
         for piece in pieces:
-            output.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+            output.print(piece, end="", soft_wrap=True)
         output.print()

@@ -60,7 +60,7 @@ def doctor(
         for check in checks:
             mark = ("✓ ", "green") if check.works else ("✗ ", "yellow")
             found = Text.assemble(mark, (check.name, "bold"), f"  {check.found}")
-            output.print(Padding(found, 0), highlight=False)
+            output.print(Padding(found, 0))
             if check.remedy:
                 output.print(Padding(Text(check.remedy, "dim"), (0, 0, 0, 4)))
     if not all(check.works for check in checks):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import output, print_json, warn
+from mmrag_plugin.cli.console import on_one_line, output, print_json, warn
 from mmrag_plugin.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def open_hit(
         raise UsageError(
             f"No program opened {path}.", f"Open it yourself, or install {opener}."
         ) from None
-    output.print(path, markup=False, highlight=False)
+    output.print(on_one_line(path))
 
 
 def resolve_hit(library: MediaLibrary, hit: str) -> tuple[str, tuple[float | None, float | None]]:
@@ -180,7 +180,7 @@ def _show(
     if export is not None:
         line = export_hits(result.hits, export)
         if not json:
-            output.print(line, markup=False, highlight=False)
+            output.print(on_one_line(line))
     if not result.hits:
         if not json:
             output.print("Nothing found.")

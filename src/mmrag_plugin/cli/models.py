@@ -84,4 +84,4 @@ def pull(
     if json:
         print_json({"name": name, "path": str(folder)})
     else:
-        output.print(f"{name} is in {folder}. Use it: mmrag index", markup=False, highlight=False)
+        output.print(f"{name} is in {folder}. Use it: mmrag index")
