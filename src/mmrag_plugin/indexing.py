@@ -150,15 +150,17 @@ class Indexer:
                 seen=lambda files: self.progress.advance("scan", files),
             )
         self._take_over(found)
+        left = self.ledger.failures()
         remove_media(self.ledger, (self.parts.frames, self.parts.words), found.removed)
         self._read()
         self._project_words()
         self._embed()
         self._ocr()
-        report.failed += [
-            Problem(failure.path, failure.reason, failure.remedy)
-            for failure in self.ledger.failures()
-        ]
+        for failure in self.ledger.failures():
+            problem = Problem(failure.path, failure.reason, failure.remedy)
+            report.failed.append(problem)
+            if failure in left:
+                report.failed_before.append(problem)
         stamps: dict[Stage, str] = {"read": READ_STAMP, "embed": self.parts.embed_stamp}
         for stage, stamp in stamps.items():
             report.stages[stage].pending = len(

@@ -149,10 +149,15 @@ class MediaLibrary(LibraryMedia):
         with self.ledger.writer("indexing"):
             wanted = self.models.wanted()
             parts = self._parts(wanted)
-            if self.recorded("visual") is None:
+            first = self.recorded("visual") is None
+            if first:
                 self._record(wanted)  # searchable from the first rows on
             report = Indexer(parts, progress).run(roots)
             self._switch(wanted, parts)
+        if not first and not any(
+            stage.done for name, stage in report.stages.items() if name != "scan"
+        ):
+            self.models.warnings.clear()  # what was to be said of the models was said before
         report.warnings = [*self._taken_warnings(), *report.warnings]
         return report
 

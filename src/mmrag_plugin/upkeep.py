@@ -115,6 +115,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
     counts = library.ledger.counts()
     visual, words = library.recorded("visual"), library.recorded("words")
     first, last = library.ledger.dates()
+    failures = library.ledger.failures()
     return {
         "library": library.settings.library,
         "directory": str(library.directory),
@@ -131,7 +132,8 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         },
         "milvus": library.connection.describe(),
         "writer": library.ledger.lease_holder(),
-        "failed": len(library.ledger.failures()),
+        "failed": len(failures),
+        "failures": [vars(failure) for failure in failures],
     }
 
 
