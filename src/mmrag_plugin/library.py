@@ -89,7 +89,7 @@ class MediaLibrary(LibraryMedia):
                     others = ", ".join(names(settings))
                     raise NotFound(
                         f"There is no library {settings.library!r} in {settings.home} yet.",
-                        "Make it with: mmrag index FOLDER"
+                        f"Make it with: mmrag index FOLDER{settings.flags}"
                         + (f"; or name one that is there: {others}" if others else ""),
                     )
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -135,7 +135,7 @@ class MediaLibrary(LibraryMedia):
     def index(self, paths: Sequence[Path], progress: Progress | None = None) -> IndexReport:
         """Bring the library up to date with some folders (its known ones without any).
 
-        Raises NotFound or UsageError for a wrong path, LibraryBusy while another process writes.
+        Raises UsageError for a wrong path, LibraryBusy while another process writes.
         """
         return self._index(self._roots(paths), progress)
 
@@ -325,13 +325,16 @@ class MediaLibrary(LibraryMedia):
         """Find moments without holding up the event loop."""
         return await asyncio.to_thread(self.search, query, **options)
 
-    def similar(self, target: str, **options: Any) -> SearchResult:
-        """Find what looks like a picture: a file that the person names, a media id or a path."""
+    def similar(self, target: str, *, at_s: float | None = None, **options: Any) -> SearchResult:
+        """Find what looks like a picture: a file that the person names, a media id or a path.
+
+        ``at_s`` is the time of the picture in a film.
+        """
         from mmrag_plugin.filters import Filters
         from mmrag_plugin.pictures import open_picture
 
         own = self.find(target)
-        picture = open_picture(expand(target)) if own is None else self._picture(own, None)
+        picture = open_picture(expand(target)) if own is None else self._picture(own, at_s)
         if own is not None:
             filters = options.get("filters") or Filters()
             options["filters"] = replace(filters, leave_out=frozenset({own.media_id}))

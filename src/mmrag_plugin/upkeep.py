@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmrag_plugin.errors import NotFound, StorageError, UsageError
+from mmrag_plugin.errors import NoSuchPath, NotFound, StorageError, UsageError
 from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
 from mmrag_plugin.settings import CONFIG_FILE
 from mmrag_plugin.walking import LIBRARY_MARKER, expand, real_path
@@ -48,7 +48,7 @@ def relocate(library: MediaLibrary, old: str, new: Path) -> int:
     """Tell the library that a folder lies elsewhere now; nothing is read again."""
     place = expand(new).resolve()
     if not place.is_dir():
-        raise NotFound(f"{new} is not a folder.", "Name the folder's new place.")
+        raise NoSuchPath(f"{new} is not a folder.", "Name the folder's new place.")
     with library.ledger.writer("relocating"):
         moved = library.ledger.relocate(str(expand(old).absolute()), str(place))
     if not moved:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
-from mmrag_plugin.errors import NotFound, UsageError
+from mmrag_plugin.errors import NoSuchPath, UsageError
 from mmrag_plugin.media import Kind, kind_of
 
 LIBRARY_MARKER = "mmrag-library.json"  # tells a library from any other directory
@@ -67,10 +67,10 @@ def real_path(path: Path | str) -> str:
 
 
 def resolve_root(path: Path) -> Path:
-    """The real path of a folder or file to index. Raises NotFound or UsageError."""
+    """The real path of a folder or file to index. Raises NoSuchPath or UsageError."""
     expanded = expand(path)
     if not expanded.exists():
-        raise NotFound(f"{path} does not exist.", "Check the path, or mount the drive.")
+        raise NoSuchPath(f"{path} does not exist.", "Check the path, or mount the drive.")
     if not is_encodable(real_path(expanded)):
         raise UsageError(f"The name {_printable(str(path))} is no valid text.", "Rename it.")
     if not expanded.is_dir() and kind_of(expanded) is None:
