@@ -19,8 +19,10 @@ import pytest
 
 from commands import MMRAG, environment, mmrag, mmrag_here, refused, told
 from media_made import end_owners
+from mmrag_plugin.embeddings.local_models import folder_name
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
+from mmrag_plugin.signals.ocr import RapidOcrReader
 from ollama_double import Model, OllamaDouble
 
 DEMO_MEDIA = Path(__file__).resolve().parents[1] / "src" / "mmrag_plugin" / "demo_media"
@@ -576,27 +578,136 @@ def test_doctor_says_what_mends_what_does_not_work(home: Path) -> None:
     assert {name for name, check in checks.items() if not check["works"]} == {"VLM (Ollama)"}
     assert "ollama" in checks["VLM (Ollama)"]["remedy"].lower()
     assert "Gate 42" in checks["text in pictures"]["found"]
+    assert "a_day_out.mp4" in checks["films"]["found"]
+    assert checks["library"]["found"] == f"default in {home / 'default'}"
+
+
+def _doctor(home: Path, *arguments: str | Path, **more: str) -> dict[str, dict[str, Any]]:
+    """What the doctor says of models, without looking at the slow rest."""
+    with pytest.MonkeyPatch.context() as patched:
+        for slow in ("_milvus", "_vlm", "_ocr", "_films"):
+            patched.setattr(f"mmrag_plugin.cli.doctor.{slow}", lambda *_: ("not tried", ""))
+        report = json.loads(mmrag_here(home, "doctor", *arguments, "--json", **more).stdout)
+    return {check["name"]: check for check in report["checks"]}
+
+
+def test_doctor_tries_the_models_of_the_library_that_is_named(home: Path, minidual: Path) -> None:
+    more = {"MMRAG_VISUAL_MODEL": "auto"}
+    assert _doctor(home, **more)["visual model"]["found"].startswith("palette")
+    asked = _doctor(home, MMRAG_VISUAL_MODEL=str(minidual))
+    assert not asked["visual model"]["works"]
+    assert "made by palette" in asked["visual model"]["found"]
+    other = _doctor(home, "-l", "other", **more)
+    assert not other["library"]["works"]
+    assert "There is no library 'other'" in other["library"]["found"]
+    assert not (home / "other").exists()
+
+
+def test_doctor_says_where_libraries_can_not_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    checks = _doctor(tmp_path, "--home", tmp_path / "file")
+    assert not checks["libraries"]["works"]
+    assert f"{tmp_path / 'file'} can't be written" in checks["libraries"]["found"]
+    assert "--home" in checks["libraries"]["remedy"]
+    assert checks["library"]["works"], "there is no default library on a new machine"
+
+
+def test_doctor_fails_what_reads_wrong_words_and_what_decodes_no_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RapidOcrReader, "read", lambda *_: "Cate 4Z")
+    monkeypatch.setattr("mmrag_plugin.cli.doctor.FILM", "a_day_out.srt")
+    report = json.loads(mmrag_here(tmp_path, "doctor", "--json").stdout)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert not checks["text in pictures"]["works"]
+    assert "'Cate 4Z' where 'Gate 42'" in checks["text in pictures"]["found"]
+    assert not checks["films"]["works"]
+    assert "pip install" in checks["films"]["remedy"]
 
 
 def test_models_are_listed(home: Path) -> None:
     listed = told(mmrag_here(home, "models", "list", "--json"), 0)
     names = {model["name"] for model in listed["models"]}
     assert {"siglip2-base-256", "all-minilm-l6-v2"} <= names
-    assert max(map(len, mmrag_here(home, "models", "list", COLUMNS="60").stdout.splitlines())) <= 60
+
+
+def test_a_narrow_terminal_gets_a_block_for_each_model(home: Path) -> None:
+    wide = mmrag_here(home, "models", "list", COLUMNS="120").stdout.splitlines()
+    assert wide[0].split() == ["name", "reads", "size", "licence", "language", "on", "this", "disk"]
+    for columns in (40, 80):
+        lines = mmrag_here(home, "models", "list", COLUMNS=str(columns)).stdout.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert "multilingual-minilm-l12-v2" in lines, "it can be copied"
 
 
 def test_a_model_that_cannot_be_fetched_is_an_error_in_words(home: Path) -> None:
-    done = mmrag_here(home, "models", "pull", "siglip2-base-256", "--json")
+    done = mmrag_here(home, "models", "pull", "siglip2-base-256", "--json", "--yes")
     kind, _, _ = refused(done, done.returncode)
     assert done.returncode in (2, 3)
     assert kind != "unexpected"
 
 
-def test_no_to_a_download_fetches_nothing(home: Path) -> None:
-    done = mmrag_here(home, "models", "pull", "siglip2-base-256", stdin="n\n")
+@pytest.fixture
+def pulled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was fetched, by a hub that hands out folders of nothing but their layout."""
+    fetched: list[str] = []
+
+    def fetch(name: str, models_home: Path) -> Path:
+        fetched.append(name)
+        folder = models_home / folder_name(name)
+        folder.mkdir(parents=True)
+        for file in ("config.json", "model.safetensors"):
+            (folder / file).touch()
+        if "mini" in name:
+            (folder / "modules.json").touch()
+        return folder
+
+    monkeypatch.setattr("mmrag_plugin.embeddings.local_models.pull", fetch)
+    return fetched
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_no_to_a_download_fetches_nothing(
+    home: Path, pulled: list[str], monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr("mmrag_plugin.cli.models._somebody_is_there", lambda: True)
+    done = mmrag_here(home, "models", "pull", "siglip2-base-256", stdin=answer)
     assert done.returncode == 1
     assert "1510 MB" in done.stdout
-    assert "Traceback" not in done.stderr
+    assert done.stderr.strip() == "Nothing was fetched."
+    assert not pulled
+
+
+def test_nobody_to_ask_is_told_to_say_yes(home: Path, pulled: list[str]) -> None:
+    for arguments in (["--json"], []):
+        done = mmrag_here(home, "models", "pull", "siglip2-base-256", *arguments, stdin="y\n")
+        assert done.returncode == 2
+        assert "1510 MB" in done.stdout + done.stderr
+        assert "Add --yes." in done.stdout + done.stderr
+    assert not pulled
+
+
+def test_a_model_that_nobody_knows_is_not_asked_about(home: Path, pulled: list[str]) -> None:
+    _, message, remedy = refused(mmrag_here(home, "models", "pull", "foo", "-y", "--json"), 2)
+    assert "foo" in message
+    assert "siglip2-base-256" in remedy
+    assert not pulled
+
+
+def test_after_a_pull_the_command_that_uses_the_model_is_shown(
+    tmp_path: Path, pulled: list[str]
+) -> None:
+    for name, command in (
+        ("clip-vit-b-32", "mmrag index\n"),
+        ("siglip2-base-256", "mmrag index\n"),
+        ("siglip-base", "mmrag index --visual-model siglip-base\n"),
+        ("somebody/else", "mmrag index --visual-model somebody/else\n"),
+        ("somebody/minilm", "mmrag index --text-model somebody/minilm\n"),
+    ):
+        more = {"HF_HUB_CACHE": str(tmp_path)}
+        assert command in mmrag_here(tmp_path, "models", "pull", name, "--yes", **more).stdout
+        assert "is in" in mmrag_here(tmp_path, "models", "pull", name, **more).stdout, "no question"
+    assert len(pulled) == 5
 
 
 def test_demo_needs_no_model_and_no_ollama(other_home: Path) -> None:
