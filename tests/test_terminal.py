@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from commands import MMRAG, environment, mmrag, mmrag_here
 from media_made import end_owners, picture
 from mmrag_plugin.cli.console import output
 from mmrag_plugin.cli.hits import print_hits
+from mmrag_plugin.cli.progress import IndexBars
 from mmrag_plugin.media import Hit, Moment
 from ollama_double import OllamaDouble
 
@@ -95,6 +99,18 @@ def test_hits_of_one_name_are_told_apart_by_their_folders(
     assert shown == ["2019/trip/1.jpg", "2020/trip/1.jpg", "trip/2.jpg", "trip/2.jpg"]
     print_hits(output, hits, explain=True)
     assert "    /a/2019/trip/1.jpg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken_off", [True, False])
+def test_bars_of_a_run_that_was_broken_off_do_not_stay(broken_off: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    with suppress(KeyboardInterrupt), IndexBars(console) as bars:
+        bars.begin("read", 4)
+        if broken_off:
+            raise KeyboardInterrupt
+    erase_line = "\x1b[2K"
+    assert screen.getvalue().endswith(erase_line) == broken_off
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -61,6 +61,7 @@ class IndexBars(Progress):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._bars.live.transient = kind is not None  # bars of what was broken off tell nothing
         self._bars.stop()
 
     def begin(self, stage: Stage, total: int) -> None:
