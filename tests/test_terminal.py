@@ -133,12 +133,21 @@ def test_output_that_cannot_be_written_is_one_sentence(
     assert len(done.stderr.splitlines()) == 2
 
 
-@pytest.mark.parametrize("json_flag", [[], ["--json"]])
-def test_a_reader_that_has_had_enough_is_no_failure(tmp_path: Path, json_flag: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["models", "list"], 0),
+        (["models", "list", "--json"], 0),
+        (["models", "pull", "foo", "--json"], 2),
+    ],
+)
+def test_a_reader_that_has_had_enough_is_no_failure(
+    tmp_path: Path, arguments: list[str], exit_code: int
+) -> None:
     unread, written = os.pipe()
     os.close(unread)
     done = subprocess.run(
-        [*MMRAG, "models", "list", *json_flag],
+        [*MMRAG, *arguments],
         env=environment(tmp_path),
         stdout=written,
         stderr=subprocess.PIPE,
@@ -147,4 +156,4 @@ def test_a_reader_that_has_had_enough_is_no_failure(tmp_path: Path, json_flag: l
         check=False,
     )
     os.close(written)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (exit_code, "")

@@ -89,6 +89,8 @@ def _report(error: MmragError) -> int:
             print_json({"error": error.as_dict()})
         except OutputLost as lost:
             return _report(lost)
+        except SystemExit:  # nobody reads it; it has failed all the same
+            pass
     else:
         errors.print(on_one_line(error.message), style="red")
         if error.remedy:
