@@ -518,6 +518,7 @@ def test_ask_and_describe_print_the_documented_json(home: Path, media: Path) -> 
         barn = media / "Farm weekend" / "IMG_3101.jpg"
         described = told(mmrag_here(home, "describe", barn, "--json", **eye), 0)
         spoken = mmrag_here(home, "ask", "red barn", **eye)
+        cited = told(mmrag_here(home, "describe", "1", "--json", **eye), 0)
     assert answer.keys() == {"answer", "sources", "model", "warnings"}
     assert answer["model"] == "eye"
     assert "I see" in answer["answer"]
@@ -527,6 +528,7 @@ def test_ask_and_describe_print_the_documented_json(home: Path, media: Path) -> 
     assert described["answer"].startswith("I see 1 picture")
     assert spoken.returncode == 0
     assert "[1] Farm weekend/IMG_3101.jpg" in spoken.stdout
+    assert cited == described, "the number of a source is one that other commands know"
 
 
 def test_a_picture_is_described_without_any_library(other_home: Path, media: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import output, print_json, warn
-from mmrag_plugin.cli.finding import require, resolve_hit
+from mmrag_plugin.cli.finding import remember, require, resolve_hit
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Moment, kind_of
+from mmrag_plugin.results import SearchResult
 from mmrag_plugin.walking import expand
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ def ask(
         milvus_uri=milvus_uri,
     ) as opened:
         answer = opened.as_query_engine(**asked).ask(question)
+        if answer.sources and not json:  # `mmrag open` takes the numbers that are shown
+            hits = [replace(hit, rank=number) for number, hit in enumerate(answer.sources, start=1)]
+            remember(opened, SearchResult(question, hits))
     if json:
         print_json(answer.as_dict())
     else:
@@ -78,7 +83,8 @@ def ask(
 
 def describe(
     target: Annotated[
-        str, typer.Argument(help="A hit's number in the last search, a media id, or a file.")
+        str,
+        typer.Argument(help="The number of a hit that was shown last, a media id, or a file."),
     ],
     detail: Annotated[
         str, typer.Option(help="short, normal or long.", metavar="LENGTH")

@@ -107,7 +107,9 @@ def search(
 def similar(
     target: Annotated[
         str,
-        typer.Argument(help="A picture's file, a hit's number in the last search, or a media id."),
+        typer.Argument(
+            help="A picture's file, the number of a hit that was shown last, or a media id."
+        ),
     ],
     limit: options.Limit = 10,
     kind: options.KindOption = None,
@@ -152,7 +154,9 @@ def similar(
 
 
 def open_hit(
-    hit: Annotated[str, typer.Argument(help="A hit's number in the last search, or a media id.")],
+    hit: Annotated[
+        str, typer.Argument(help="The number of a hit that was shown last, or a media id.")
+    ],
     library: options.Library = None,
     home: options.Home = None,
 ) -> None:
@@ -211,7 +215,9 @@ def resolve_hit(library: MediaLibrary, hit: str) -> tuple[str, tuple[float | Non
     for entry in hits:
         if entry["rank"] == int(hit):
             return str(entry["media_id"]), (entry["start_s"], entry["end_s"])
-    raise NotFound(f"The last search has no hit {hit}.", "Search first, or name a media id.")
+    raise NotFound(
+        f"Among the hits shown last is no number {hit}.", "Search first, or name a media id."
+    )
 
 
 def require(library: MediaLibrary, target: str) -> None:
@@ -222,7 +228,7 @@ def require(library: MediaLibrary, target: str) -> None:
         raise NoSuchPath(f"{target} does not exist.", "Check the path.")
     raise NotFound(
         f"Nothing in library {library.settings.library!r} is known as {target}.",
-        "Name a hit's number in the last search, a media id or a file.",
+        "Name the number of a hit that was shown last, a media id or a file.",
     )
 
 
@@ -265,7 +271,7 @@ def _show(
     from mmrag_plugin.cli.hits import export as export_hits
     from mmrag_plugin.cli.hits import print_hits
 
-    _remember(library, result)
+    remember(library, result)
     if json:
         print_json(result.as_dict())
     else:
@@ -281,7 +287,8 @@ def _show(
         raise typer.Exit(1)
 
 
-def _remember(library: MediaLibrary, result: SearchResult) -> None:
+def remember(library: MediaLibrary, result: SearchResult) -> None:
+    """Keep hits, so that later commands know them by their numbers."""
     try:
         content = json_module.dumps(result.as_dict())  # ASCII: a query may be no valid text
         (library.directory / LAST_SEARCH).write_text(content, encoding="utf-8")
