@@ -101,14 +101,19 @@ def test_hits_of_one_name_are_told_apart_by_their_folders(
     assert "    /a/2019/trip/1.jpg" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("columns", [40, 80])
 @pytest.mark.parametrize("broken_off", [True, False])
-def test_bars_of_a_run_that_was_broken_off_do_not_stay(broken_off: bool) -> None:
+def test_bars_of_a_run_that_was_broken_off_do_not_stay(broken_off: bool, columns: int) -> None:
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    console = Console(file=screen, force_terminal=True, width=columns, color_system=None)
     with suppress(KeyboardInterrupt), IndexBars(console) as bars:
-        bars.begin("read", 4)
+        bars.begin("read", 123456)
         if broken_off:
             raise KeyboardInterrupt
+    shown = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", screen.getvalue())
+    lines = re.split(r"[\r\n]+", shown)
+    assert max(map(len, lines)) <= columns - 2, "there is room for the ^C that a terminal echoes"
+    assert any("0/123456" in line for line in lines)
     erase_line = "\x1b[2K"
     assert screen.getvalue().endswith(erase_line) == broken_off
 

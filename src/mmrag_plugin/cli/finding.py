@@ -215,9 +215,7 @@ def resolve_hit(library: MediaLibrary, hit: str) -> tuple[str, tuple[float | Non
     for entry in hits:
         if entry["rank"] == int(hit):
             return str(entry["media_id"]), (entry["start_s"], entry["end_s"])
-    raise NotFound(
-        f"Among the hits shown last is no number {hit}.", "Search first, or name a media id."
-    )
+    raise NotFound(f"Among the hits shown last is no {hit}.", "Search first, or name a media id.")
 
 
 def require(library: MediaLibrary, target: str) -> None:
