@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import json
 import os
 import signal
@@ -13,6 +15,7 @@ from typing import Any
 
 import PIL.Image
 import PIL.ImageDraw
+import pytest
 
 from mmrag_plugin import milvus_owner
 from mmrag_plugin.library import MediaLibrary
@@ -73,6 +76,28 @@ def describe(media: Path, text: str) -> Path:
     sidecar = media.with_suffix(".txt")
     sidecar.write_text(text)
     return sidecar
+
+
+@contextlib.contextmanager
+def shut(*places: Path) -> Iterator[None]:
+    """Take the rights to files and folders away, for root too, whom no mode keeps out."""
+
+    def refusing(module: Any, name: str) -> Any:
+        original = getattr(module, name)
+
+        def asked(place: Any = ".", *args: Any, **kwargs: Any) -> Any:
+            path = Path() if isinstance(place, int) else Path(os.fsdecode(place))
+            within = path.parents if name == "stat" else (path, *path.parents)
+            if not set(places).isdisjoint(within):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return original(place, *args, **kwargs)
+
+        return asked
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((os, "stat"), (os, "scandir"), (io, "open")):
+            patch.setattr(module, name, refusing(module, name))
+        yield
 
 
 @contextlib.contextmanager

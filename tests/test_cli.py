@@ -21,7 +21,8 @@ from commands import MMRAG, environment, mmrag, mmrag_here, refused, told
 from media_made import end_owners
 from mmrag_plugin.embeddings.local_models import folder_name
 from mmrag_plugin.ledger import Ledger
-from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
+from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.library_place import LEDGER_FILE
 from mmrag_plugin.signals.ocr import RapidOcrReader
 from ollama_double import Model, OllamaDouble
 

@@ -13,13 +13,28 @@ import pytest
 
 import mmrag_plugin.readers.photo as photo_module
 from made_films import BLUE, GREEN, RED, write_film
-from media_made import describe, end_owner, milvus_rows, opened, picture, picture_with_text
-from mmrag_plugin.index_report import IndexReport
+from media_made import (
+    describe,
+    end_owner,
+    milvus_rows,
+    opened,
+    picture,
+    picture_with_text,
+    shut,
+)
+from mmrag_plugin import index_pixels, index_words, indexing
+from mmrag_plugin.filters import Filters
+from mmrag_plugin.index_report import IndexReport, Progress
+from mmrag_plugin.indexing import SidecarTree
+from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import MediaLibrary
-from mmrag_plugin.media import Moment
+from mmrag_plugin.media import Moment, Stage
+from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
-from mmrag_plugin.upkeep import verify
+from mmrag_plugin.signals.ocr import RapidOcrReader
+from mmrag_plugin.signals.sidecars import FolderSidecars
+from mmrag_plugin.upkeep import relocate, status, verify
 
 
 @pytest.fixture
@@ -174,6 +189,83 @@ def test_an_unchanged_library_is_not_even_opened(
     assert counts(library.index([])) == {"unchanged": 1}
 
 
+def test_a_date_comes_from_the_photo_else_from_beside_it_else_from_its_name(
+    library: MediaLibrary, photos: Path
+) -> None:
+    named = "IMG_20230115_101010"
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:exif="http://ns.adobe.com/exif/1.0/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'exif:DateTimeOriginal="2019-07-06T05:04:03"/></rdf:RDF></x:xmpmeta>'
+    )
+    for number, folder in enumerate(("own", "beside", "named")):
+        taken_at = "2011:01:01 12:00:00" if folder == "own" else None
+        picture(photos / folder / f"{named}.jpg", "red", number=number, taken_at=taken_at)
+        if folder != "named":
+            (photos / folder / f"{named}.xmp").write_text(packet)
+    write_film(photos / "Screen Recording 2024-05-11 at 6.30.12 PM.mp4", [RED] * 5)
+    library.index([photos])
+    rows = library.ledger.media_rows().values()
+    assert {Path(row.path).parent.name: row.taken_at for row in rows} == {
+        "own": "2011-01-01T12:00:00",
+        "beside": "2019-07-06T05:04:03",
+        "named": "2023-01-15T10:10:10",
+        "photos": "2024-05-11T18:30:12",
+    }
+    assert "Sunday 15 January 2023" in words_of(library, photos / "named" / f"{named}.jpg")
+    found = library.search("red", filters=Filters(since="2023", until="2023"))
+    assert [Path(hit.path).parent.name for hit in found.hits] == ["named"]
+
+
+def test_a_photo_that_gets_another_date_is_found_by_it(library: MediaLibrary, photos: Path) -> None:
+    before = picture(photos / "2019-05-20 a.jpg", "red")
+    library.index([photos])
+    before.rename(photos / "2021-06-07 a.jpg")
+    assert counts(library.index([])) == {"moved": 1}
+    for year, number in (("2019", 0), ("2021", 1)):
+        found = library.search("red", filters=Filters(since=year, until=year))
+        assert len(found.hits) == number
+    assert_agrees(library)
+
+
+def test_sidecars_of_a_tree_deeper_than_the_stack_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(indexing, "list_folder", lambda folder, root: {})
+    root = Path("/photos")
+    deep = root.joinpath(*["a"] * 1200)
+    tree = SidecarTree(FolderSidecars)
+    assert tree.of(deep, root) is tree.of(deep, root)
+    assert tree.problems() == []
+
+
+def test_text_is_read_from_the_beginning_of_a_long_film_to_its_end(
+    home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def text_of(reader: object, frame: object) -> str:
+        read.append(1)
+        return f"Slide {len(read) // 10}"
+
+    monkeypatch.setattr(RapidOcrReader, "read", text_of)
+    colours = [RED, GREEN, BLUE] * 50
+    times_s = [2.0 * number for number in range(150)]
+    film = write_film(photos / "talk.mp4", colours, times_s=times_s, gop=1)
+    with opened(home, ocr="auto") as library:
+        library.index([photos])
+        signals = library.ledger.signals_of([media_id_of(library, film)])
+    spans = [
+        (signal.text, signal.start_s, signal.end_s)
+        for stage, signal in next(iter(signals.values()))
+        if stage == "ocr"
+    ]
+    assert len(read) == 50, "every third of 150 keyframes"
+    assert len(spans) == 6
+    assert spans[1] == ("Slide 1", 54.0, 110.0), "what stays on the screen is one signal"
+    assert spans[-1] == ("Slide 5", 294.0, 296.0)
+
+
 def known_by_path(library: MediaLibrary, root: Path) -> dict[str, Any]:
     """What a library knows, by path, for ids may differ."""
     rows = milvus_rows(library)
@@ -325,6 +417,35 @@ def test_a_decoder_that_breaks_in_an_unknown_way_breaks_one_file(
     assert len(milvus_rows(library)["visual"]) == 2
 
 
+def test_a_picture_that_cannot_be_read_today_keeps_its_rows_and_is_read_tomorrow(
+    library: MediaLibrary, photos: Path, minidual: Path
+) -> None:
+    path = picture(photos / "a.png")
+    describe(path, "lighthouse")
+    picture(photos / "b.png", "blue")
+    library.index([photos])
+    rows = milvus_rows(library)
+    describe(path, "lighthouse at night")
+    with shut(path):
+        for _ in range(2):
+            report = library.index([])
+            [problem] = report.failed
+            assert problem.path == str(path)
+            assert "permission" in problem.remedy
+            assert report.stages["read"].pending == 1
+            assert milvus_rows(library) == rows
+        with opened(library.settings.home, visual_model=str(minidual)) as other:
+            report = other.index([])
+            assert [problem.path for problem in report.failed] == [str(path)]
+            assert report.stages["embed"].pending == 1
+            assert report.stages["embed"].done == 1
+    report = library.index([])
+    assert report.failed == []
+    assert milvus_rows(library) == rows
+    assert "night" in words_of(library, path)
+    assert_agrees(library)
+
+
 def test_a_bad_sidecar_is_reported_and_its_media_is_indexed(
     library: MediaLibrary, photos: Path
 ) -> None:
@@ -333,6 +454,62 @@ def test_a_bad_sidecar_is_reported_and_its_media_is_indexed(
     report = library.index([photos])
     assert report.added == 1
     assert [problem.path for problem in report.failed] == [str(photos / "a.jpg.json")]
+
+
+@pytest.mark.parametrize("name", ["a.png.json", "captions.json"])
+def test_a_bad_sidecar_is_reported_until_it_is_mended_and_its_media_are_not_read_for_that(
+    library: MediaLibrary, photos: Path, work: list[str], name: str
+) -> None:
+    path = picture(photos / "a.png")
+    picture(photos / "b.png", "blue")
+    sidecar = photos / name
+    sidecar.write_text("{broken")
+    [problem] = library.index([photos]).failed
+    work.clear()
+    assert library.index([]).failed == [problem]
+    assert work == []
+    library.ledger.retry_failed()
+    assert library.index([]).failed == [problem]
+    assert "facts a.png" in work
+    assert status(library)["failed"] == 1
+    said = '{"caption": "lighthouse"}' if name == "a.png.json" else '{"a.png": "lighthouse"}'
+    sidecar.write_text(said)
+    assert library.index([]).failed == []
+    assert "lighthouse" in words_of(library, path)
+    sidecar.write_text("{broken again")
+    assert [bad.path for bad in library.index([]).failed] == [str(sidecar)]
+    sidecar.unlink()
+    assert library.index([]).failed == []
+    assert status(library)["failed"] == 0
+
+
+def test_a_sidecar_that_may_not_be_read_is_read_once_it_may(
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    path = picture(photos / "a.png")
+    sidecar = describe(path, "lighthouse")
+    with shut(sidecar):
+        for _ in range(2):
+            work.clear()
+            assert [bad.path for bad in library.index([photos]).failed] == [str(sidecar)]
+        assert work == []
+    assert counts(library.index([])) == {"unchanged": 1}
+    assert "lighthouse" in words_of(library, path)
+
+
+def test_a_bad_sidecar_moves_with_its_folder_and_goes_with_its_media(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "trip" / "a.png")
+    picture(photos / "trip" / "b.png", "blue")
+    (photos / "trip" / "a.png.json").write_text("{broken")
+    library.index([photos])
+    new = photos.rename(photos.parent / "elsewhere")
+    relocate(library, str(photos), new)
+    bad = new / "trip" / "a.png.json"
+    assert [problem.path for problem in library.index([]).failed] == [str(bad)]
+    (new / "trip" / "a.png").unlink()
+    assert library.index([]).failed == [], "it speaks about nothing any more"
 
 
 # ---- drives that come and go -----------------------------------------------------------------
@@ -385,6 +562,23 @@ def test_a_media_is_read_from_its_copy_when_its_first_path_is_away(
     assert "a red wall" in words_of(library, photos_copy)
 
 
+def test_what_is_said_beside_a_copy_that_was_away_is_found_again_when_it_is_back(
+    library: MediaLibrary, tmp_path: Path, photos: Path
+) -> None:
+    drive = tmp_path / "usb"
+    copy = picture(drive / "a.png")
+    path = Path(shutil.copy(copy, photos / "a.png"))
+    describe(copy, "grandmother")
+    library.index([photos, drive])
+    away = drive.rename(tmp_path / "unplugged")
+    path = path.rename(photos / "b.png")
+    assert library.index([]).moved == 1
+    away.rename(drive)
+    library.index([])
+    assert "grandmother" in words_of(library, path)
+    assert counts(library.index([])) == {"unchanged": 1}
+
+
 def test_a_folder_that_lost_all_its_files_loses_nothing(
     library: MediaLibrary, photos: Path
 ) -> None:
@@ -398,6 +592,27 @@ def test_a_folder_that_lost_all_its_files_loses_nothing(
     assert milvus_rows(library) == rows
 
 
+def test_a_folder_that_may_not_be_entered_is_reported_and_stops_nothing(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "a.png")
+    picture(photos / "inside" / "b.png", "blue")
+    library.index([photos])
+    rows = milvus_rows(library)
+    library.ledger.redo("read", library.ledger.media_rows())
+    library.ledger.redo("embed", library.ledger.media_rows())
+    with shut(photos / "inside"):
+        report = library.index([])
+        assert [problem.path for problem in report.failed] == [str(photos / "inside")]
+        assert report.stages["read"].done == 1
+        found = library.find(str(photos / "inside" / "b.png"))
+        assert found is not None
+        assert library.picture_of(library.search("blue").hits[0]) is None
+    assert library.index([]).failed == []
+    assert milvus_rows(library) == rows
+    assert_agrees(library)
+
+
 # ---- stages ----------------------------------------------------------------------------------
 
 
@@ -405,14 +620,118 @@ def test_other_keyframes_are_embedded_again_and_nothing_else(
     library: MediaLibrary, photos: Path, work: list[str]
 ) -> None:
     write_film(photos / "film.mp4", [RED] * 10 + [BLUE] * 10 + [GREEN] * 10, gop=5)
+    picture(photos / "a.png")
     library.index([photos])
-    before = len(milvus_rows(library)["visual"])
+    before = milvus_rows(library)["visual"]
     work.clear()
     with opened(library.settings.home, library.settings.library, keyframes="uniform") as other:
-        assert counts(other.index([])) == {"unchanged": 1}
+        assert counts(other.index([])) == {"unchanged": 2}
         assert work == ["frames film.mp4"]
-        assert len(milvus_rows(other)["visual"]) != before
+        after = milvus_rows(other)["visual"]
+        assert len(after) != len(before)
         assert_agrees(other)
+    work.clear()
+    with opened(library.settings.home, library.settings.library) as plain:
+        plain.index([])
+        assert work == [], "the library remembers how its keyframes are chosen"
+        assert milvus_rows(plain)["visual"] == after
+
+
+def test_rows_are_on_disk_before_the_ledger_says_that_they_are_there(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def recorded(owner: type, method: str, name: str) -> None:
+        original = getattr(owner, method)
+
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            done = original(self, *args, **kwargs)
+            if name or args[0] in ("upsert", "delete", "flush"):
+                order.append(name or args[0])
+            return done
+
+        monkeypatch.setattr(owner, method, call)
+
+    recorded(MilvusConnection, "call", "")
+    for method in ("begin", "begin_words", "done", "put_words", "drop_media"):
+        recorded(Ledger, method, method)
+    path = picture(photos / "a.png")
+    picture(photos / "b.png", "blue")
+    library.index([photos])
+    words = ["begin_words", "upsert", "flush", "put_words"]
+    frames = ["begin", "upsert", "flush", "done"]
+    read = ["done"]  # has no rows
+    assert order == [*read, *words, *frames]
+    order.clear()
+    picture(path, "green")
+    library.index([])
+    again = ["delete", "upsert", "flush"]
+    assert order == [*read, words[0], *again, words[-1], frames[0], *again, frames[-1]]
+    order.clear()
+    path.unlink()
+    library.index([])
+    assert order == ["delete", "flush", "delete", "flush", "drop_media"]
+    order.clear()
+    text_named_jpg(photos / "b.png")
+    picture(photos / "c.png")
+    library.index([])
+    lost = ["begin", "delete", "flush", "begin_words", "delete", "flush", "put_words"]
+    assert order[: len(lost)] == lost
+
+
+class Steps(Progress):
+    """What a run says of how far it is."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Stage, int]] = []
+
+    def advance(self, stage: Stage, count: int) -> None:
+        self.heard.append((stage, count))
+
+
+def test_films_are_kept_and_counted_one_by_one(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        write_film(photos / f"{number}.mp4", [RED] * (4 + number) + [GREEN] * 4, gop=4)
+    original = VideoReader.frames
+
+    def breaks(self: Any, path: Path, **options: Any) -> Any:
+        if path.name == "3.mp4":
+            raise KeyboardInterrupt
+        return original(self, path, **options)
+
+    monkeypatch.setattr(index_pixels, "COMMIT_S", 0.0)
+    monkeypatch.setattr(VideoReader, "frames", breaks)
+    steps = Steps()
+    with pytest.raises(KeyboardInterrupt):
+        library.index([photos], steps)
+    assert library.ledger.counts()["stages"]["embed:done"] == 3
+    assert [step for step in steps.heard if step[0] == "embed"] == [("embed", 1)] * 3
+
+
+def test_words_are_kept_once_there_are_many_rows_of_them(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_words, "_EMBED_ROWS", 1)
+    monkeypatch.setattr(index_words, "_COMMIT_ROWS", 6)
+    for number in range(5):  # each a combined row and two of its subtitles
+        write_film(photos / f"{number}.mp4", [RED] * (4 + number), gop=4)
+        (photos / f"{number}.srt").write_text(
+            "1\n00:00:01,000 --> 00:00:02,000\none\n\n2\n00:00:09,000 --> 00:00:10,000\ntwo\n"
+        )
+    kept: list[int] = []
+    original = Ledger.put_words
+
+    def counted(self: Any, stamp: str, written: Any) -> None:
+        kept.append(len(written))
+        original(self, stamp, written)
+
+    monkeypatch.setattr(Ledger, "put_words", counted)
+    library.index([photos])
+    assert kept == [2, 2, 1]
+    assert_agrees(library)
 
 
 def test_text_in_pictures_is_read_once_and_found_in_the_words(
@@ -435,6 +754,18 @@ def test_text_in_pictures_is_read_once_and_found_in_the_words(
     work.clear()
     library.index([])
     assert work == []
+
+
+def test_pictures_on_a_missing_drive_wait_for_their_text_to_be_read(
+    library: MediaLibrary, photos: Path, tmp_path: Path
+) -> None:
+    picture(photos / "a.png")
+    away = picture(tmp_path / "drive" / "b.png", "blue").parent
+    library.index([photos, away])
+    away.rename(tmp_path / "unplugged")
+    with opened(library.settings.home, ocr="auto") as reading:
+        report = reading.index([])
+    assert (report.stages["ocr"].done, report.stages["ocr"].pending) == (1, 1)
 
 
 def test_text_of_an_old_picture_is_gone_although_nobody_reads_the_new_one(

@@ -243,6 +243,10 @@ def test_thousands_of_ids_fit_every_statement(ledger: Ledger) -> None:
     assert ledger.media_rows() == {}
 
 
+def test_a_query_of_any_length_has_its_words_counted(ledger: Ledger) -> None:
+    assert ledger.document_counts([f"word{number}" for number in range(300_000)]) == ({}, 0)
+
+
 def test_a_transaction_that_fails_leaves_nothing(ledger: Ledger) -> None:
     def broken_off() -> None:
         with ledger.transaction():
@@ -271,6 +275,32 @@ def test_cameras_are_found_by_part_of_their_name(
         media_id = put(ledger, f"/photos/{number}.jpg")
         ledger.put_read("r", {media_id: (MediaFacts(camera=camera), [])})
     assert ledger.cameras_like(words) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("lisbon", ["/home/me/Lisbon/a.jpg", "/home/me/Lisbon/trip/b.jpg"]),
+        ("Lisbon/trip", ["/home/me/Lisbon/trip/b.jpg"]),
+        ("me", []),  # over the library's folders
+        ("c.jpg", []),
+        ("sbon", []),
+        ("top", ["/top/d.jpg"]),
+    ],
+)
+def test_folders_are_found_by_name_the_librarys_own_too(
+    ledger: Ledger, name: str, found: list[str]
+) -> None:
+    ids = {
+        put(ledger, path, root=root): path
+        for path, root in (
+            ("/home/me/Lisbon/a.jpg", "/home/me/Lisbon"),
+            ("/home/me/Lisbon/trip/b.jpg", "/home/me/Lisbon"),
+            ("/home/me/c.jpg", "/home/me/c.jpg"),
+            ("/top/d.jpg", "/top"),
+        )
+    }
+    assert sorted(ids[i] for i in ledger.media_ids_in_folders_called(name)) == found
 
 
 def test_a_very_long_camera_name_is_found_as_milvus_has_it(ledger: Ledger) -> None:

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import mmrag_plugin.indexing as indexing_module
+import mmrag_plugin.index_pixels as pixels_module
 from made_films import BLUE, RED, write_film
 from media_made import describe, end_owner, milvus_rows, opened, owner_pid, picture
 from mmrag_plugin.errors import (
@@ -27,10 +27,11 @@ from mmrag_plugin.errors import (
     StorageError,
     UsageError,
 )
+from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.settings import load_settings
-from mmrag_plugin.upkeep import verify
+from mmrag_plugin.upkeep import forget, verify
 
 MMRAG = [sys.executable, "-c", "from mmrag_plugin.cli import main; main()"]
 FAST = ["--visual-model", "palette", "--text-model", "off", "--no-ocr"]
@@ -124,6 +125,7 @@ def test_indexes_that_a_kill_cut_short_are_made_again(
 def test_others_search_while_one_process_indexes_and_may_not_index(
     home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (photos / "bad.jpg").write_text("no picture")
     with opened(home) as library:
         library.index([photos])
         picture(photos / "later.png", "yellow")
@@ -142,12 +144,15 @@ def test_others_search_while_one_process_indexes_and_may_not_index(
             assert reached.wait(60)
             assert found_by(home, "meadow")[0] == "green.png"
             second = mmrag(home, "index", str(photos), *FAST, "--json")
+            retry = mmrag(home, "index", "--retry", *FAST, "--json")
+            failures = library.ledger.failures()
             with opened(home) as other, pytest.raises(LibraryBusy):
                 other.index([photos])
         finally:
             go_on.set()
             indexing.join()
-        assert second.returncode == 3
+        assert second.returncode == retry.returncode == 3
+        assert [failure.path for failure in failures] == [str(photos / "bad.jpg")]
         error = json.loads(second.stdout)["error"]
         assert error["kind"] == "busy"
         assert f"Process {os.getpid()}" in error["message"]
@@ -206,6 +211,51 @@ def test_a_library_whose_making_was_broken_off_is_made(tmp_path: Path) -> None:
     (tmp_path / "default" / "mmrag-library.json").write_text("")
     MediaLibrary.open(load_settings(home=tmp_path), create=True).close()
     MediaLibrary.open(load_settings(home=tmp_path)).close()
+
+
+def test_a_library_can_be_configured_before_it_is_made(tmp_path: Path) -> None:
+    (tmp_path / "default").mkdir()
+    (tmp_path / "default" / "config.toml").write_text('ocr = "off"\n')
+    with pytest.raises(NotFound, match="no library"):
+        MediaLibrary.open(load_settings(home=tmp_path))
+    with MediaLibrary.open(load_settings(home=tmp_path), create=True) as library:
+        assert library.settings.ocr == "off"
+
+
+@pytest.mark.parametrize(
+    "lost", [lambda marker: marker.unlink(), lambda marker: marker.write_text("")]
+)
+def test_a_library_that_lost_its_marker_is_known_by_its_ledger(
+    tmp_path: Path, lost: Callable[[Path], None]
+) -> None:
+    with opened(tmp_path) as library:
+        library.ledger.add_root("/photos")
+    lost(tmp_path / "default" / "mmrag-library.json")
+    with MediaLibrary.open(load_settings(home=tmp_path)) as library:
+        assert library.ledger.roots() == ["/photos"]
+
+
+def test_a_library_that_lost_its_ledger_says_so_and_begins_nothing_anew(
+    home: Path, photos: Path
+) -> None:
+    with opened(home) as library:
+        library.index([photos])
+    for path in (home / "default").glob("ledger.sqlite3*"):
+        path.unlink()
+    with pytest.raises(StorageError, match="is gone") as caught, opened(home):
+        pass
+    assert "backup" in caught.value.remedy
+    assert not (home / "default" / "ledger.sqlite3").exists()
+
+
+@pytest.mark.parametrize("arguments", [["/nope"], ["/nope", "--dry-run"], [], ["--dry-run", "."]])
+def test_a_wrong_path_and_a_dry_run_make_no_library(
+    home: Path, photos: Path, arguments: list[str]
+) -> None:
+    said = mmrag(home, "index", *arguments, "--json", cwd=photos)
+    assert (said.returncode == 0) == ("." in arguments), said
+    assert '"added": 4' in said.stdout or '"remedy": "' in said.stdout
+    assert not home.exists()
 
 
 def test_the_librarys_own_directory_is_not_indexed(home: Path, tmp_path: Path) -> None:
@@ -305,8 +355,8 @@ def test_switching_the_model_embeds_again_beside_and_then_drops_the_old(
 def test_a_switch_that_was_broken_off_is_gone_on_with_or_gone_back_on(
     home: Path, photos: Path, minidual: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing_module, "_EMBED_BATCH", 1)
-    monkeypatch.setattr(indexing_module, "_COMMIT_FRAMES", 1)
+    monkeypatch.setattr(pixels_module, "_EMBED_BATCH", 1)
+    monkeypatch.setattr(pixels_module, "_COMMIT_FRAMES", 1)
     with opened(home) as library:
         library.index([photos])
         rows = milvus_rows(library)
@@ -341,6 +391,30 @@ def test_a_switch_that_was_broken_off_is_gone_on_with_or_gone_back_on(
         assert len(collections(library)) == 2, "what was begun and given up is gone"
         assert milvus_rows(library) == rows
         assert_agrees(library)
+
+
+def test_what_is_removed_while_a_switch_is_broken_off_is_in_no_collection_afterwards(
+    home: Path, photos: Path, minidual: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with opened(home) as library:
+        library.index([photos])
+    (photos / "red.png").unlink()  # noticed in the run that is broken off
+    with monkeypatch.context() as patch, opened(home, visual_model=str(minidual)) as library:
+        patch.setattr(PixelStages, "ocr", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            library.index([])
+    with opened(home) as library:
+        assert_agrees(library)
+        assert len(milvus_rows(library)["visual"]) == 3
+        forget(library, photos / "blue.png")  # rows of it stand in the collection begun, too
+        (photos / "blue.png").unlink()
+    with opened(home, visual_model=str(minidual)) as library:
+        library.index([])
+        assert_agrees(library)
+        assert len(milvus_rows(library)["visual"]) == 2
 
 
 def test_a_drive_that_misses_the_switch_is_embedded_when_it_is_back(

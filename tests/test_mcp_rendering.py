@@ -84,6 +84,8 @@ def test_cleaned_text_is_bounded_and_stays_as_it_is_when_cleaned_again(
 def test_hidden_characters_and_picture_tags_do_not_reach_a_model() -> None:
     hidden = "a\u202eb\u200b\U000e0041c\x00[img-1]"
     assert escape_media_text(hidden) == "abc(img-1]"
+    unseen = "\ufe00\ufe0e\U000e0100\U000e01ef\u034f\u3164\u115f\u1160\uffa0"
+    assert escape_media_text(f"a{unseen}b\u2028c ❤\ufe0f") == "ab\nc ❤\ufe0f"
     assert fenced("x") == f"{OPEN}x{CLOSE}"
     (result,) = hit_results([make_hit(text=hidden, reason=hidden)])
     assert (result.text, result.reason) == ("abc(img-1]", "abc(img-1]")

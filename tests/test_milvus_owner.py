@@ -185,6 +185,65 @@ def test_a_stranger_without_the_token_is_refused(directory: Path) -> None:
     assert call_with(Address("", "").metadata, address) == refused
 
 
+class Call:
+    """What gRPC tells about a call, as far as the gate asks."""
+
+    method = "/milvus.proto.milvus.MilvusService/Insert"
+    invocation_metadata = Address("", "secret").metadata
+
+    def is_active(self) -> bool:
+        return True
+
+
+def test_calls_never_meet_inside_the_engine() -> None:
+    gate = milvus_engine.Gate(Address("", "secret").metadata[0][1], on_broken=lambda: None)
+    inside = most_inside = 0
+
+    def behaviour(request: Any, context: Any) -> None:
+        nonlocal inside, most_inside
+        inside += 1
+        most_inside = max(most_inside, inside)
+        time.sleep(0.01)
+        inside -= 1
+
+    handler = gate.intercept_service(
+        lambda details: grpc.unary_unary_rpc_method_handler(behaviour), Call()
+    )
+    callers = [threading.Thread(target=handler.unary_unary, args=(b"", Call())) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert most_inside == 1
+
+
+def test_an_owner_answers_newcomers_however_many_calls_wait_for_the_engine(
+    tmp_path: Path,
+) -> None:
+    import pymilvus  # noqa: F401  (so that opening the engine here leaves the package whole)
+
+    engine = milvus_engine.open_engine(tmp_path / "milvus")
+    address = Address("", "secret")
+    gate = milvus_engine.Gate(address.metadata[0][1], on_broken=lambda: None)
+    server, uri, socket_path = milvus_engine.serve(engine, gate)
+    address = Address(uri, "secret")
+    channel = grpc.insecure_channel(address.target)
+    try:
+        with gate._engine_lock:
+            call = channel.unary_unary("/milvus.proto.milvus.MilvusService/ShowCollections")
+            waiting = [call.future(b"", timeout=30, metadata=address.metadata) for _ in range(40)]
+            wait_until(lambda: gate._running == len(waiting))
+            assert milvus_owner._answers(address, 5)
+        for answer in waiting:
+            answer.result()
+    finally:
+        channel.close()
+        server.stop(0).wait()
+        engine.close()
+        assert socket_path is not None
+        shutil.rmtree(socket_path.parent)
+
+
 def test_loopback_tcp_with_the_token_serves_where_there_are_no_unix_sockets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

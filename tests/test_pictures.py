@@ -15,6 +15,7 @@ import PIL.Image
 import pytest
 
 from mmrag_plugin import pictures
+from mmrag_plugin.embeddings.base import bounded
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.pictures import open_picture, require_file, to_jpeg, to_rgb
 
@@ -64,7 +65,7 @@ def bomb(width: int, height: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(9))
 def test_every_orientation_comes_out_upright(form: str, orientation: int) -> None:
     stored = {
@@ -132,6 +133,24 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed() -> None:
     assert corners(image) == ["red", "green", "blue", "white"]
 
 
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_large_picture_of_any_format_comes_no_larger_than_needed(form: str) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 3
+    data = saved(quartered((1601, 803)).rotate(180), form, exif=exif)
+    image = open_picture(data, at_least_px=200)
+    assert image.size == (401, 201)
+    assert corners(image) == ["red", "green", "blue", "white"]
+    assert open_picture(data, at_least_px=402).size == (1601, 803)
+    assert open_picture(data).size == (1601, 803)
+
+
+def test_a_picture_that_comes_scaled_down_is_the_same_to_a_model() -> None:
+    image = PIL.Image.effect_noise((1000, 700), 80).convert("RGB")
+    scaled = open_picture(saved(image, "PNG"), at_least_px=224)
+    assert bounded(scaled, 224).tobytes() == bounded(image, 224).tobytes()
+
+
 def test_a_truncated_jpeg_is_reported_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "half.jpg"
     path.write_bytes(saved(quartered((400, 400)), "JPEG")[:2000])
@@ -152,6 +171,39 @@ def test_a_photo_of_two_hundred_megapixels_is_within_the_limit() -> None:
     with pytest.raises(MediaError) as caught:  # its pixels are missing, its size is no obstacle
         open_picture(bomb(16_320, 12_240))
     assert "too large" not in caught.value.message
+
+
+def test_a_jpeg_that_shows_itself_again_and_again_is_refused(tmp_path: Path) -> None:
+    data = saved(quartered((400, 400)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    path = tmp_path / "again.jpg"
+    path.write_bytes(data[:-2] + data[last:-2] * 100 + data[-2:])
+    with pytest.raises(MediaError, match="too long to decode") as caught:
+        open_picture(path)
+    assert caught.value.remedy
+    assert caught.value.path == str(path)
+    hidden = b"\xff\xfe\x00\x04\xff\xd9" + data[last:-2] * 100  # an end only in a comment
+    with pytest.raises(MediaError, match="more than 100 scans"):
+        open_picture(data[:-2] + hidden + data[-2:])
+
+
+def test_what_stands_before_and_behind_the_pixels_of_a_jpeg_is_no_scan() -> None:
+    scans = b"\xff\xda\x00\x02" * 300
+    image = quartered()
+    data = saved(image, "JPEG", progressive=True, comment=scans) + scans
+    assert corners(open_picture(data)) == ["red", "green", "blue", "white"]
+    last = data.index(b"\xff\xda", data.index(scans) + len(scans))
+    between = b"\xff\xfe" + struct.pack(">H", len(scans) + 2) + scans
+    assert corners(open_picture(data[:last] + between + data[last:])) == corners(image)
+
+
+@pytest.mark.parametrize("header", [b"P6 %d %d 254\n", b"P3 %d %d 255\n", b"P5 %d %d 1000\n"])
+def test_kinds_of_ppm_that_decode_slowly_are_refused_when_large(header: bytes) -> None:
+    started = time.perf_counter()
+    with pytest.raises(MediaError, match="too long to decode"):
+        open_picture(header % (3000, 2000) + b"1 " * 18_000_000)
+    assert time.perf_counter() - started < 1
+    assert open_picture(header % (4, 2) + b"1 " * 24).size == (4, 2)
 
 
 @pytest.mark.parametrize(

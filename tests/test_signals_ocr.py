@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,32 @@ def test_a_large_picture_is_scaled_down_and_still_read(reader: TextReader) -> No
     picture = written((400, 400, "GATE B42"), size=(5000, 2500), font_px=200)
     assert reader.read(picture) == "GATE B42"
     assert picture.size == (5000, 2500)
+
+
+def test_a_long_screenshot_is_read_to_its_end_and_each_line_once(reader: TextReader) -> None:
+    lines = [f"Message {number}" for number in range(100, 130)]
+    placed = [(20, 148 * at, line) for at, line in enumerate(lines)]
+    picture = written(*placed, size=(240, 148 * 30), font_px=20)
+    assert reader.read(picture).split("\n") == lines
+
+
+def test_a_wide_panorama_is_read_from_end_to_end(reader: TextReader) -> None:
+    words = ["NORTH", "EAST", "SOUTH", "WEST", "HOTEL", "HARBOUR"]
+    signs = [(100 + 1400 * at, 40 + 40 * (at % 3), word) for at, word in enumerate(words)]
+    picture = written(*signs, size=(8400, 240), font_px=20)
+    assert set(reader.read(picture).split("\n")) == set(words)
+
+
+@pytest.mark.parametrize("long_px", [2001, 5_000, 33_333, 1_000_000])
+def test_tiles_cover_a_long_picture_and_are_few(long_px: int) -> None:
+    tiles = list(ocr._tiles(100, long_px))
+    assert len(tiles) <= ocr.MAX_TILES
+    assert (tiles[0][0], tiles[-1][1]) == (0, long_px)
+    for (_, end_px, (_, own_to_px)), (begin_px, _, (own_from_px, _)) in pairwise(tiles):
+        assert end_px - begin_px >= 100
+        assert begin_px < own_from_px
+        assert own_to_px < end_px
+        assert abs(own_to_px - own_from_px) <= 1
 
 
 @pytest.mark.parametrize("size", [(640, 360), (8, 8), (16, 2000), (3000, 40), (1, 1)])

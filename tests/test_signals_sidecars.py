@@ -90,6 +90,21 @@ def test_the_stamp_follows_size_and_time_of_the_file(
     assert stamps[1] == stamps[4]
 
 
+def test_a_packet_beside_a_photo_gives_its_date(folder: Path) -> None:
+    dated = XMP.replace(
+        'rdf:about=""',
+        'rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
+        'exif:DateTimeOriginal="2019-07-06T05:04:03"',
+    )
+    (folder / "farm.jpg.xmp").write_text(dated)
+    (folder / "farm.txt").write_text("A red barn, 2011-01-01")
+    (folder / "other.xmp").write_text("<broken")
+    sidecars = sidecars_of(folder)
+    assert sidecars.taken_at("farm.jpg") == "2019-07-06T05:04:03"
+    assert sidecars.taken_at("other.jpg") is None
+    assert sidecars.taken_at("farm.mp4") is None
+
+
 def test_a_file_of_another_kind_is_not_taken(sidecar_format: SidecarFormat) -> None:
     media = MediaNames(["farm.jpg", "farm.mp4"])
     for name in ("farm.jpg", "farm", "readme.md", "Thumbs.db", ".txt", "farm.jpg.exe", ""):
@@ -163,6 +178,35 @@ def test_a_bad_file_is_reported_once_and_takes_no_other_with_it(folder: Path) ->
     ]
     assert all(problem.message and problem.remedy for problem in problems)
     assert sidecars.problems() == []
+
+
+def test_what_macos_leaves_on_foreign_drives_is_no_sidecar(folder: Path) -> None:
+    (folder / "captions.csv").write_text("file,caption\nfarm.jpg,A red barn\n")
+    (folder / "._captions.csv").write_bytes(b"\x00\x05\x16\x07")
+    (folder / "._farm.txt").write_bytes(b"\x00\x05\x16\x07")
+    sidecars = sidecars_of(folder)
+    assert texts(sidecars, "farm.jpg") == ["A red barn"]
+    assert sidecars.problems() == []
+
+
+def test_a_list_speaks_about_folders_however_deep(tmp_path: Path) -> None:
+    folder = tmp_path
+    path = "/".join(["a"] * 1200 + ["farm.jpg"])
+    (tmp_path / "captions.json").write_text(json.dumps({path: "A red barn", "farm.jpg": 1}))
+    sidecars = sidecars_of(tmp_path)
+    for _ in range(1200):
+        folder /= "a"
+        sidecars = FolderSidecars(folder, {"farm.jpg": (1, 1)}, sidecars)
+    assert texts(sidecars, "farm.jpg") == ["A red barn"]
+    assert sidecars.problems() == []
+
+
+def test_a_folder_tells_of_its_own_bad_files_only(folder: Path) -> None:
+    (folder / "captions.json").write_text("{broken")
+    below = FolderSidecars(folder / "a", {"farm.jpg": (1, 1)}, above := sidecars_of(folder))
+    assert texts(below, "farm.jpg") == []
+    assert below.problems() == []
+    assert len(above.problems()) == 1
 
 
 def test_a_file_over_the_limit_is_a_problem_and_is_not_read(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import PurePath
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mmrag_plugin.media import MediaFacts, Signal
 from mmrag_plugin.signals.facts_words import date_words, facts_signals
+from mmrag_plugin.signals.path_date import path_date
 from mmrag_plugin.signals.path_words import MAX_CHARS, path_signals, path_words
 
 
@@ -32,6 +36,12 @@ from mmrag_plugin.signals.path_words import MAX_CHARS, path_signals, path_words
         ("Москва/Кремль.jpg", "Москва, Кремль"),
         ("東京旅行/IMG_1.jpg", "東京旅行"),
         ("Mu\u0308nchen/a.jpg", "München, a"),
+        ("Sam/IMG_1.jpg", "Sam"),
+        ("Sam and Anna.jpg", "Sam and Anna"),
+        ("Signal hill.jpg", "Signal hill"),
+        ("image of Anna.jpg", "image of Anna"),
+        ("Christmas 2019.jpg", "Christmas 2019"),
+        ("IMG_2019 sunset.jpg", "sunset"),
     ],
 )
 def test_words_that_people_wrote_are_kept(path: str, words: str) -> None:
@@ -45,6 +55,8 @@ def test_words_that_people_wrote_are_kept(path: str, words: str) -> None:
     IMG_20190101_123456_BURST001_COVER.jpg 20190503_101112.jpg signal-2021-01-01-123456.jpg
     2090545563_a4e66ec76b.jpg 550e8400-e29b-41d4-a716-446655440000.jpg 000000125870.jpg
     d41d8cd98f00b204e9800998ecf8427e.png image_1.jpg photo2.jpg 1987.jpg 2019/08/03/0001.jpg
+    SAM_0001.JPG PANO_20190101_123456.jpg IMG_2019.jpg images/image.jpg sam2019.jpg
+    Signal-2021-01-01-12-34-56-789.mp4 550e8400-e29b-41d4-a716-446655440000/1.jpg
     DCIM/100CANON/MVI_0001.mov received_1234567890123.jpeg IMG_0001.jpg.jpg""".split(),
 )
 def test_names_that_cameras_and_programs_made_say_nothing(path: str) -> None:
@@ -66,6 +78,39 @@ def test_any_path_gives_short_text_that_can_be_stored(path: str) -> None:
 @given(st.text(max_size=3000))
 def test_a_long_name_gives_no_more_than_the_limit(name: str) -> None:
     assert len(path_words((name + " sea ") * 3 + ".jpg")) <= MAX_CHARS
+
+
+@pytest.mark.parametrize(
+    ("name", "date"),
+    [
+        ("Screenshot_20240511-063012.jpg", "2024-05-11T06:30:12"),
+        ("IMG_20230115_101010.jpg", "2023-01-15T10:10:10"),
+        ("PXL_20231006_063536303.jpg", "2023-10-06T06:35:36"),
+        ("2019-05-20 Lisbon.jpg", "2019-05-20T00:00:00"),
+        ("20190520101112.mp4", "2019-05-20T10:11:12"),
+        ("signal-2021-01-02-123456_001.jpg", "2021-01-02T12:34:56"),
+        ("Screenshot 2021-03-04 at 1.20.30\u202fPM.png", "2021-03-04T13:20:30"),
+        ("Screenshot 2021-03-04 at 11.20.30 PM.png", "2021-03-04T23:20:30"),
+        ("WhatsApp Image 2021-03-04 at 12.20.30 am.jpeg", "2021-03-04T00:20:30"),
+        ("VID-20190101-WA0003.mp4", "2019-01-01T00:00:00"),
+        ("2019.02.30 or 2019.03.01.jpg", "2019-03-01T00:00:00"),
+        ("IMG_2031.jpg", None),
+        ("2090545563_a4e66ec76b.jpg", None),
+        ("FB_IMG_1512345678901.jpg", None),
+        ("wallpaper 1920-1080.jpg", None),
+        ("2019/photo.jpg", None),
+        ("2019-05-20/photo.jpg", None),
+        ("20195020.jpg", None),
+    ],
+)
+def test_the_date_in_the_name_of_a_file_is_read(name: str, date: str | None) -> None:
+    assert path_date(PurePath(name)) == date
+
+
+@given(st.text(alphabet="0123456789-_ T.apmAt") | st.text())
+def test_any_name_has_a_readable_date_or_none(name: str) -> None:
+    date = path_date(PurePath(name))
+    assert date is None or datetime.fromisoformat(date)
 
 
 def test_a_date_is_written_the_way_people_search_for_it() -> None:

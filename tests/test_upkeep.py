@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from mmrag_plugin.errors import LibraryBusy, NotFound, StorageError, UsageError
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Moment
 from mmrag_plugin.metadata import row_metadata
+from mmrag_plugin.milvus_owner import connect
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.upkeep import backup, forget, relocate, repair, status, verify
@@ -88,6 +90,53 @@ def test_a_whole_root_is_forgotten_for_good(library: MediaLibrary, photos: Path)
     assert milvus_rows(library) == {"visual": {}, "words": {}}
     with pytest.raises(UsageError, match="no folder"):
         library.index([])
+
+
+def test_what_was_forgotten_inside_a_folder_stays_out_until_it_is_named(
+    library: MediaLibrary, photos: Path
+) -> None:
+    forget(library, photos / "Lisbon")
+    forget(library, photos / "film.mp4")
+    assert status(library)["left_out"] == [str(photos / "Lisbon"), str(photos / "film.mp4")]
+    assert library.index([]).warnings == []
+    report = library.index([photos])
+    assert names(library) == {"green.png"}
+    assert [warning.split(" stays out")[0] for warning in report.warnings] == [
+        str(photos / "Lisbon"),
+        str(photos / "film.mp4"),
+    ]
+    with pytest.raises(UsageError, match="taken out") as caught:
+        library.index([photos / "Lisbon" / "red.png"])
+    assert caught.value.remedy.endswith(f"mmrag index {photos / 'Lisbon'}")
+    assert library.index([photos / "Lisbon"]).added == 2
+    assert library.index([]).unchanged == 3
+    new = photos.rename(photos.parent / "elsewhere")
+    relocate(library, str(photos), new)
+    assert library.index([]).added == 0
+    assert status(library)["left_out"] == [str(new / "film.mp4")]
+    assert forget(library, new.parent) == 3
+    assert (library.ledger.roots(), library.ledger.left_out()) == ([], [])
+
+
+def test_a_place_that_holds_nothing_when_it_is_forgotten_may_be_used_again(
+    library: MediaLibrary, photos: Path
+) -> None:
+    path = photos / "Porto" / "green.png"
+    path.unlink()
+    forget(library, path)
+    (photos / "Porto" / "green.txt").unlink()
+    picture(path, "yellow")
+    assert library.index([]).added == 1
+
+
+def test_a_root_without_media_can_be_forgotten(library: MediaLibrary, tmp_path: Path) -> None:
+    empty = tmp_path.resolve() / "empty"
+    empty.mkdir()
+    library.index([empty])
+    empty.rmdir()
+    assert str(empty) in library.index([]).warnings[0]
+    assert forget(library, empty) == 0
+    assert library.index([]).warnings == []
 
 
 def test_a_root_that_is_gone_can_be_forgotten(library: MediaLibrary, photos: Path) -> None:
@@ -170,6 +219,8 @@ def test_relocating_after_indexing_the_new_place_changes_nothing_more(
 def test_relocating_what_is_not_there_is_refused(library: MediaLibrary, photos: Path) -> None:
     with pytest.raises(NotFound, match="not a folder"):
         relocate(library, str(photos), photos / "nowhere")
+    with pytest.raises(NotFound, match="xxx is not a folder"):
+        relocate(library, str(photos), Path("x" * 300))
     with pytest.raises(NotFound, match="/never/known"):
         relocate(library, "/never/known", photos)
     assert relocate(library, str(photos), photos) == 4, "to where it is already"
@@ -201,8 +252,43 @@ def test_a_backup_is_not_written_over_anything(library: MediaLibrary, tmp_path: 
     with pytest.raises(UsageError, match="exists already"):
         backup(library, tmp_path / "there")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="can't be written"):
-        backup(library, tmp_path / "file" / "saved")
+    for place in (tmp_path / "file" / "saved", tmp_path / ("x" * 300)):
+        with pytest.raises(StorageError, match="can't be written"):
+            backup(library, place)
+
+
+def test_a_backup_that_fails_leaves_nothing_and_can_be_made_again(
+    library: MediaLibrary, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", full)
+        with pytest.raises(StorageError, match="No space left"):
+            backup(library, home / "saved")
+    assert [path.name for path in home.iterdir()] == ["default"]
+    backup(library, home / "saved")
+    with opened(home, "saved") as saved:
+        assert_agrees(saved)
+
+
+def test_forgetting_in_a_backup_leaves_the_original_on_the_same_server_as_it_is(
+    home: Path, photos: Path, tmp_path: Path
+) -> None:
+    server = connect(tmp_path / "server")
+    flags = {"milvus_uri": server.uri, "milvus_token": server.token}
+    with opened(home, **flags) as library:
+        library.index([photos])
+        rows = milvus_rows(library)
+        backup(library, home / "copy")
+        with opened(home, "copy", **flags) as copy:
+            assert copy.index([]).stages["embed"].done == 4
+            assert milvus_rows(copy) == rows
+            assert forget(copy, photos) == 4
+        assert milvus_rows(library) == rows
+        assert_agrees(library)
+    end_owner(tmp_path / "server")
 
 
 def test_an_empty_library_can_be_backed_up(home: Path, tmp_path: Path) -> None:
@@ -299,6 +385,16 @@ def test_only_one_process_mends_at_a_time(library: MediaLibrary, home: Path) -> 
         ):
             with pytest.raises(LibraryBusy, match=str(os.getpid())):
                 action(library)
+
+
+def test_milvus_and_ledger_are_not_compared_while_somebody_writes(
+    library: MediaLibrary, home: Path
+) -> None:
+    with opened(home) as other, other.ledger.writer("indexing"):
+        with pytest.raises(LibraryBusy, match="indexing") as caught:
+            verify(library)
+        assert caught.value.remedy
+    assert_agrees(library)
 
 
 def test_status_counts_what_is_there(library: MediaLibrary, photos: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -63,12 +64,25 @@ def test_a_packet_says_the_same_in_every_encoding(packet: str | bytes) -> None:
         (b"\xff\xfe\x00", "XMP packet"),
         ("\ud800", "XMP packet"),
         ("<a/>" + " " * (16 * 2**20), "more than"),
+        ("<a>" + "<b/>" * 200_000 + "</a>", "elements"),
     ],
 )
 def test_a_hostile_packet_is_refused_with_the_reason(packet: str | bytes, reason: str) -> None:
     with pytest.raises(MediaError, match=reason) as caught:
         parse_xmp(packet)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("padding", ["", " " * 150, " " * 300])
+@pytest.mark.parametrize(
+    "repeated", ["<p:b/>" * 20_000, "<p:b " + " ".join(f"p:a{n}='1'" for n in range(20_000)) + "/>"]
+)
+def test_a_long_namespace_used_often_is_refused_at_once(repeated: str, padding: str) -> None:
+    packet = f"<a xmlns:p{padding} = '{'u' * 400_000}'>{repeated}</a>"
+    started = time.perf_counter()
+    with pytest.raises(MediaError, match="XMP packet"):
+        parse_xmp(packet)
+    assert time.perf_counter() - started < 1
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200))
@@ -80,7 +94,7 @@ def test_any_bytes_end_in_facts_or_media_error(packet: bytes | str) -> None:
 @given(
     st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)),
     st.sampled_from(["", "Z", "+02:00", "-0330"]),
-    st.sampled_from(["%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"]),
+    st.sampled_from(["%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S"]),
 )
 def test_a_date_keeps_its_wall_clock(moment: datetime, zone: str, form: str) -> None:
     date = iso_date(moment.strftime(form) + zone)
@@ -112,6 +126,12 @@ def test_what_is_no_date_is_none(text: str) -> None:
 def test_any_text_is_a_readable_date_or_none(text: str, offset: str) -> None:
     date = iso_date(text, offset)
     assert date is None or datetime.fromisoformat(date)
+
+
+def test_a_day_may_be_written_without_dashes() -> None:
+    assert iso_date("20230115") == "2023-01-15T00:00:00"
+    assert iso_date("20231315") is None
+    assert iso_date("2023011") is None
 
 
 def test_an_offset_beside_the_date_counts_where_the_date_has_none() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 STALL_S = 30.0  # how long one read from the disk may take
+_JUMP_S = 1.0  # a clock that falls back by more was set anew: two recordings in one file
 
 # Containers of films. Playlists (HLS, DASH, concat scripts) are left out: a text file named .mp4
 # could make FFmpeg open any other file or address.
@@ -74,7 +75,7 @@ class Film:
                 self.container.seek(self._pts(max(from_s, 0.0)), stream=self.stream)
             except av.FFmpegError:
                 self.container.seek(0)
-        packets = self.container.demux(self.stream)
+        packets = self._packets()
         last_s = -1.0
         while True:
             try:
@@ -120,13 +121,27 @@ class Film:
         end_s = 0.0
         try:
             self.container.seek(0)
-            for packet in self.container.demux(self.stream):
+            for packet in self._packets():
                 if packet.pts is not None:
                     ends = packet.pts + (packet.duration or 0)
                     end_s = max(end_s, float(ends * packet.time_base) - self.start_s)
         except av.FFmpegError:
             pass  # broken off: what was read counts
         return end_s
+
+    def _packets(self) -> Iterator[Any]:
+        """Read packets; where the container's clock jumps back, theirs goes on all the same."""
+        ahead = 0
+        last_dts: int | None = None
+        for packet in self.container.demux(self.stream):
+            if packet.dts is not None:
+                behind = 0 if last_dts is None else last_dts - (packet.dts + ahead)
+                if behind * packet.time_base > _JUMP_S:
+                    ahead += behind + (packet.duration or round(self.frame_s / packet.time_base))
+                last_dts = packet.dts = packet.dts + ahead
+                if packet.pts is not None:
+                    packet.pts += ahead
+            yield packet
 
     def _time_s(self, frame: Any, last_s: float) -> float:
         pts = frame.pts if frame.pts is not None else frame.dts

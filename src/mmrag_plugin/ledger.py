@@ -6,7 +6,6 @@ where several machines share a library. Paths live only here, so a move touches 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_lease import WriterLease
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under
-from mmrag_plugin.ledger_stages import Failure, StageLines
+from mmrag_plugin.ledger_stages import BadSidecar, Failure, StageLines
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
     WRITING,
     facts,
+    left_out,
     media,
     metadata,
     roots,
@@ -32,7 +32,7 @@ from mmrag_plugin.ledger_tables import (
 from mmrag_plugin.ledger_words import WordLines
 from mmrag_plugin.media import Stage
 
-__all__ = ["WRITING", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
+__all__ = ["WRITING", "BadSidecar", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
 
 
 class Ledger(MediaLines, StageLines, WordLines):
@@ -76,12 +76,24 @@ class Ledger(MediaLines, StageLines, WordLines):
             for key, value in values.items():
                 self._database.upsert(connection, facts, {"key": key, "value": value}, ["key"])
 
+    def become_another(self) -> str:
+        """Take a new id, under which nothing stands in Milvus yet; says which."""
+        new = uuid4().hex[:12]
+        with self.transaction():
+            self.state(id=new)
+            media_ids = list(self.media_rows())
+            self.redo("embed", media_ids)
+            self.begin_words(media_ids)
+        return new
+
     def add_root(self, root: str) -> None:
         """Remember a folder that belongs to the library, unless it lies in one that does.
 
         Folders inside it are part of it from now on, and their media are read again: the names of
-        the folders between are words too.
+        the folders between are words too. What was left out until it is named is so no more.
         """
+        with self._database.writing() as connection:
+            connection.execute(left_out.delete().where(left_out.c.path == root))
         if self.root_over(root) is None:
             with self._database.writing() as connection:
                 connection.execute(roots.delete().where(at_or_under(roots.c.path, root)))
@@ -93,10 +105,22 @@ class Ledger(MediaLines, StageLines, WordLines):
         inside = (root for root in self.roots() if Path(path).is_relative_to(root))
         return next(inside, None)
 
-    def drop_roots(self, gone: Iterable[str]) -> None:
-        """Forget folders of the library."""
+    def drop_roots(self, folder: str) -> None:
+        """Forget the library's folders at or under a folder, and what is left out there."""
         with self._database.writing() as connection:
-            connection.execute(roots.delete().where(roots.c.path.in_(list(gone))))
+            for table in (roots, left_out):
+                connection.execute(table.delete().where(at_or_under(table.c.path, folder)))
+
+    def leave_out(self, path: str) -> None:
+        """Have scans leave out a file or folder until it is named."""
+        with self._database.writing() as connection:
+            connection.execute(left_out.delete().where(at_or_under(left_out.c.path, path)))
+            self._database.insert_missing(connection, left_out, {"path": path})
+
+    def left_out(self) -> list[str]:
+        """The files and folders that scans leave out."""
+        with self._database.reading() as connection:
+            return list(connection.scalars(sa.select(left_out.c.path).order_by(left_out.c.path)))
 
     def roots(self) -> list[str]:
         """The folders of the library."""

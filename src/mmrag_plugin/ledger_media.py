@@ -11,7 +11,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_tables import WRITING, media, paths, roots, signals, stages
+from mmrag_plugin.ledger_tables import (
+    WRITING,
+    bad_sidecars,
+    left_out,
+    media,
+    paths,
+    read_anew,
+    roots,
+    signals,
+    stages,
+)
 from mmrag_plugin.ledger_words import count_terms
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.metadata import camera_column
@@ -117,7 +127,7 @@ class MediaLines:
         """Enter what lies under a folder as found under it; its words change with that."""
         strangers = sa.and_(_under(root), paths.c.root != root)
         here = sa.select(paths.c.media_id).where(strangers)
-        connection.execute(_read_again().where(stages.c.media_id.in_(here)))
+        connection.execute(read_anew().where(stages.c.media_id.in_(here)))
         connection.execute(paths.update().where(strangers).values(root=root))
 
     def drop_paths(self, gone: Iterable[str]) -> None:
@@ -125,8 +135,16 @@ class MediaLines:
         with self._database.writing() as connection:
             for batch in batches(gone):
                 here = sa.select(paths.c.media_id).where(paths.c.path.in_(batch))
-                connection.execute(_read_again().where(stages.c.media_id.in_(here)))
+                connection.execute(read_anew().where(stages.c.media_id.in_(here)))
                 connection.execute(paths.delete().where(paths.c.path.in_(batch)))
+
+    def forget_sidecars(self, unseen: Iterable[str]) -> None:
+        """Note that nobody looked beside these files; a scan that finds sidecars there does."""
+        with self._database.writing() as connection:
+            for batch in batches(unseen):
+                connection.execute(
+                    paths.update().where(paths.c.path.in_(batch)).values(sidecar_stamp="")
+                )
 
     def pathless(self) -> list[str]:
         """Media that no path leads to any more."""
@@ -204,6 +222,14 @@ class MediaLines:
             insert = self._database.insert()
             if moved:
                 connection.execute(insert(paths).on_conflict_do_nothing(), moved)
+            bad = [dict(row) for row in connection.execute(sa.select(bad_sidecars)).mappings()]
+            connection.execute(bad_sidecars.delete())
+            if bad:
+                bad = [row | {"path": placed(row["path"])} for row in bad]
+                connection.execute(insert(bad_sidecars).on_conflict_do_nothing(), bad)
+            for path in list(connection.scalars(sa.select(left_out.c.path))):
+                connection.execute(left_out.delete().where(left_out.c.path == path))
+                self._database.insert_missing(connection, left_out, {"path": placed(path)})
             connection.execute(roots.delete())
             if known:
                 connection.execute(insert(roots), [{"path": root} for root in sorted(known)])
@@ -248,14 +274,17 @@ class MediaLines:
             )
 
     def media_ids_in_folders_called(self, name: str) -> frozenset[str]:
-        """Media in folders of this name (or end of a path), at any depth, whatever their case."""
+        """Media in folders of this name (or end of a path), at any depth, whatever their case.
+
+        The library's own folders count with their names, not with those above them.
+        """
         wanted = f"/{name.strip('/').casefold()}/"
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(paths.c.media_id, paths.c.path, paths.c.root))
             return frozenset(
                 media_id
                 for media_id, path, root in rows
-                if wanted in os.path.dirname(path[len(root) :]).casefold() + "/"  # noqa: PTH120
+                if wanted in os.path.dirname(path[_above(root) :]).casefold() + "/"  # noqa: PTH120
             )
 
     def media_ids_with_text(self) -> frozenset[str]:
@@ -293,6 +322,11 @@ def _media_query() -> sa.Select[Any]:
     )
 
 
+def _above(root: str) -> int:
+    """How long the path of the folder over a root is, up to the slash."""
+    return len(root.rstrip(os.sep).rpartition(os.sep)[0])
+
+
 def _starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
     # LIKE ignores case in SQLite and treats % and _ as wildcards: compare the beginning itself
     return sa.func.substr(column, 1, len(prefix)) == prefix
@@ -305,7 +339,3 @@ def _under(folder: str) -> sa.ColumnElement[bool]:
 def at_or_under(column: sa.ColumnElement[str], folder: str) -> sa.ColumnElement[bool]:
     """The condition that a path is a folder or lies in it."""
     return sa.or_(column == folder, _starts_with(column, folder.rstrip(os.sep) + os.sep))
-
-
-def _read_again() -> sa.Update:
-    return stages.update().where(stages.c.stage == "read").values(state=WRITING, stamp="")

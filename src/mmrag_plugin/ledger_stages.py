@@ -10,8 +10,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_tables import WRITING, media, paths, signals, stages
-from mmrag_plugin.media import MediaFacts, Signal, Stage
+from mmrag_plugin.ledger_tables import (
+    WRITING,
+    bad_sidecars,
+    media,
+    paths,
+    read_anew,
+    signals,
+    stages,
+)
+from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 
 
 @dataclass(frozen=True)
@@ -24,12 +32,24 @@ class Failure:
     remedy: str
 
 
+@dataclass(frozen=True)
+class BadSidecar:
+    """A file beside media that could not be read whole, and what it held then."""
+
+    path: str
+    content_hash: str
+    reason: str
+    remedy: str
+
+
 class StageLines:
     """What stages have done, found and left to do; every method is one short transaction."""
 
     _database: LedgerDatabase
 
-    def pending(self, stage: Stage, stamp: str, *, after: Stage | None = None) -> list[str]:
+    def pending(
+        self, stage: Stage, stamp: str, *, kind: Kind | None = None, after: Stage | None = None
+    ) -> list[str]:
         """Media that a stage has still to do, oldest path first.
 
         Done and failed count only with the same stamp; with ``after`` only media with which that
@@ -48,6 +68,8 @@ class StageLines:
             .group_by(media.c.media_id)
             .order_by(first_path)
         )
+        if kind:
+            query = query.where(media.c.kind == kind)
         if after:
             earlier = stages.alias()
             query = query.where(
@@ -70,6 +92,14 @@ class StageLines:
                 )
                 found.update(connection.scalars(query))
         return found
+
+    def made(self, stage: Stage, media_id: str) -> int:
+        """How many items (rows, frames) a stage made of a media."""
+        query = sa.select(stages.c.made).where(
+            stages.c.media_id == media_id, stages.c.stage == stage
+        )
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
 
     def begin(self, stage: Stage, media_ids: Sequence[str]) -> None:
         """Say that rows of these media are about to be written."""
@@ -98,6 +128,7 @@ class StageLines:
             connection.execute(
                 stages.update().where(stages.c.state == "failed").values(state=WRITING, stamp="")
             )
+            connection.execute(bad_sidecars.update().values(content_hash=""))
 
     def failures(self) -> list[Failure]:
         """What failed and has not changed since, the first failing stage of each path."""
@@ -116,6 +147,25 @@ class StageLines:
                 if known is None or order.index(failure.stage) < order.index(known.stage):
                     first[failure.path] = failure
         return list(first.values())
+
+    def put_bad_sidecars(self, found: Iterable[BadSidecar]) -> None:
+        """Enter sidecars that could not be read."""
+        with self._database.writing() as connection:
+            for bad in found:
+                self._database.upsert(connection, bad_sidecars, vars(bad), ["path"])
+
+    def bad_sidecars(self) -> list[BadSidecar]:
+        """The sidecars that could not be read."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(bad_sidecars).order_by(bad_sidecars.c.path))
+            return [BadSidecar(*row) for row in rows]
+
+    def drop_bad_sidecar(self, path: str, *, read_again: Iterable[str] = ()) -> None:
+        """Forget that a sidecar is bad, and have media read again of which it may speak."""
+        with self._database.writing() as connection:
+            connection.execute(bad_sidecars.delete().where(bad_sidecars.c.path == path))
+            for batch in batches(read_again):
+                connection.execute(read_anew().where(stages.c.media_id.in_(batch)))
 
     def put_read(self, stamp: str, read: Mapping[str, tuple[MediaFacts, Sequence[Signal]]]) -> None:
         """Enter what the read stage found: facts and signals, and that it is done."""

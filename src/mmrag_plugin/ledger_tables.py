@@ -18,6 +18,9 @@ facts = sa.Table(
 
 roots = sa.Table("roots", metadata, sa.Column("path", sa.Text, primary_key=True))
 
+# What was forgotten inside a root, and is left out until it is named again.
+left_out = sa.Table("left_out", metadata, sa.Column("path", sa.Text, primary_key=True))
+
 media = sa.Table(
     "media",
     metadata,
@@ -69,6 +72,16 @@ stages = sa.Table(
     sa.Column("remedy", sa.Text, nullable=False, server_default=""),
 )
 
+# Sidecars that could not be read whole, with what they held then; empty: nobody could look.
+bad_sidecars = sa.Table(
+    "bad_sidecars",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("content_hash", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("remedy", sa.Text, nullable=False),
+)
+
 signals = sa.Table(
     "signals",
     metadata,
@@ -91,3 +104,8 @@ lease = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
 )
+
+
+def read_anew() -> sa.Update:
+    """The statement that has the read stage look at media again; which, is still to be said."""
+    return stages.update().where(stages.c.stage == "read").values(state=WRITING, stamp="")

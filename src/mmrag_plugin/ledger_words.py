@@ -71,9 +71,11 @@ class WordLines:
 
     def document_counts(self, wanted: Sequence[str]) -> tuple[dict[str, int], int]:
         """In how many media each of some terms occurs, and how many media have words at all."""
-        query = sa.select(terms.c.term, terms.c.media).where(terms.c.term.in_([_ANY, *wanted]))
+        counts: dict[str, int] = {}
         with self._database.reading() as connection:
-            counts = {term: count for term, count in connection.execute(query)}
+            for batch in batches([_ANY, *wanted]):
+                query = sa.select(terms.c.term, terms.c.media).where(terms.c.term.in_(batch))
+                counts |= {term: count for term, count in connection.execute(query)}
         documents = counts.pop(_ANY, 0)
         return counts, documents
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import (
     NotALibrary,
-    NotFound,
     ServiceError,
-    StorageError,
     UsageError,
 )
-from mmrag_plugin.ledger import Ledger, sqlite_url
+from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_media import LibraryMedia
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
+from mmrag_plugin.library_place import ledger_url
 from mmrag_plugin.media import Kind
 from mmrag_plugin.settings import Settings, load_settings
-from mmrag_plugin.walking import LIBRARY_MARKER, expand
+from mmrag_plugin.walking import expand, is_there
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from mmrag_plugin.scanning import ScanResult
     from mmrag_plugin.searching import Searcher
 
-LEDGER_FILE = "ledger.sqlite3"
-FORMAT = 1
 _DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
@@ -73,34 +69,17 @@ class MediaLibrary(LibraryMedia):
     # ---- opening and closing -----------------------------------------------------------------
 
     @classmethod
-    def open(cls, settings: Settings | None = None, *, create: bool = False) -> MediaLibrary:
+    def open(
+        cls, settings: Settings | None = None, *, create: bool = False, dry_run: bool = False
+    ) -> MediaLibrary:
         """Open the library that the settings name.
 
+        With ``dry_run`` one that is not there yet is empty and in memory, to plan with.
         Raises NotFound when there is none and ``create`` is not set, NotALibrary when the directory
-        holds something else, StorageError when it can't be written.
+        holds something else, StorageError when it can't be written or has lost its ledger.
         """
         settings = settings or load_settings()
-        directory = settings.directory
-        marker = directory / LIBRARY_MARKER
-        try:
-            if not marker.is_file() or not marker.stat().st_size:  # empty: it was broken off
-                _check_place(directory, settings.library)
-                if not create:
-                    others = ", ".join(names(settings))
-                    raise NotFound(
-                        f"There is no library {settings.library!r} in {settings.home} yet.",
-                        f"Make it with: mmrag index FOLDER{settings.flags}"
-                        + (f"; or name one that is there: {others}" if others else ""),
-                    )
-                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                marker.write_text(json.dumps({"format": FORMAT}) + "\n")
-            _check_format(marker)
-        except OSError as error:
-            raise StorageError(
-                f"{directory} can't be used: {error.strerror}.",
-                "Check its permissions and free space, or set MMRAG_HOME to another place.",
-            ) from error
-        return cls(settings, Ledger(settings.ledger_url or sqlite_url(directory / LEDGER_FILE)))
+        return cls(settings, Ledger(ledger_url(settings, create=create, dry_run=dry_run)))
 
     def close(self) -> None:
         """Give files and connections back."""
@@ -184,13 +163,15 @@ class MediaLibrary(LibraryMedia):
         )
 
     def _roots(self, paths: Sequence[Path]) -> list[Path]:
+        from mmrag_plugin.scanning import about_left_out
         from mmrag_plugin.walking import resolve_root
 
         if paths:
             roots = list(dict.fromkeys(resolve_root(path) for path in paths))
+            self.warnings += about_left_out(self.ledger, roots)
         else:
             roots = [Path(root) for root in self.ledger.roots()]
-            for root in [root for root in roots if not root.exists()]:
+            for root in [root for root in roots if not is_there(root)]:
                 self.warnings.append(f"{root} is not there now; what is known of it is kept.")
                 roots.remove(root)
         if not roots:
@@ -209,6 +190,7 @@ class MediaLibrary(LibraryMedia):
         from mmrag_plugin.indexing import Parts
         from mmrag_plugin.milvus_store import open_frames, open_signals
         from mmrag_plugin.signals.facts_words import facts_signals
+        from mmrag_plugin.signals.path_date import path_date
         from mmrag_plugin.signals.path_words import path_signals
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
@@ -222,12 +204,14 @@ class MediaLibrary(LibraryMedia):
             ledger=self.ledger,
             frames=open_frames(self.connection, frames.collection, frames.dim),
             words=open_signals(self.connection, words.collection, words.dim or None),
+            others=self.models.other_stores(self.connection, (frames.collection, words.collection)),
             readers=self.readers,
             visual=wanted.visual,
             text=wanted.text,
             text_reader=text_reader,
             sidecars=FolderSidecars,
             path_signals=path_signals,
+            path_date=path_date,
             facts_signals=facts_signals,
             keyframes_stamp=self._selector().stamp,
         )
@@ -235,7 +219,9 @@ class MediaLibrary(LibraryMedia):
     def _switch(self, wanted: Wanted, parts: Parts) -> None:
         """Search what the run has built from now on, and drop what it replaces."""
         # what lies on a missing drive has no rows in the new collections until it is back
-        self.ledger.redo("embed", self.ledger.pending("embed", parts.embed_stamp))
+        for kind in parts.readers:
+            stamp = parts.stamp("embed", kind)
+            self.ledger.redo("embed", self.ledger.pending("embed", stamp, kind=kind))
         self._record(wanted)
         used = {model.collection for model in wanted.recorded.values()}
         for collection in self.connection.call("list_collections"):
@@ -243,7 +229,14 @@ class MediaLibrary(LibraryMedia):
                 self.connection.call("drop_collection", collection)
 
     def _record(self, wanted: Wanted) -> None:
-        self.ledger.state(**{name: model.as_dict() for name, model in wanted.recorded.items()})
+        made_by = {name: model.as_dict() for name, model in wanted.recorded.items()}
+        self.ledger.state(**made_by, keyframes=self._keyframes)
+
+    @property
+    def _keyframes(self) -> str:
+        """How keyframes are chosen: as the settings say, else as they were so far."""
+        asked = self.settings.keyframes
+        return str(self.ledger.fact("keyframes") or "iframes") if asked == "auto" else asked
 
     def _selector(self) -> KeyframeSelector:
         from mmrag_plugin.keyframes.iframes import IFrameSelector
@@ -255,7 +248,7 @@ class MediaLibrary(LibraryMedia):
             "scenes": SceneSelector,
             "uniform": UniformSelector,
         }
-        return selectors[self.settings.keyframes]()
+        return selectors[self._keyframes]()
 
     @cached_property
     def readers(self) -> dict[Kind, MediaReader]:
@@ -384,30 +377,3 @@ class MediaLibrary(LibraryMedia):
             "visual": open_frames(self.connection, visual.collection, visual.dim),
             "words": open_signals(self.connection, words.collection, words.dim or None),
         }
-
-
-def names(settings: Settings) -> list[str]:
-    """The libraries that are there."""
-    home = settings.home.expanduser()
-    return sorted(marker.parent.name for marker in home.glob(f"*/{LIBRARY_MARKER}"))
-
-
-def _check_place(directory: Path, name: str) -> None:
-    if directory.exists() and (
-        not directory.is_dir() or any(path.name != LIBRARY_MARKER for path in directory.iterdir())
-    ):
-        raise NotALibrary(
-            f"{directory} is not a library of mmrag.",
-            f"Choose another name than {name!r} or another MMRAG_HOME.",
-        )
-
-
-def _check_format(marker: Path) -> None:
-    try:
-        found = json.loads(marker.read_text()).get("format")
-    except (ValueError, AttributeError):
-        found = None
-    if found != FORMAT:
-        raise NotALibrary(
-            f"{marker} names format {found}, this program knows {FORMAT}.", "Upgrade mmrag."
-        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.errors import NotFound
 from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Hit, Moment
-from mmrag_plugin.walking import expand, is_encodable, real_path
+from mmrag_plugin.walking import expand, is_encodable, is_there, real_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +30,7 @@ class LibraryMedia:
             return row
         path = str(expand(target).absolute())
         ids = self.ledger.media_ids_under(path) or self.ledger.media_ids_under(real_path(path))
-        if len(ids) != 1 or Path(path).is_dir():
+        if len(ids) != 1 or (is_there(path) and Path(path).is_dir()):
             return None
         return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
 
@@ -65,7 +65,7 @@ class LibraryMedia:
         from mmrag_plugin.readers.video import frame_at
 
         for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
-            if Path(path).exists():
+            if is_there(path):
                 if row.kind == "image":
                     return open_picture(Path(path), at_least_px=1024)
                 return frame_at(Path(path), at_s if at_s is not None else (row.duration_s or 0) / 3)

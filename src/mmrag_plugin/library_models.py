@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MmragError, ModelMismatch, NotFound
@@ -12,7 +12,11 @@ from mmrag_plugin.metadata import METADATA_VERSION
 from mmrag_plugin.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.milvus_connection import MilvusConnection
+    from mmrag_plugin.milvus_store import MediaVectorStore
 
 _DIGEST = 12  # letters that stand for a model's stamp in a collection's name
 
@@ -130,6 +134,27 @@ class LibraryModels:
     def is_ours(self, collection: str) -> bool:
         """Whether a collection belongs to this library, of whatever model."""
         return collection[:-_DIGEST] in (self._prefix("frames"), self._prefix("signals"))
+
+    def make_anew(self) -> None:
+        """Give a copied library an id, and collections, of its own; its vectors are yet to make."""
+        old, new = self._ledger.fact("id"), self._ledger.become_another()
+        for name in ("visual", "words"):
+            known = self.recorded(name)
+            if known is not None:
+                collection = known.collection.replace(old, new)
+                self._ledger.state(**{name: replace(known, collection=collection).as_dict()})
+
+    def other_stores(
+        self, connection: MilvusConnection, used: Iterable[str] = ()
+    ) -> list[MediaVectorStore]:
+        """The library's collections but those in use: a switch broken off leaves some."""
+        from mmrag_plugin.milvus_store import open_known
+
+        return [
+            open_known(connection, collection)
+            for collection in connection.call("list_collections")
+            if self.is_ours(collection) and collection not in used
+        ]
 
     def _collection(self, what: str, stamp: str) -> str:
         made_by = f"{METADATA_VERSION}|{stamp}"

@@ -69,15 +69,13 @@ class Collection:
                 raise
 
     def _check(self) -> None:
-        fields = {field["name"]: field for field in self.call("describe_collection")["fields"]}
-        found = int(fields[DENSE]["params"]["dim"]) if DENSE in fields else None
+        found, self.words = shape_of(self.connection, self.name)
         if found != self.dim:
             raise ModelMismatch(
                 f"The collection {self.name} holds vectors of {found} numbers, "
                 f"the model makes {self.dim}.",
                 "Index again with this model, or go back to the earlier one.",
             )
-        self.words = SPARSE in fields
 
     def upsert(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write rows in batches that any server takes."""
@@ -180,6 +178,13 @@ class Collection:
             output_fields=list(fields),
         )
         return list(found[0])
+
+
+def shape_of(connection: MilvusConnection, name: str) -> tuple[int | None, bool]:
+    """How many numbers a collection's dense vectors have, if any, and whether it has words."""
+    described = connection.call("describe_collection", name)["fields"]
+    fields = {field["name"]: field for field in described}
+    return int(fields[DENSE]["params"]["dim"]) if DENSE in fields else None, SPARSE in fields
 
 
 def _dense_search(limit: int) -> dict[str, Any]:

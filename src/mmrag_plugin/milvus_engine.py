@@ -25,6 +25,7 @@ from mmrag_plugin.errors import MilvusUnavailable
 from mmrag_plugin.milvus_owner import is_disk_error
 
 SOCKET_PATH_BYTES = 103  # the shortest limit among systems (macOS); Linux allows 107
+MAX_CALLS = 256  # each call that waits for the engine holds a thread; probes need one as well
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # what a Milvus server allows
 
 # calls that never touch the engine
@@ -110,7 +111,7 @@ def serve(engine: Any, gate: Gate) -> tuple[Any, str, Path | None]:
     from pymilvus.grpc_gen import milvus_pb2_grpc
 
     server = grpc.server(
-        ThreadPoolExecutor(max_workers=16),
+        ThreadPoolExecutor(MAX_CALLS),
         interceptors=[gate],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),

@@ -26,7 +26,7 @@ from llama_index.vector_stores.milvus import MilvusVectorStore
 
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.metadata import COLUMNS, RowFilter
-from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection
+from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection, shape_of
 from mmrag_plugin.milvus_connection import WRITE_S, Capabilities, MilvusConnection
 from mmrag_plugin.milvus_filters import (
     all_of,
@@ -59,6 +59,7 @@ __all__ = [
     "MediaVectorStore",
     "MilvusConnection",
     "open_frames",
+    "open_known",
     "open_signals",
 ]
 
@@ -71,6 +72,12 @@ MMR_PREFETCH = 4
 def open_frames(connection: MilvusConnection, collection: str, dim: int) -> MediaVectorStore:
     """Open or create the collection of frames: dense vectors of ``dim`` numbers, COSINE, HNSW."""
     return MediaVectorStore(connection, collection, dim=dim, words=False)
+
+
+def open_known(connection: MilvusConnection, collection: str) -> MediaVectorStore:
+    """Open a collection that is there, of whatever model."""
+    dim, words = shape_of(connection, collection)
+    return MediaVectorStore(connection, collection, dim=dim, words=words)
 
 
 def open_signals(

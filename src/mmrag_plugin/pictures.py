@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MediaError
 
@@ -19,9 +20,20 @@ if TYPE_CHECKING:
 MAX_PIXELS = 250_000_000  # a 100-megapixel photo with room; more is a bomb or a map
 JPEG_QUALITY = 85
 
-# Only formats that people keep pictures in, each with a decoder in C. Pillow's others are decoded
-# in Python (a 4 kB DDS file can take minutes) or start other programs (EPS).
+# A progressive JPEG shows the whole picture anew with each scan; programs write about 10. A few
+# bytes repeat one, so that without a limit (libtiff has the same) a small file decodes for hours.
+MAX_SCANS = 100
+_SCAN = b"\xff\xda"
+_MARKER = re.compile(
+    rb"\xff([\x01-\xcf\xd8-\xfe])"
+)  # restarts and stuffed bytes stand among pixels
+_MAX_JPEG_BYTES = 256 * 2**20
+
+# Only formats that people keep pictures in, with decoders in C. Pillow's others are decoded in
+# Python (a 4 kB DDS file can take minutes) or start other programs (EPS).
 _FORMATS = "JPEG PNG WEBP GIF BMP TIFF HEIF AVIF JPEG2000 PPM".split()
+_SLOW_DECODERS = ("ppm", "ppm_plain")  # in Python after all, of rare kinds of PPM: 1 s a megapixel
+_MAX_SLOW_PIXELS = 4_000_000
 
 
 def open_picture(
@@ -29,17 +41,21 @@ def open_picture(
 ) -> Image:
     """Decode one picture as upright RGB, the first frame where there are several.
 
-    With ``at_least_px`` a JPEG is decoded at the smallest DCT scale whose short side is at least
-    that many pixels, which is several times faster and looks the same to a model that sees less.
-    Raises MediaError with a remedy for anything that can't be decoded whole.
+    With ``at_least_px`` the picture is scaled down while its short side keeps that many pixels: it
+    looks the same to a model that sees less, and many fit into the memory. A JPEG is decoded at the
+    smallest DCT scale that will do, which is several times faster. Raises MediaError with a remedy
+    for anything that can't be decoded whole.
     """
     import PIL.Image
 
     with identified_picture(source) as image:
+        _refuse_what_takes_long(image, str(source) if isinstance(source, (str, Path)) else "")
         if at_least_px is not None:
             _draft(image, at_least_px)
+        image.load()
         turn = _upright_by(orientation_of(image))
-        return to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
+        upright = to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
+        return upright if at_least_px is None else reduced(upright, at_least_px)
 
 
 @contextmanager
@@ -103,12 +119,17 @@ def require_file(path: str | Path) -> None:
 
 
 def orientation_of(image: Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none or the EXIF is broken.
+    """Return the EXIF orientation, 1 to 8; 1 where there is none, or the EXIF is broken.
 
-    PNG may keep its EXIF behind the pixels; Pillow then decodes them to find it.
+    Decodes nothing: EXIF that a PNG keeps behind its pixels counts once they are loaded.
     """
+    import PIL.Image
+
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, and gives their size as it will be
     try:
-        value = image.getexif().get(0x0112, 1)
+        # the base class: PngImageFile's own would decode the picture to look behind its pixels
+        value = PIL.Image.Image.getexif(image).get(0x0112, 1)
     except Exception:  # a picture is not worse for broken EXIF
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -136,6 +157,12 @@ def to_rgb(image: Image) -> Image:
     return image.convert("RGB")
 
 
+def reduced(image: Image, at_least_px: int) -> Image:
+    """Box-filter a much too large picture down, its short side still ``at_least_px`` or more."""
+    factor = min(image.size) // at_least_px
+    return image.reduce(factor) if factor >= 2 else image
+
+
 def to_jpeg(image: Image, *, long_side_px: int | None = None) -> bytes:
     """Encode as JPEG without any metadata, scaled down so that its long side fits."""
     import PIL.Image
@@ -146,6 +173,39 @@ def to_jpeg(image: Image, *, long_side_px: int | None = None) -> bytes:
     buffer = io.BytesIO()
     to_rgb(image).save(buffer, "JPEG", quality=JPEG_QUALITY, comment=b"")
     return buffer.getvalue()
+
+
+def _refuse_what_takes_long(image: Any, name: str) -> None:
+    reason = ""
+    if image.format == "PPM" and image.tile[0][0] in _SLOW_DECODERS:
+        if image.width * image.height > _MAX_SLOW_PIXELS:
+            reason = f"{image.width} x {image.height} pixels of a slow kind of {image.format}"
+    elif image.format in ("JPEG", "MPO") and _scans_more_than(MAX_SCANS, image.fp):
+        reason = f"more than {MAX_SCANS} scans"
+    if reason:
+        raise MediaError(
+            f"{name or 'The picture'} takes too long to decode ({reason}).",
+            "Save it anew with another program, as PNG or JPEG, if it should be in the library.",
+            path=name,
+        )
+
+
+def _scans_more_than(limit: int, file: IO[bytes]) -> bool:
+    """Whether a JPEG that was opened up to its first scan holds too many of them."""
+    position = file.tell()
+    data = file.read(_MAX_JPEG_BYTES)
+    file.seek(position)
+    scans, at = 1, 0
+    if data.count(_SCAN) < limit:  # cheap, and never too low
+        return False
+    while scans <= limit and (marker := _MARKER.search(data, at)):
+        kind, at = marker[1][0], marker.end()
+        if kind == 0xD9:  # the end; more pictures, or a film, may follow
+            return False
+        if kind != 0x01:  # all others that may stand here have a length
+            scans += kind == 0xDA
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+    return scans > limit
 
 
 def _draft(image: Image, at_least_px: int) -> None:

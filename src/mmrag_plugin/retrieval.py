@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from mmrag_plugin.media import Channel, Confidence, Hit
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.untrusted import escape_media_text
+from mmrag_plugin.walking import is_there
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,7 +64,7 @@ class MediaRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = self.find(query_bundle).hits
-        return [hit_node(hit, has_photo=os.path.exists(hit.path)) for hit in hits]  # noqa: PTH110
+        return [hit_node(hit, has_photo=is_there(hit.path)) for hit in hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await asyncio.to_thread(self._retrieve, query_bundle)

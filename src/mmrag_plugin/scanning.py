@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import filecmp
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
+from mmrag_plugin.errors import UsageError
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.media import Kind
-from mmrag_plugin.walking import FoundFile, News, SidecarStamp, unreadable, walk
+from mmrag_plugin.walking import FoundFile, News, SidecarStamp, is_there, unreadable, walk
 
 _BATCH = 200  # files entered in one transaction of the ledger
 
@@ -51,16 +54,14 @@ def scan(
     known: dict[str, KnownPath] = {}
     found: dict[str, FoundFile] = {}
     home: dict[str, str] = {}
+    left_out = set(ledger.left_out()) - set(map(str, roots))
     for root in roots:
         before = ledger.known_paths(str(root))
         whole = Path(ledger.root_over(str(root)) or root)
-        here = {file.path: file for file in walk(root, whole, sidecar_stamp, result)}
+        here = {file.path: file for file in walk(root, whole, sidecar_stamp, result, left_out)}
         if before and not here:
             if not any(problem.path == str(root) for problem in result.problems):
-                result.warnings.append(
-                    f"{root} holds no media now, but {len(before)} are known from it; they are "
-                    f"kept. If they are really gone: mmrag forget {root}"
-                )
+                result.warnings.append(_emptied(root, len(before)))
             continue
         known |= before
         found |= here
@@ -74,8 +75,59 @@ def scan(
         for path in set(known) - set(found)
         if not any(Path(path).is_relative_to(place) for place in unread)
     }
-    _Comparison(ledger, known, gone, home, result, dry_run).run(found)
+    unplugged = _in_emptied_folders(gone)
+    gone -= unplugged.keys()
+    moved = _Comparison(ledger, known, gone, home, result, dry_run).run(found)
+    missed = Counter(folder for path, folder in unplugged.items() if path not in moved)
+    result.warnings += [_emptied(folder, count) for folder, count in sorted(missed.items())]
     return result
+
+
+def about_left_out(ledger: Ledger, named: Sequence[Path]) -> list[str]:
+    """Say what stays out of folders that a person named, because it was forgotten.
+
+    Raises UsageError for a part of what is left out: it comes back as a whole or not at all.
+    """
+    warnings = []
+    for place in map(Path, ledger.left_out()):
+        for path in named:
+            if place in path.parents:
+                raise UsageError(
+                    f"{path} lies in {place}, which was taken out of the library.",
+                    f"Take that in again: mmrag index {place}",
+                )
+        if place not in named and any(path in place.parents for path in named):
+            warnings.append(
+                f"{place} stays out, for it was taken out of the library. "
+                f"To take it in again: mmrag index {place}"
+            )
+    return warnings
+
+
+def _emptied(folder: Path, count: int) -> str:
+    return (
+        f"{folder} holds no media now, but {count} are known from it; they are kept. "
+        f"If they are really gone: mmrag forget {folder}"
+    )
+
+
+def _in_emptied_folders(gone: Iterable[str]) -> dict[str, Path]:
+    """Paths that lay in folders where nothing at all is left, each with its folder.
+
+    So does a folder look on which a drive is mounted at other times.
+    """
+    emptied: dict[Path, bool] = {}
+    found: dict[str, Path] = {}
+    for path in gone:
+        folder = next(folder for folder in Path(path).parents if is_there(folder))
+        if folder not in emptied:
+            try:
+                emptied[folder] = not any(folder.iterdir())
+            except OSError:  # it was there a moment ago
+                emptied[folder] = True
+        if emptied[folder]:
+            found[path] = folder
+    return found
 
 
 class _Comparison:
@@ -104,8 +156,10 @@ class _Comparison:
         self.sampled: dict[str, list[str]] = {}  # by hash, the large files that have it
         self.new_hashes: set[str] = set()  # in a dry run nothing is entered: count twins once
         self.counted: set[tuple[str, str]] = set()
+        self.moved: set[str] = set()  # paths that media have left
 
-    def run(self, found: Mapping[str, FoundFile]) -> None:
+    def run(self, found: Mapping[str, FoundFile]) -> set[str]:
+        """Enter what was found; returns the paths that media have left for others."""
         self.found = found
         self.changed = {path: file for path, file in found.items() if not self._is_as_known(file)}
         for file in self.changed.values():
@@ -113,7 +167,7 @@ class _Comparison:
         for batch in _batched(self.changed.values(), _BATCH):
             for file in batch:  # before the transaction, so that it is short
                 self._hash(file)
-            with self.ledger.transaction():
+            with nullcontext() if self.dry_run else self.ledger.transaction():
                 for file in batch:
                     if self._hash(file):
                         self._enter(file, self._hash(file))
@@ -121,10 +175,11 @@ class _Comparison:
             lost = sorted({self.known[path].media_id for path in self.gone})
             left = self.ledger.paths_of(lost)
             self.result.removed = [m for m in lost if self.gone.issuperset(left.get(m, ()))]
-            return
+            return self.moved
         with self.ledger.transaction():
             self.ledger.drop_paths(sorted(self.gone))
             self.result.removed = self.ledger.pathless()
+        return self.moved
 
     def _is_as_known(self, file: FoundFile) -> bool:
         known = self.known.get(file.path)
@@ -152,7 +207,7 @@ class _Comparison:
         if is_sampled(file.size_bytes):
             alike = list(self.sampled.get(content_hash, ()))
             for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
-                alike += [path for path in paths if path != file.path and Path(path).is_file()]
+                alike += [path for path in paths if path != file.path and is_there(path)]
             if alike and not any(filecmp.cmp(path, file.path, shallow=False) for path in alike):
                 return content_hash_of(Path(file.path), whole=True)  # alike in samples only
             self.sampled.setdefault(content_hash, []).append(file.path)
@@ -189,6 +244,7 @@ class _Comparison:
                 self._look_again(media_id)
                 if left and left[0] not in self.found:
                     self.gone.discard(left[0])
+                    self.moved.add(left[0])
                     if not self.dry_run:
                         self.ledger.drop_paths(left[:1])
                 return media_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from mmrag_plugin.reasons import (
 )
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.terms import terms_of
+from mmrag_plugin.walking import is_there
 from mmrag_plugin.words import piece_of, within
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Searcher:
             known = signals[candidate.media_id]
             levels = _levels(query, candidate, judges, known)
             reason, text = _reason(query, candidate, why, levels, known)
-            there = (path for path in copies[row.media_id] if os.path.exists(path))  # noqa: PTH110
+            there = (path for path in copies[row.media_id] if is_there(path))
             hits.append(
                 Hit(
                     rank=len(hits) + 1,

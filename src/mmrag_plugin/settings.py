@@ -71,8 +71,10 @@ class Settings(BaseSettings):
         "", description="A PostgreSQL URL for the ledger; empty means SQLite in the library."
     )
     ocr: Literal["auto", "off"] = Field("auto", description="Read text in pictures.")
-    keyframes: Literal["iframes", "scenes", "uniform"] = Field(
-        "iframes", description="How video frames are chosen."
+    keyframes: Literal["auto", "iframes", "scenes", "uniform"] = Field(
+        "auto",
+        description="How video frames are chosen; `auto` is as the library was made, else "
+        "`iframes`.",
     )
 
     @field_validator("library")

@@ -14,6 +14,10 @@ TAG = "media_text"
 
 _PICTURE_TAG_START = re.compile(r"\[(?=img)", re.IGNORECASE)
 _KEPT_CONTROLS = "\n\t\u200c\u200d"  # line breaks, and the joiners that scripts and emoji need
+# Fillers, joiners and selectors that show nothing, though Unicode counts them as letters and marks.
+# The selector that makes a sign an emoji (U+FE0F) stays.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u3164\uffa0\ufe00-\ufe0e\U000e0000-\U000e0fff]")
+_SEPARATORS = re.compile("[\u2028\u2029]")
 # Angle and square brackets make chat-template tokens (<|im_start|>, [INST]), fences and citations.
 _LOOKALIKES = str.maketrans("<>[]", "\u2039\u203a()")
 _ANGLES = str.maketrans("<>", "\u2039\u203a")
@@ -28,11 +32,12 @@ def escape_media_text(text: str, max_chars: int = MAX_CHARS) -> str:
     """Make text out of media safe to embed: no control or hidden characters, bounded, no ``[img``.
 
     Hidden characters are those that people don't see and models read: bidirectional overrides, tag
-    characters, zero-width marks.
+    characters, zero-width marks, fillers, variation selectors.
     """
+    text = text[: 4 * max_chars]  # the bound comes first: a text may be megabytes
     cleaned = "".join(
         char
-        for char in text[: 4 * max_chars]  # the bound comes first: a text may be megabytes
+        for char in _UNSEEN.sub("", _SEPARATORS.sub("\n", text))
         if char in _KEPT_CONTROLS or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co")
     ).strip()
     if len(cleaned) > max_chars:

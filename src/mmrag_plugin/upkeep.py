@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
-from mmrag_plugin.errors import NoSuchPath, NotFound, StorageError, UsageError
-from mmrag_plugin.library import LEDGER_FILE, MediaLibrary
+from mmrag_plugin.errors import LibraryBusy, NoSuchPath, NotFound, StorageError, UsageError
+from mmrag_plugin.ledger import Failure, Ledger, sqlite_url
+from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.library_models import LibraryModels
+from mmrag_plugin.library_place import LEDGER_FILE
 from mmrag_plugin.settings import CONFIG_FILE
-from mmrag_plugin.walking import LIBRARY_MARKER, expand, real_path
+from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_there, real_path
 
 
 @dataclass
@@ -26,28 +30,56 @@ class Difference:
 
 
 def forget(library: MediaLibrary, target: Path) -> int:
-    """Take a file or a folder out of the library; the files stay. Says how many media went."""
-    from mmrag_plugin.indexing import remove_media
+    """Take a file or a folder out of the library; the files stay. Says how many media went.
 
-    path = str(expand(target).absolute())
-    with library.ledger.writer("forgetting"):
-        known = library.ledger.known_paths(path) or library.ledger.known_paths(real_path(path))
-        if not known:
+    What lies there inside a folder of the library is left out by scans until it is named again.
+    """
+    from mmrag_plugin.index_run import remove_media
+
+    ledger = library.ledger
+    with ledger.writer("forgetting"):
+        for place in _spellings(target):
+            known = ledger.known_paths(place)
+            if known or any(Path(root).is_relative_to(place) for root in ledger.roots()):
+                break
+        else:
             raise NotFound(
                 f"Nothing at {target} belongs to library {library.settings.library!r}.",
                 "mmrag status lists its folders.",
             )
-        library.ledger.drop_paths(sorted(known))
-        gone = library.ledger.pathless()
-        remove_media(library.ledger, library.stores().values(), gone)
-        library.ledger.drop_roots([path, real_path(path)])
+        with ledger.transaction():
+            ledger.drop_roots(place)
+            ledger.drop_paths(sorted(known))
+            if ledger.root_over(place) and _holds_something(Path(place)):
+                ledger.leave_out(place)
+        gone = ledger.pathless()
+        remove_media(ledger, library.models.other_stores(library.connection), gone)
     return len(gone)
+
+
+def is_left_out(library: MediaLibrary, target: Path) -> bool:
+    """Whether scans leave a file or folder out because it was forgotten."""
+    return not set(_spellings(target)).isdisjoint(library.ledger.left_out())
+
+
+def _spellings(target: Path) -> list[str]:
+    """A path as it was named, and what is behind links."""
+    path = str(expand(target).absolute())
+    return list(dict.fromkeys([path, real_path(path)]))
+
+
+def _holds_something(place: Path) -> bool:
+    """Whether anything at a place could come back with the next scan."""
+    try:
+        return is_there(place) and (not place.is_dir() or any(place.iterdir()))
+    except OSError:  # it may not be looked into now
+        return True
 
 
 def relocate(library: MediaLibrary, old: str, new: Path) -> int:
     """Tell the library that a folder lies elsewhere now; nothing is read again."""
     place = expand(new).resolve()
-    if not place.is_dir():
+    if not (is_there(place) and place.is_dir()):
         raise NoSuchPath(f"{new} is not a folder.", "Name the folder's new place.")
     with library.ledger.writer("relocating"):
         moved = library.ledger.relocate(str(expand(old).absolute()), str(place))
@@ -62,47 +94,40 @@ def relocate(library: MediaLibrary, old: str, new: Path) -> int:
 def backup(library: MediaLibrary, target: Path) -> int:
     """Copy ledger, configuration and vectors into a new directory; says how many bytes.
 
-    It is a library itself: put it under MMRAG_HOME to use it.
+    It is a library itself: put it under MMRAG_HOME to use it. Vectors on a Milvus server stay the
+    original's alone; the copy gets an id of its own and makes them again when it is indexed.
     """
-    if target.exists():
+    if is_there(target):
         raise UsageError(f"{target} exists already.", "Name a new directory.")
     if library.settings.ledger_url:
         raise UsageError("The ledger of this library is in PostgreSQL.", "Back it up with pg_dump.")
-    with library.ledger.writer("backing up"):
+    with library.ledger.writer("backing up"), _whole_or_not_at_all(target) as part:
         for name in ("visual", "words"):
             model = library.recorded(name)
-            if model is not None:
+            if model is not None and library.connection.embedded:
                 library.connection.call("flush", model.collection)
         library.connection.close()
-        with _storage_errors(target):
-            target.mkdir(parents=True, mode=0o700)
-            for name in (LIBRARY_MARKER, CONFIG_FILE):
-                if (library.directory / name).is_file():
-                    shutil.copy2(library.directory / name, target / name)
-            source = sqlite3.connect(library.directory / LEDGER_FILE)
-            copy = sqlite3.connect(target / LEDGER_FILE)
-            with closing(source), closing(copy):
-                source.backup(copy)
-                with copy:
-                    copy.execute("DELETE FROM lease")  # ours, which the copy is not under
-            if not library.settings.milvus_uri:
-                _copy_vectors(library, target)
+        _copy_ledger(library, part)
+        if not library.settings.milvus_uri:
+            _copy_vectors(library, part)
+        for name in (CONFIG_FILE, LIBRARY_MARKER):  # which makes it a library, last
+            if (library.directory / name).is_file():
+                shutil.copy2(library.directory / name, part / name)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 
-def _copy_vectors(library: MediaLibrary, target: Path) -> None:
-    from mmrag_plugin.milvus_owner import MILVUS_DIRECTORY, paused
-
-    vectors = library.directory / MILVUS_DIRECTORY
-    with paused(library.directory):
-        if vectors.is_dir():  # else nothing was indexed yet
-            shutil.copytree(vectors, target / MILVUS_DIRECTORY)
-
-
 @contextmanager
-def _storage_errors(target: Path) -> Iterator[None]:
+def _whole_or_not_at_all(target: Path) -> Iterator[Path]:
+    """A directory to be filled, for our eyes only, that gets its name once it is whole."""
     try:
-        yield
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
+        try:
+            yield part
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
             f"{target} can't be written: {getattr(error, 'strerror', None) or error}.",
@@ -110,16 +135,41 @@ def _storage_errors(target: Path) -> Iterator[None]:
         ) from error
 
 
+def _copy_ledger(library: MediaLibrary, part: Path) -> None:
+    source = sqlite3.connect(library.directory / LEDGER_FILE)
+    copy = sqlite3.connect(part / LEDGER_FILE)
+    with closing(source), closing(copy):
+        source.backup(copy)
+        with copy:
+            copy.execute("DELETE FROM lease")  # ours, which the copy is not under
+    if library.settings.milvus_uri:
+        ledger = Ledger(sqlite_url(part / LEDGER_FILE))
+        LibraryModels(library.settings, ledger).make_anew()
+        ledger.close()
+
+
+def _copy_vectors(library: MediaLibrary, part: Path) -> None:
+    from mmrag_plugin.milvus_owner import MILVUS_DIRECTORY, paused
+
+    vectors = library.directory / MILVUS_DIRECTORY
+    with paused(library.directory):
+        if vectors.is_dir():  # else nothing was indexed yet
+            shutil.copytree(vectors, part / MILVUS_DIRECTORY)
+
+
 def status(library: MediaLibrary) -> dict[str, Any]:
     """Counts, models, folders and the Milvus in use; the JSON of ``mmrag status``."""
     counts = library.ledger.counts()
     visual, words = library.recorded("visual"), library.recorded("words")
     first, last = library.ledger.dates()
-    failures = library.ledger.failures()
+    failures = library.ledger.failures() + [
+        Failure(bad.path, "read", bad.reason, bad.remedy) for bad in library.ledger.bad_sidecars()
+    ]
     return {
         "library": library.settings.library,
         "directory": str(library.directory),
         "roots": library.ledger.roots(),
+        "left_out": library.ledger.left_out(),
         "media": counts["kinds"],
         "stages": counts["stages"],
         "signals": counts["signals"],
@@ -138,7 +188,26 @@ def status(library: MediaLibrary) -> dict[str, Any]:
 
 
 def verify(library: MediaLibrary) -> list[Difference]:
-    """Compare Milvus with the ledger, media by media, in both collections."""
+    """Compare Milvus with the ledger, media by media, in both collections.
+
+    Raises LibraryBusy while somebody writes, for then the two differ all the time.
+    """
+    _require_quiet(library)
+    differences = _differences(library)
+    _require_quiet(library)
+    return differences
+
+
+def _require_quiet(library: MediaLibrary) -> None:
+    if writer := library.ledger.lease_holder():
+        raise LibraryBusy(
+            f"Milvus and the ledger can't be compared now: the library is being written to by "
+            f"{writer}.",
+            "Wait until it is done.",
+        )
+
+
+def _differences(library: MediaLibrary) -> list[Difference]:
     expected = {"visual": library.ledger.stage_made("embed"), "words": library.ledger.words_rows()}
     differences: list[Difference] = []
     for name, store in library.stores().items():
@@ -163,7 +232,7 @@ def repair(library: MediaLibrary) -> list[Difference]:
     What lies on a drive that is missing now is made again once it is back.
     """
     with library.ledger.writer("repairing"):
-        differences = verify(library)
+        differences = _differences(library)
         for (name, store), difference in zip(library.stores().items(), differences, strict=True):
             broken = difference.missing + difference.surplus
             if name == "visual":

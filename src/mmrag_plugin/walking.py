@@ -1,9 +1,13 @@
-"""Walk through folders: which media files lie in them, with sizes and times. Nothing is opened."""
+"""Walk through folders: which media files lie in them, with sizes and times.
+
+Nothing is opened but files that may be programs by their names: ``.ts`` is TypeScript too.
+"""
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -11,6 +15,7 @@ from stat import S_ISREG
 from mmrag_plugin.errors import NoSuchPath, UsageError
 from mmrag_plugin.media import Kind, kind_of
 
+_MAYBE_SOURCE_CODE = (".ts", ".mts")
 LIBRARY_MARKER = "mmrag-library.json"  # tells a library from any other directory
 Entries = dict[str, tuple[int, int]]  # the files of one folder: name -> (size_bytes, mtime_ns)
 # from a folder, its root and its files to what tells the sidecars of each of them apart
@@ -66,10 +71,18 @@ def real_path(path: Path | str) -> str:
         return str(path)
 
 
+def is_there(path: Path | str) -> bool:
+    """Whether something lies at a path; what can't be asked about counts as not there.
+
+    ``Path.exists`` raises on a folder that may not be entered and on a name that is too long.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def resolve_root(path: Path) -> Path:
     """The real path of a folder or file to index. Raises NoSuchPath or UsageError."""
     expanded = expand(path)
-    if not expanded.exists():
+    if not is_there(expanded):
         raise NoSuchPath(f"{path} does not exist.", "Check the path, or mount the drive.")
     if not is_encodable(real_path(expanded)):
         raise UsageError(f"The name {_printable(str(path))} is no valid text.", "Rename it.")
@@ -80,13 +93,22 @@ def resolve_root(path: Path) -> Path:
     return expanded.resolve()
 
 
-def walk(start: Path, root: Path, sidecar_stamp: SidecarStamp, news: News) -> Iterator[FoundFile]:
+def walk(
+    start: Path,
+    root: Path,
+    sidecar_stamp: SidecarStamp,
+    news: News,
+    left_out: Collection[str] = (),
+) -> Iterator[FoundFile]:
     """Every media file under ``start``, which is ``root`` or lies in it, or is a file.
 
-    Both are resolved. What people should hear of goes to ``news``.
+    Both are resolved. What people should hear of goes to ``news``. Files and folders that are
+    ``left_out`` are passed by.
     """
-    if not start.is_dir():
-        yield from _single_file(start, root if root.is_dir() else start.parent, sidecar_stamp, news)
+    if not (is_there(start) and start.is_dir()):
+        yield from _single_file(
+            start, root if is_there(root) and root.is_dir() else start.parent, sidecar_stamp, news
+        )
         return
     visited: set[tuple[int, int]] = set()
     folders, linked = [start], list[Path]()
@@ -105,8 +127,13 @@ def walk(start: Path, root: Path, sidecar_stamp: SidecarStamp, news: News) -> It
             continue
         if LIBRARY_MARKER in entries:
             continue  # what mmrag keeps is not the person's media
-        yield from _files(folder, entries, entries, sidecar_stamp(folder, root, entries), news)
+        stamp_for = sidecar_stamp(folder, root, entries)
+        for file in _files(folder, entries, entries, stamp_for, news):
+            if file.path not in left_out:
+                yield file
         for path in inside:
+            if str(path) in left_out:
+                continue
             if not path.is_symlink():
                 folders.append(path)
             elif _leads_into(path, start):
@@ -176,8 +203,19 @@ def _files(
             news.problems.append(
                 Problem(path, "The file is empty.", "Restore it from a backup or remove it.")
             )
-        else:
+        elif not (name.lower().endswith(_MAYBE_SOURCE_CODE) and _is_text(path)):
             yield FoundFile(path, kind, size_bytes, mtime_ns, stamp_for(name))
+
+
+def _is_text(path: str) -> bool:
+    """Whether a file begins as text does; a broadcast stream never does, even a damaged one."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(1024)
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except (OSError, UnicodeDecodeError):
+        return False  # what can't be read is told when it is hashed
+    return b"\0" not in head
 
 
 def _leads_into(link: Path, root: Path) -> bool:

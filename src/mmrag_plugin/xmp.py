@@ -14,8 +14,11 @@ from xml.parsers import expat
 
 from mmrag_plugin.errors import MediaError
 
-MAX_PACKET_BYTES = 16 * 2**20
+MAX_PACKET_BYTES = 2 * 2**20
 _MAX_DEPTH = 100
+_MAX_NODES = 100_000  # elements and attributes
+# Every name is handed over with its whole namespace: a long one, used often, would fill the memory.
+_LONG_NAMESPACE = re.compile(r"""xmlns(?:[^"']{200}|[^"']{0,199}(?:"[^"]{300}|'[^']{300}))""")
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -35,6 +38,10 @@ _DATE = re.compile(
     r"(\d{4})[-:/.](\d{1,2})[-:/.](\d{1,2})"
     r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d*)?)?)?"
     r"\s*(Z|[+-]\d{2}:?\d{2})?\s*"
+)
+_COMPACT_DATE = re.compile(
+    r"(\d{4})(\d{2})(\d{2})(?:[T ]?(\d{2})(\d{2})(\d{2})(?:[.,]\d*)?)?\s*(Z|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
 )
 _FIRST_PHOTOGRAPH = 1826
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -112,7 +119,8 @@ def iso_date(text: str, offset: str = "") -> str | None:
     ``offset`` (``+02:00``) counts where the text names none itself. Fractions of a second are
     dropped, and so are dates before the first photograph: those are clocks that were never set.
     """
-    match = _DATE.fullmatch(text.strip("\x00 \t\r\n"))
+    text = text.strip("\x00 \t\r\n")
+    match = _DATE.fullmatch(text) or _COMPACT_DATE.fullmatch(text)
     if not match:
         return None
     year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
@@ -159,13 +167,16 @@ def _tree(packet: bytes | str) -> Element:
     builder = TreeBuilder()
     parser = expat.ParserCreate(namespace_separator="}")
     parser.buffer_text = True
-    depth = 0
+    depth = nodes = 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
+        nonlocal depth, nodes
         depth += 1
+        nodes += 1 + len(attributes)
         if depth > _MAX_DEPTH:
             raise ValueError("it is nested too deeply")
+        if nodes > _MAX_NODES:
+            raise ValueError(f"it has more than {_MAX_NODES:,} elements and attributes")
         builder.start(_braced(tag), {_braced(name): text for name, text in attributes.items()})
 
     def end(tag: str) -> None:
@@ -181,6 +192,8 @@ def _tree(packet: bytes | str) -> Element:
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = refuse_doctype
     try:
+        if _LONG_NAMESPACE.search(text):
+            raise ValueError("it names a namespace of 300 characters or more")
         parser.Parse(text, True)
         return builder.close()
     except (expat.ExpatError, ValueError, AssertionError) as error:

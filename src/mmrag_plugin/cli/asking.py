@@ -97,7 +97,8 @@ def describe(
 ) -> None:
     """Describe a picture or a film in words. Needs Ollama."""
     from mmrag_plugin.answering import stream_describe
-    from mmrag_plugin.library import MediaLibrary, names
+    from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.library_place import names
     from mmrag_plugin.pictures import open_picture
     from mmrag_plugin.settings import load_settings
     from mmrag_plugin.vlm.ollama import OllamaVLM

@@ -19,7 +19,7 @@ from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import on_one_line, output, print_json, warn
 from mmrag_plugin.errors import NoSuchPath, NotFound, UsageError
 from mmrag_plugin.media import kind_of
-from mmrag_plugin.walking import expand
+from mmrag_plugin.walking import expand, is_there
 
 if TYPE_CHECKING:
     from mmrag_plugin.library import MediaLibrary
@@ -220,7 +220,7 @@ def resolve_hit(library: MediaLibrary, hit: str) -> tuple[str, tuple[float | Non
 
 def require(library: MediaLibrary, target: str) -> None:
     """Raise NotFound for a media that the library does not know, NoSuchPath for no such file."""
-    if library.find(target) is not None or expand(target).exists():
+    if library.find(target) is not None or is_there(expand(target)):
         return
     if "/" in target or kind_of(target) is not None:
         raise NoSuchPath(f"{target} does not exist.", "Check the path.")

@@ -58,15 +58,26 @@ def forget(
     milvus_uri: options.MilvusUri = None,
     json: options.Json = False,
 ) -> None:
-    """Take a file or a folder out of the library. The files are not touched."""
+    """Take a file or a folder out of the library. The files are not touched.
+
+    What lies inside one of the library's folders stays out until it is named: mmrag index PATH.
+    """
     from mmrag_plugin import upkeep
 
     with options.open_library(library=library, home=home, milvus_uri=milvus_uri) as opened:
         gone = upkeep.forget(opened, path)
+        left_out = upkeep.is_left_out(opened, path)
     if json:
         print_json({"removed": gone})
     else:
-        output.print(f"{gone} media taken out of the library.")
+        output.print(f"{gone} media taken out of the library.", highlight=False)
+        if left_out:
+            output.print(
+                f"{path} stays out. To take it in again: mmrag index {path}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def relocate(
@@ -98,12 +109,14 @@ def backup(
 
     with options.open_library(library=library, home=home) as opened:
         size_bytes = upkeep.backup(opened, target)
+        remote = bool(opened.settings.milvus_uri)
     if json:
         print_json({"path": str(target), "bytes": size_bytes})
     else:
         output.print(
             f"{on_one_line(target)} holds the library ({size_bytes / 2**20:.1f} MB). "
-            "To use it, copy it to MMRAG_HOME/NAME."
+            "To use it, copy it to MMRAG_HOME/NAME"
+            + (", then run mmrag index: the vectors are on the server alone." if remote else ".")
         )
 
 
@@ -119,6 +132,8 @@ def _show_status(found: dict[str, Any]) -> None:
     )
     table.add_row("library", on_one_line(f"{found['library']} in {found['directory']}"))
     table.add_row("folders", "\n".join(map(on_one_line, found["roots"])) or "none yet")
+    if found["left_out"]:
+        table.add_row("left out", "\n".join(map(on_one_line, found["left_out"])))
     table.add_row("media", media)
     first, last = found["taken_at"]["first"], found["taken_at"]["last"]
     if first:

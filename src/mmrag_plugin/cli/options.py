@@ -79,12 +79,12 @@ MinConfidence = Annotated[
 Explain = Annotated[bool, typer.Option("--explain", help="Show the rank in each channel.")]
 
 
-def open_library(*, create: bool = False, **flags: Any) -> MediaLibrary:
+def open_library(*, create: bool = False, dry_run: bool = False, **flags: Any) -> MediaLibrary:
     """Open the library that flags and environment name."""
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.settings import load_settings
 
-    return MediaLibrary.open(load_settings(**flags), create=create)
+    return MediaLibrary.open(load_settings(**flags), create=create, dry_run=dry_run)
 
 
 def search_options(

@@ -36,7 +36,11 @@ def index(
     ] = False,
     no_ocr: Annotated[bool, typer.Option("--no-ocr", help="Don't read text in pictures.")] = False,
     keyframes: Annotated[
-        str | None, typer.Option(help="iframes, scenes or uniform.", metavar="METHOD")
+        str | None,
+        typer.Option(
+            help="iframes, scenes or uniform: which frames of films are taken, from now on.",
+            metavar="METHOD",
+        ),
     ] = None,
     visual_model: options.VisualModel = None,
     text_model: options.TextModel = None,
@@ -48,9 +52,16 @@ def index(
     """Take folders of photos and films in, or bring them up to date.
 
     Only what is new or changed is read. It may be stopped at any time: the next run goes on.
+    What was taken out with mmrag forget stays out, unless it is named here itself.
     """
+    from mmrag_plugin.walking import resolve_root
+
+    paths = paths or []
+    for path in paths:  # a wrong one must not leave an empty library behind
+        resolve_root(path)
     with options.open_library(
-        create=True,
+        create=bool(paths),
+        dry_run=dry_run,
         library=library,
         home=home,
         visual_model=visual_model,
@@ -60,11 +71,12 @@ def index(
         ocr="off" if no_ocr else None,
     ) as opened:
         if dry_run:
-            _show_plan(opened.plan(paths or []), json=json)
+            _show_plan(opened.plan(paths), json=json)
             return
         if retry:
-            opened.ledger.retry_failed()
-        report = run_index(opened, paths or [])
+            with opened.ledger.writer("retrying"):
+                opened.ledger.retry_failed()
+        report = run_index(opened, paths)
     if json:
         print_json(report.as_dict())
     else:

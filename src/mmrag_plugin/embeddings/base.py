@@ -13,7 +13,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType
 
 from mmrag_plugin.errors import ModelError
-from mmrag_plugin.pictures import open_picture
+from mmrag_plugin.pictures import open_picture, reduced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ MAX_ASPECT = 32  # beyond that a picture is a line: scaling its short side up wo
 
 
 def bounded(picture: Image, at_least_px: int) -> Image:
-    """Box-filter a much too large picture down, its short side still ``at_least_px`` or more.
+    """Scale a much too large picture down, its short side still ``at_least_px`` or more.
 
     Model preprocessors copy every pixel several times before they scale; a picture that is already
     twice the model's input looks the same to it. A picture longer than 32 times its breadth is cut
@@ -38,8 +38,7 @@ def bounded(picture: Image, at_least_px: int) -> Image:
         top = (picture.height - min(picture.height, keep_px)) // 2
         box = (left, top, left + min(picture.width, keep_px), top + min(picture.height, keep_px))
         picture = picture.crop(box)
-    factor = short_px // at_least_px
-    return picture.reduce(factor) if factor >= 2 else picture
+    return reduced(picture, at_least_px)
 
 
 def normalised(rows: NDArray[np.float32], *, by: str) -> NDArray[np.float32]:

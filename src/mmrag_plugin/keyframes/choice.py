@@ -92,6 +92,6 @@ def with_spans(film: Film, chosen: Iterable[Candidate]) -> Iterator[Frame]:
         raise unreadable(film.path, "no frame of it can be decoded")
     duration_s = film.duration_s
     picture = film.picture(last.frame)
-    if duration_s is None:
+    if duration_s is None or duration_s <= last.time_s:
         duration_s = film.measured_duration_s()
     yield Frame(index, picture, last.time_s, max(duration_s, last.time_s + film.frame_s))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import math
 import re
 import struct
@@ -29,6 +29,14 @@ _USER_COMMENT = 0x9286
 _IPTC_TITLE, _IPTC_KEYWORDS, _IPTC_CAPTION = (2, 5), (2, 25), (2, 120)
 _IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
 
+_PNG_FACTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_MAX_PNG_CHUNKS = 100_000
+_MAX_PNG_CHUNK_BYTES = 2 * 2**20
+
+_PNG_FACTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_MAX_PNG_FACT_BYTES = 2 * 2**20
+_MAX_PNG_CHUNKS = 100_000
+
 # What cameras and programs write on their own into the fields meant for people.
 _JUNK = re.compile(
     r"""
@@ -38,7 +46,11 @@ _JUNK = re.compile(
     | <\s*(untitled|digimax.*|kenox.*)\s*>
     | (user\s*comments?|image\s*description|description|ascii|unicode|comment|none|null|n/?a)
     | (cof|dav|hdr|rhdr|mde|sdr|oznor|rbt|cofmini|btfmdn|edf|ptr|burst|nor|jpn|smartcapture)(_.*)?
-    | (created|made|edited|generated|converted|saved|optimized)\s+(with|by|using|in)\s.{0,60}
+    | (created|made|edited|generated|converted|saved|optimi[sz]ed)\s+(with|by|using|in|on)\s
+      (the\s|a\s)?(adobe|acdsee|affinity|camera\+|canva|capture\s?one|corel|darktable|digikam|ffmpeg
+      |gimp|google|graphicsmagick|handbrake|imagemagick|imovie|inkscape|irfanview|lightroom|luminar
+      |(microsoft|ms)\s|paint(\.net|\s?shop)|photo\s?(filtre|scape|shop)|picasa|picsart|pixlr|polarr
+      |snapseed|vsco|windows|xnview|an?\s+evaluation|jpegmini|tinypng).{0,60}
     | (lead\s+technologies|intel\(r\)\s+jpeg|appleMark|file\s+written\s+by|kofax\s).*
     | creator\s*:\s*gd-jpeg.* | vid:[\w-]+ | (handler|video|sound|core\s+media).{0,12}handler
     | file?ter:\s.* | \{.*\} | [\W\d_]*
@@ -151,21 +163,23 @@ def _xmp_of(image: Image) -> XmpFacts:
 
 
 def _find_trailing_png_chunks(image: Any) -> None:
-    """Put EXIF and XMP that a PNG keeps behind its pixels where Pillow puts what comes first."""
-    file = image.fp if image.format == "PNG" else None
-    if file is None or "exif" in image.info:
+    """Have Pillow read the EXIF and texts that a PNG keeps behind its pixels, without those."""
+    if image.format != "PNG" or image.png is None:
         return
-    position = file.tell()
+    file, position, behind = image.fp, image.fp.tell(), False
     try:
         file.seek(8)
-        while len(header := file.read(8)) == 8:
+        for _ in range(_MAX_PNG_CHUNKS):
+            header = file.read(8)
+            if len(header) < 8:
+                return
             size, kind = struct.unpack(">I4s", header)
-            if kind == b"eXIf" and size < 2**24:
-                image.info["exif"] = b"Exif\x00\x00" + file.read(size)
-                return
-            file.seek(size + 4, io.SEEK_CUR)
-            if kind == b"IEND":
-                return
+            body = file.tell()
+            behind = behind or kind == b"IDAT"
+            if behind and kind in _PNG_FACTS and size <= _MAX_PNG_FACT_BYTES:
+                with contextlib.suppress(Exception):  # a picture is not worse for broken texts
+                    image.png.call(kind, body, size)
+            file.seek(body + size + 4)
     finally:
         file.seek(position)
 
@@ -191,12 +205,9 @@ def _within_a_day(first: str, second: str) -> bool:
 
 def _iptc_date(iptc: dict[tuple[int, int], Any]) -> str | None:
     date = next(iter(_iptc_texts(iptc, _IPTC_DATE)), "")
-    if not re.fullmatch(r"\d{8}", date):
-        return None
-    day = f"{date[:4]}-{date[4:6]}-{date[6:]}"
-    time = re.fullmatch(r"(\d\d)(\d\d)(\d\d).*", next(iter(_iptc_texts(iptc, _IPTC_TIME)), ""))
+    time = next(iter(_iptc_texts(iptc, _IPTC_TIME)), "")
     # the offset is dropped: most programs write +0000 or their own, not the camera's
-    return iso_date(f"{day} {time[1]}:{time[2]}:{time[3]}" if time else day)
+    return iso_date(date + time[:6]) or iso_date(date)
 
 
 def _gps_date(gps: dict[int, Any]) -> str | None:

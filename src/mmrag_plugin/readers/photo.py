@@ -29,7 +29,7 @@ class PhotoReader(MediaReader):
             return picture_facts(image)
 
     def frames(self, path: Path, *, at_least_px: int | None = None) -> Iterator[Frame]:
-        """Yield the one frame; with ``at_least_px`` a large JPEG is decoded at a smaller scale."""
+        """Yield the one frame; with ``at_least_px`` a large picture comes scaled down."""
         yield Frame(0, open_picture(path, at_least_px=at_least_px))
 
     def _documents(

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llama_index.core.schema import Document
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
 
 _MAX_CUES = 20_000
+_MAX_CUE_CHARS = 10_000
+_STYLING = re.compile(r"\{[^{}]{0,200}\}|<[^<>]{0,200}>")
 # Broadcast streams have no index: a seek may land behind its target, so the next starts earlier
 _SEEK_BACK_S = (0.0, 10.0, 60.0, math.inf)
 _APPLE = "com.apple.quicktime."
@@ -58,6 +60,8 @@ class VideoReader(MediaReader):
         """
         with open_film(path) as film:
             frame = next((frame for _, frame in film.frames("keys")), None)
+            if frame is None:  # the only key frame may be the damaged one
+                frame = next((frame for _, frame in film.frames(from_s=0.0)), None)
             if frame is None:
                 raise unreadable(path, "no frame of it can be decoded")
             width_px, height_px = film.upright_size(frame)
@@ -108,9 +112,12 @@ def frame_at(path: Path, time_s: float) -> Image:
     if not math.isfinite(time_s):
         raise UsageError(f"{time_s} is not a time.", "Give seconds, such as 83.5.")
     with open_film(path) as film:
-        if film.duration_s is not None:
-            time_s = min(time_s, film.duration_s)
+        end_s = film.duration_s
         shown = None
+        if end_s is not None and time_s > end_s:
+            if film.container.format.name == "mpegts":  # its clock may have been set anew midway
+                shown = _last_frame_until(film, time_s, from_s=None, which="keys")
+            time_s = end_s
         for earlier_s in _SEEK_BACK_S:
             shown = shown or _last_frame_until(film, time_s, from_s=time_s - earlier_s)
         if shown is None:
@@ -120,9 +127,11 @@ def frame_at(path: Path, time_s: float) -> Image:
         return film.picture(shown)
 
 
-def _last_frame_until(film: Film, time_s: float, from_s: float) -> Any | None:
+def _last_frame_until(
+    film: Film, time_s: float, from_s: float | None, which: Literal["all", "keys"] = "all"
+) -> Any | None:
     shown = None
-    for shown_s, frame in film.frames(from_s=from_s):
+    for shown_s, frame in film.frames(which, from_s=from_s):
         if shown_s > time_s + 1e-3:  # times that were rounded to milliseconds find their frame
             break
         shown = frame
@@ -196,7 +205,7 @@ def _cue_text(packet: Any) -> str:
         for rectangle in rectangles
         if hasattr(rectangle, "dialogue")  # others are bitmaps
     ]
-    plain = re.sub(r"\{[^}]*\}|<[^>]*>", "", "\n".join(lines))
+    plain = _STYLING.sub("", "\n".join(lines)[:_MAX_CUE_CHARS])
     return clean_text(re.sub(r"\\[Nnh]", " ", plain))
 
 

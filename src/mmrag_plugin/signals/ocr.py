@@ -26,6 +26,10 @@ MIN_SIDE_PX = 16  # nothing is written in fewer pixels
 MIN_CONFIDENCE = 0.7  # of a line, below which it is more often a texture than text
 MIN_LONE_CONFIDENCE = 0.95  # of a line of one character, which a texture gives easily
 MAX_THREADS = 4
+# A picture longer than this is read in tiles: scaled down whole, its letters would be dots
+MAX_ASPECT = 3
+TILE_ASPECT = 2
+MAX_TILES = 16
 
 
 class TextReader(ABC):
@@ -51,6 +55,22 @@ class _Line:
     middle: float
     height: float
 
+    def placed(self, scale: float, left_px: int, top_px: int) -> _Line:
+        """Where the line is in the picture from which its tile was cut and scaled down."""
+        return _Line(
+            self.text,
+            self.left * scale + left_px,
+            self.right * scale + left_px,
+            self.middle * scale + top_px,
+            self.height * scale,
+        )
+
+    def is_again(self, other: _Line) -> bool:
+        """Whether the two are one line that was read in two tiles."""
+        aside_px = (self.left + self.right - other.left - other.right) / 2
+        near_px = min(self.height, other.height) / 2
+        return abs(self.middle - other.middle) < near_px and abs(aside_px) < 2 * near_px
+
 
 class RapidOcrReader(TextReader):
     """PP-OCR by RapidOCR (https://github.com/RapidAI/RapidOCR) with the models of its wheel.
@@ -75,29 +95,64 @@ class RapidOcrReader(TextReader):
         """Name the version of RapidOCR, whose wheel holds the models, and the limits."""
         version = importlib.metadata.version("rapidocr")
         limits = f"{DETECTION_SIDE_PX}px-{MAX_SIDE_PX}px-{MIN_CONFIDENCE}-{MIN_LONE_CONFIDENCE}"
-        return f"rapidocr-{version}/{limits}/1"
+        return f"rapidocr-{version}/{limits}/{MAX_ASPECT}-{TILE_ASPECT}-{MAX_TILES}/2"
 
     def read(self, picture: Image) -> str:
         """Read a picture. Raises MediaError when the engine fails on it."""
-        import numpy as np
-
         if min(picture.size) < MIN_SIDE_PX:
             return ""
-        if max(picture.size) > MAX_SIDE_PX:
-            picture = picture.copy()
-            picture.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+        is_tall, across_px = picture.height > picture.width, min(picture.size)
+        lines: list[_Line] = []
+        for begin_px, end_px, own_px in _tiles(across_px, max(picture.size)):
+            before = list(lines)
+            box = (0, begin_px, across_px, end_px) if is_tall else (begin_px, 0, end_px, across_px)
+            tile = picture.crop(box)
+            tile.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+            scale = (end_px - begin_px) / max(tile.size)
+            for found in _lines(self._find(tile)):
+                line = found.placed(scale, *box[:2])
+                at_px = line.middle if is_tall else (line.left + line.right) / 2
+                slack_px = line.height / 2  # a line on the seam lies a little otherwise in each
+                is_own = own_px[0] - slack_px <= at_px < own_px[1] + slack_px
+                if is_own and not any(line.is_again(other) for other in before):
+                    lines.append(line)
+        return plain_text("\n".join(_in_reading_order(lines)))
+
+    def _find(self, picture: Image) -> Any:
+        import numpy as np
+
         bgr = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
         with self._lock:
             if self._engine is None:
                 self._engine = _load_engine(self._threads)
             try:
-                found = self._engine(bgr)
+                return self._engine(bgr)
             except Exception as error:  # OpenCV and ONNX Runtime raise types of their own
                 raise MediaError(
                     f"The text in the picture can't be read ({type(error).__name__}: {error}).",
                     "Set MMRAG_OCR=off if it happens with many pictures.",
                 ) from error
-        return plain_text("\n".join(_in_reading_order(list(_lines(found)))))
+
+
+def _tiles(short_px: int, long_px: int) -> Iterator[tuple[int, int, tuple[float, float]]]:
+    """Cut the long side: where each tile begins and ends, and which part of it is its own.
+
+    Tiles overlap, so that a line across a seam is whole in one of them; the seams lie in the middle
+    of what two have in common.
+    """
+    if long_px <= max(MAX_ASPECT * short_px, MAX_SIDE_PX):
+        yield 0, long_px, (0, long_px)
+        return
+    tile_px = max(TILE_ASPECT * short_px, DETECTION_SIDE_PX)
+    overlap_px = tile_px // 8
+    tiles = min(math.ceil((long_px - overlap_px) / (tile_px - overlap_px)), MAX_TILES)
+    step_px = (long_px - overlap_px) / tiles
+    for number in range(tiles):
+        begin_px = round(number * step_px)
+        end_px = min(math.ceil((number + 1) * step_px) + overlap_px, long_px)
+        own_from_px = begin_px + overlap_px / 2 if number else 0
+        own_to_px = end_px - overlap_px / 2 if number < tiles - 1 else long_px
+        yield begin_px, end_px, (own_from_px, own_to_px)
 
 
 def _load_engine(threads: int) -> Any:

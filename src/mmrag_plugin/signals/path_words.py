@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 from pathlib import PurePath, PurePosixPath
 
 from mmrag_plugin.media import Signal, kind_of
@@ -16,6 +17,7 @@ _CLOCK = (
 )
 _DATE_AND_CLOCK = re.compile(rf"(?<!\d){_DATE}(?:{_CLOCK})?(?!\d)", re.I)
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.I)
+_NO_WORD = "0"  # in the place of a date: a number that no person means
 _SEPARATORS = re.compile(r"[\s_.,;:!()\[\]{}+~#=@%$^&-]+")
 _LONE_DASH_OR_UNDERSCORE = re.compile(r"_+|(?<!\d)-+|-+(?!\d)")  # dates keep their dashes
 # A capital after two small letters begins a word: LisbonTrip, but not iPhone or McDonald.
@@ -23,9 +25,10 @@ _HUMP = re.compile(r"(?<=[a-z]{2})(?=[A-Z])")
 _WRITTEN_WITH_HUMPS = frozenset("whatsapp youtube facetime tiktok linkedin paypal snapchat".split())
 
 _CAMERA_PREFIXES = frozenset(
-    "img image images dsc dscn dscf dcim pxl vid mvi mov mvimg gopr gopro dji pict pano sam "
-    "cimg signal fb".split()
+    "img dsc dscn dscf dcim pxl vid mvi mov mvimg gopr pict cimg fb".split()
 )
+# People use these too: Sam and Anna, Signal hill. Before a counter or a date they are a camera's.
+_CAMERA_WORDS = frozenset("image images pano sam signal gopro dji".split())
 _CAMERA_SUFFIXES = frozenset(
     "burst cover edited hdr lrg ls mp pano portrait nef cr2 arw dng raw".split()
 )
@@ -38,8 +41,9 @@ _EMPTY_WORDS = frozenset(
     "photo photos picture pictures video videos file fullsizerender unnamed untitled copy "
     "received jpg jpeg png heic gif mp4".split()
 )
+_EMPTY_ALONE = frozenset({"image", "images"})
 _NUMBERED_WORD = re.compile(r"([^\W\d_]{3,})\d+")
-_SMALL_NUMBER = re.compile(r"[1-9]\d{0,2}")
+_NUMBER_OF_PEOPLE = re.compile(r"[1-9]\d{0,2}|(?:19|20)\d\d")  # a count, a route, a year
 _HEXADECIMAL = re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{8,}", re.I)
 _LETTER_DIGIT_CHANGE = re.compile(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)")
 
@@ -94,25 +98,38 @@ def _folder_words(name: str) -> str:
 
 def _words(name: str) -> list[str]:
     """List the words of a name that a person may have meant; a number only beside a word."""
-    tokens = _SEPARATORS.split(_DATE_AND_CLOCK.sub(" ", _UUID.sub(" ", name)))
-    tokens = [token for token in tokens if token]
-    by_camera = bool(tokens) and (
-        tokens[0].casefold() in _CAMERA_PREFIXES or bool(_CAMERA_COUNTER.fullmatch(tokens[0]))
-    )
+    undated = _DATE_AND_CLOCK.sub(f" {_NO_WORD} ", _UUID.sub(f" {_NO_WORD} ", name))
+    tokens = [token for token in _SEPARATORS.split(undated) if token]
+    by_camera = bool(tokens) and (_is_prefix(*tokens[:2]) or _is_counter(tokens[0]))
     words: list[str] = []
-    for token in tokens:
-        folded = token.casefold()
-        if folded in _CAMERA_PREFIXES or (by_camera and folded in _CAMERA_SUFFIXES):
+    counter_next = False
+    for token, after in pairwise([*tokens, ""]):
+        is_counter = counter_next and token.isdecimal()
+        counter_next = _is_prefix(token, after)
+        if counter_next or is_counter or (by_camera and token.casefold() in _CAMERA_SUFFIXES):
             continue
         words.extend(word for hump in _without_humps(token) if (word := _word(hump)))
-    return words if any(not word.isdecimal() for word in words) else []
+    meant = (not word.isdecimal() and word.casefold() not in _EMPTY_ALONE for word in words)
+    return words if any(meant) else []
+
+
+def _is_prefix(token: str, after: str = "") -> bool:
+    """Whether a camera wrote this word, by itself and by what comes after it."""
+    folded = token.casefold()
+    return folded in _CAMERA_PREFIXES or (
+        folded in _CAMERA_WORDS and (after.isdecimal() or _is_counter(after))
+    )
+
+
+def _is_counter(token: str) -> bool:
+    return bool(_CAMERA_COUNTER.fullmatch(token))
 
 
 def _word(token: str) -> str:
     """Give a token without its counter; nothing when a machine made it."""
     if token.isdecimal():
-        return token if _SMALL_NUMBER.fullmatch(token) else ""
-    if _CAMERA_COUNTER.fullmatch(token) or _HEXADECIMAL.fullmatch(token):
+        return token if _NUMBER_OF_PEOPLE.fullmatch(token) else ""
+    if _is_counter(token) or _HEXADECIMAL.fullmatch(token):
         return ""
     if numbered := _NUMBERED_WORD.fullmatch(token):
         token = numbered[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from mmrag_plugin.errors import MediaError
@@ -42,7 +43,8 @@ class FolderSidecars:
         self._problems: list[MediaError] = []
         self._bad: set[str] = set()
         for name in sorted(entries.keys() - self._media.all):
-            self._sort_in(name)
+            if not name.startswith("."):  # macOS puts binary ._captions.csv on foreign drives
+                self._sort_in(name)
         self._lists_stamp: str = self._stamp(self._lists, above._lists_stamp if above else "")
 
     def stamp_for(self, media_name: str) -> str:
@@ -60,10 +62,23 @@ class FolderSidecars:
         signals |= dict.fromkeys(self._listed_for(PurePosixPath(media_name)))
         return list(signals)
 
+    def taken_at(self, media_name: str) -> str | None:
+        """The date that a file beside a media gives it, as ISO 8601, where one does."""
+        for name, sidecar_format in self._own.get(media_name, []):
+            with suppress(MediaError, ValueError, RecursionError, OSError):  # signals_for tells
+                if date := sidecar_format.taken_at(self._read(self._folder / name)):
+                    return date
+        return None
+
+    def may_speak(self, name: str) -> bool:
+        """Whether a file in this folder is a sidecar of a media in it, or a list."""
+        known = [self._lists, *self._own.values()]
+        return any(name == sidecar for sidecars in known for sidecar, _ in sidecars)
+
     def problems(self) -> list[MediaError]:
-        """Hand over the files that could not be read, each once: a second call gives only news."""
+        """Hand over the folder's files that could not be read, each once: then only news."""
         problems, self._problems = self._problems, []
-        return [*(self._above.problems() if self._above else []), *problems]
+        return problems
 
     def _sort_in(self, name: str) -> None:
         for sidecar_format in SIDECAR_FORMATS:
@@ -85,15 +100,19 @@ class FolderSidecars:
 
     def _listed_for(self, path: PurePosixPath) -> Iterator[Signal]:
         """Look a media up in the lists of this folder and of those above; ``path`` from here."""
-        listed = self._read_lists()
-        spellings = [path, PurePosixPath(self._folder.name, path)]
-        if not self._media.all:  # a folder of lists beside a folder of media: bare names will do
-            spellings.append(PurePosixPath(path.name))
-        for spelling in spellings:
-            yield from listed.get(folded(str(spelling)), ())
-            yield from listed.get(folded(str(spelling.with_suffix(""))), ())
-        if self._above is not None:
-            yield from self._above._listed_for(PurePosixPath(self._folder.name, path))
+        here: FolderSidecars | None = self
+        while here is not None:
+            from_above = PurePosixPath(here._folder.name, path)
+            spellings = [path, from_above]
+            if (
+                not here._media.all
+            ):  # a folder of lists beside a folder of media: bare names will do
+                spellings.append(PurePosixPath(path.name))
+            listed = here._read_lists()
+            for spelling in spellings if listed else ():
+                yield from listed.get(folded(str(spelling)), ())
+                yield from listed.get(folded(str(spelling.with_suffix(""))), ())
+            here, path = here._above, from_above
 
     def _read_lists(self) -> dict[str, list[Signal]]:
         if self._listed is None:

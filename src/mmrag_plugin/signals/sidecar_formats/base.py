@@ -57,6 +57,10 @@ class SidecarFormat(ABC):
         Raises ValueError with the reason, at the first or after the last line that can be read.
         """
 
+    def taken_at(self, data: bytes) -> str | None:
+        """The date that the file gives its subjects, as ISO 8601; raises as ``parse`` does."""
+        return None
+
 
 def folded(name: str) -> str:
     """Fold what differs between file systems: case, and composed or decomposed letters."""

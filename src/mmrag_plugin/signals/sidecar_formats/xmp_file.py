@@ -31,3 +31,7 @@ class XmpFile(SidecarFormat):
         }
         for signal in annotations_of(record):
             yield None, signal
+
+    def taken_at(self, data: bytes) -> str | None:
+        """The date that photo managers write where the photo itself has none, or a wrong one."""
+        return parse_xmp(data).taken_at

@@ -1,0 +1,196 @@
+"""What one run of indexing works with: the parts that it joins, and steps that its stages share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from mmrag_plugin.bm25 import BM25_VERSION
+from mmrag_plugin.content_hash import content_hash_of
+from mmrag_plugin.errors import MediaError, MmragError
+from mmrag_plugin.index_report import IndexReport, Progress, StageReport
+from mmrag_plugin.ledger import Ledger, MediaRow
+from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
+from mmrag_plugin.metadata import METADATA_VERSION, row_metadata
+from mmrag_plugin.terms import TERMS_VERSION
+from mmrag_plugin.walking import is_there, unreadable
+from mmrag_plugin.words import WORDS_VERSION
+
+if TYPE_CHECKING:
+    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.milvus_store import MediaVectorStore
+    from mmrag_plugin.readers.base import MediaReader
+    from mmrag_plugin.signals.ocr import TextReader
+    from mmrag_plugin.signals.sidecars import FolderSidecars
+
+READ_STAMP = "read-2"
+COMMIT_S = 10.0  # no more work than this is lost by a kill
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that the flow joins, built by the library."""
+
+    ledger: Ledger
+    frames: MediaVectorStore
+    words: MediaVectorStore
+    others: Sequence[MediaVectorStore]  # of other models: what is removed goes from them too
+    readers: Mapping[Kind, MediaReader]
+    visual: VisualEmbedding
+    text: TextModel | None
+    text_reader: TextReader | None
+    sidecars: type[FolderSidecars]
+    path_signals: Callable[[Path], list[Signal]]
+    path_date: Callable[[Path], str | None]
+    facts_signals: Callable[[MediaFacts], list[Signal]]
+    keyframes_stamp: str
+
+    def stamp(self, stage: Stage, kind: Kind) -> str:
+        """How a stage deals with a kind of media; what was done otherwise is done again."""
+        if stage == "read":
+            return READ_STAMP
+        keyframes = f"|{self.keyframes_stamp}" if kind == "video" else ""
+        if stage == "embed":
+            return f"{METADATA_VERSION}|{self.visual.stamp}{keyframes}"
+        return f"{self.text_reader.stamp if self.text_reader else ''}{keyframes}"
+
+    @property
+    def words_stamp(self) -> str:
+        """Rows of words made under another stamp are made again."""
+        versions = f"{METADATA_VERSION}.{WORDS_VERSION}.{TERMS_VERSION}.{BM25_VERSION}"
+        return f"{versions}|{self.text.stamp if self.text else ''}"
+
+
+def remove_media(
+    ledger: Ledger, stores: Iterable[MediaVectorStore], media_ids: Sequence[str]
+) -> None:
+    """Take media out of Milvus, and then out of the ledger."""
+    if media_ids:
+        for store in stores:
+            store.delete_media(media_ids)
+            store.flush()
+        ledger.drop_media(media_ids)
+
+
+class Run:
+    """One run over one library; the caller holds the writer's lease."""
+
+    def __init__(self, parts: Parts, progress: Progress | None = None) -> None:
+        self.parts = parts
+        self.ledger = parts.ledger
+        self.progress = progress or Progress()
+        self.report = IndexReport()
+        self.absent: set[str] = set()
+        self.unreadable: set[str] = set()
+        self._failures: list[tuple[Stage, str, str, str, str]] = []
+
+    def pending(self, stage: Stage, *, after: Stage | None = None) -> dict[Kind, list[str]]:
+        """What a stage has still to do; pictures come first, films take longer."""
+        kinds: tuple[Kind, ...] = ("image", "video")
+        return {
+            kind: self.ledger.pending(stage, self.parts.stamp(stage, kind), kind=kind, after=after)
+            for kind in kinds
+        }
+
+    def rows(self, media_ids: Sequence[str]) -> Iterator[MediaRow]:
+        """Media at a path where they can be read; what lies on a missing drive is left pending."""
+        rows = self.ledger.media_rows(media_ids)
+        for media_id in media_ids:
+            row = rows.get(media_id)
+            if row is not None and not is_there(row.path):
+                copies = self.ledger.paths_of([media_id])[media_id]
+                path = next((path for path in copies if is_there(path)), None)
+                row = None if path is None else replace(row, path=path)
+            if row is not None:
+                yield row
+            else:
+                self.absent.add(media_id)
+
+    @contextmanager
+    def failing(self, stage: Stage, media: MediaRow) -> Iterator[None]:
+        """One bad file never stops a run and never vanishes from its report.
+
+        What can't be decoded has failed until it changes. What can't be read, for want of a right
+        or of a sound drive, may be readable tomorrow: it stays pending, with all its rows.
+        """
+        try:
+            yield
+        except MediaError as error:
+            self._fail(stage, media, error.message, error.remedy)
+        except MmragError:
+            raise
+        except Exception as error:  # a decoder that breaks on hostile bytes breaks on one file
+            reason = f"{media.path} can't be processed ({type(error).__name__}: {error})."
+            remedy = "Open it in another program; report it if it looks fine there."
+            self._fail(stage, media, reason, remedy)
+
+    def _fail(self, stage: Stage, media: MediaRow, reason: str, remedy: str) -> None:
+        try:
+            content_hash_of(Path(media.path))
+        except FileNotFoundError:
+            self.absent.add(media.media_id)
+        except OSError as error:
+            self.unreadable.add(media.media_id)
+            self.report.failed.append(unreadable(media.path, error))
+        else:
+            stamp = self.parts.stamp(stage, media.kind)
+            self._failures.append((stage, stamp, media.media_id, reason, remedy))
+
+    def enter_failures(self) -> None:
+        """Enter what failed, once the rows of an earlier, readable content are gone."""
+        failures, self._failures = self._failures, []
+        lost = [media_id for stage, _, media_id, _, _ in failures if stage in ("read", "embed")]
+        unread = [media_id for stage, _, media_id, _, _ in failures if stage == "read"]
+        if seen := self.ledger.touched("embed", lost):
+            self.ledger.begin("embed", sorted(seen))
+            self.parts.frames.delete_media(seen)
+            self.parts.frames.flush()
+        if named := self.ledger.projected_before(unread):
+            self.ledger.begin_words(named)
+            self.parts.words.delete_media(named)
+            self.parts.words.flush()
+            self.ledger.put_words("", {media_id: (0, frozenset()) for media_id in named})
+        for failure in failures:
+            self.ledger.failed(*failure)
+
+    @contextmanager
+    def timed(self, stage: Stage, total: int = 0) -> Iterator[None]:
+        """Report how long the block takes, and to the progress that a stage begins and ends."""
+        report = self.report.stages.setdefault(stage, StageReport())
+        began = time.monotonic()
+        self.progress.begin(stage, total)
+        try:
+            yield
+        finally:
+            report.seconds += time.monotonic() - began
+            self.progress.end(stage)
+
+
+def metadata_of(
+    media: MediaRow, stage: Stage, source: str, start_s: float | None, end_s: float | None
+) -> dict[str, str | int]:
+    """The metadata of a row in Milvus about a media, or about a part of it."""
+    return row_metadata(
+        media_id=media.media_id,
+        kind=media.kind,
+        stage=stage,
+        source=source,
+        start_s=start_s,
+        end_s=end_s,
+        taken_at=media.taken_at,
+        camera=media.camera,
+    )
+
+
+def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Split into lists of at most ``size``."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
