@@ -9,7 +9,7 @@ from typing import Any, get_args
 import typer
 
 from mmrag_plugin.cli.main import app
-from mmrag_plugin.settings import CONFIG_FILE, Settings
+from mmrag_plugin.settings import CONFIG_FILE, NOT_IN_FILE, Settings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -25,8 +25,8 @@ environment and the library's own file go together stands in [settings.md](setti
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | nothing found, or some files failed (the report names them, the others are done) |
-| 2 | wrong usage or configuration; a model that is missing, differs, or can't see |
+| 1 | nothing found, or files failed in this run (the report names them, the others are done) |
+| 2 | wrong usage (a path that isn't there) or configuration; a model that is missing or unfit |
 | 3 | Milvus or Ollama can't be reached, or another process is writing |
 | 130 | stopped with Ctrl-C; nothing is lost |
 """
@@ -38,7 +38,7 @@ SETTINGS_HEAD = f"""\
 
 A flag wins over the environment, the environment over the library's own file, and that over the
 default. The file is `{CONFIG_FILE}` in the library's directory (`mmrag status` says where), with
-the names of the last column:
+the names of the last column; another name in it is an error. An empty variable counts as not set.
 
 ```toml
 vlm = "qwen2.5vl:7b"
@@ -112,7 +112,7 @@ def _setting(name: str, field: Any) -> str:
     default = field.get_default(call_default_factory=False)
     shown = "your user-data folder" if name == "home" else f"`{str(default).lower()}`"
     shown = "" if default == "" else shown
-    in_file = "" if name in ("home", "library") else f"`{name}`"  # they say where the file is
+    in_file = "" if name in NOT_IN_FILE else f"`{name}`"
     choices = get_args(field.annotation)
     meaning = field.description + (f" `{'`, `'.join(choices)}`." if choices else "")
     return f"| `{variable_of(name, field)}` | {shown} | {_cell(meaning)} | {in_file} |\n"

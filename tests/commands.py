@@ -49,15 +49,20 @@ def mmrag(
 
 
 def mmrag_here(
-    home: Path, *arguments: str | Path, stdin: str = "", **more: str
+    home: Path, *arguments: str | Path, stdin: str | bytes | None = "", **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process, where everything heavy is imported already."""
+    """Run a command in this process, where everything heavy is imported already.
+
+    Without ``stdin`` it is closed.
+    """
     words = ["mmrag", *map(str, arguments)]
+    raw = stdin.encode() if isinstance(stdin, str) else stdin
+    typed = None if raw is None else io.TextIOWrapper(io.BytesIO(raw))
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     code: object = 0
     with (
         mock.patch.dict(os.environ, environment(home, **more), clear=True),
-        mock.patch.multiple(sys, argv=words, stdin=io.StringIO(stdin), stdout=out, stderr=err),
+        mock.patch.multiple(sys, argv=words, stdin=typed, stdout=out, stderr=err),
     ):
         try:
             main()

@@ -8,6 +8,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,11 @@ import pytest
 
 from commands import MMRAG, environment, mmrag, mmrag_here, refused, told
 from media_made import end_owners
+from mmrag_plugin.embeddings.local_models import folder_name
 from mmrag_plugin.ledger import Ledger
+from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_place import LEDGER_FILE
+from mmrag_plugin.signals.ocr import RapidOcrReader
 from ollama_double import Model, OllamaDouble
 
 DEMO_MEDIA = Path(__file__).resolve().parents[1] / "src" / "mmrag_plugin" / "demo_media"
@@ -89,20 +94,41 @@ def test_index_reports_what_it_did_and_each_file_that_failed(
     for stage in report["stages"].values():
         assert stage.keys() == {"done", "pending", "seconds"}
 
-    again = mmrag_here(other_home, "index", folder, "--no-ocr")
-    assert "words.jpg" in again.stdout
-    assert "Traceback" not in again.stderr
-
     plan = told(mmrag_here(other_home, "index", folder, "--dry-run", "--json"), 0)
     assert plan["added"] == 0
 
 
-def test_a_missing_folder_is_named(other_home: Path) -> None:
-    done = mmrag_here(other_home, "index", "/no/such/folder", "--json")
-    kind, message, _ = refused(done, done.returncode)
-    assert done.returncode in (1, 2)
-    assert kind in ("not_found", "usage")
-    assert "/no/such/folder" in message
+def test_files_that_failed_earlier_are_counted_and_status_lists_them(
+    other_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmrag_plugin.embeddings.choose.on_disk", lambda *_: None)
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "words.jpg").write_text("no picture at all")
+    (folder / "empty.png").touch()
+    index = ("index", folder, "--no-ocr")
+    first = mmrag_here(other_home, *index, COLUMNS="300", MMRAG_VISUAL_MODEL="auto")
+    assert "1 added, 2 failed in" in first.stdout
+    assert f"  {folder / 'words.jpg'}\n    It is not a readable picture. Open it" in first.stdout
+    assert "note:" in first.stderr
+
+    again = mmrag_here(other_home, *index, COLUMNS="300", MMRAG_VISUAL_MODEL="auto")
+    assert again.returncode == 1
+    assert "empty.png" in again.stdout, "it was looked at again"
+    assert "words.jpg" not in again.stdout, "it was left alone"
+    assert "1 file failed earlier and has not changed" in again.stdout
+    assert "note:" not in again.stderr, "the models were spoken of before"
+    (folder / "empty.png").unlink()
+    [failed] = told(mmrag_here(other_home, *index, "--json"), 0)["failed"]
+    assert failed["path"] == str(folder / "words.jpg")
+
+    shown = mmrag_here(other_home, "status", COLUMNS="300").stdout
+    assert "1 file: mmrag index --retry" in shown
+    assert f"  {folder / 'words.jpg'}\n    It is not a readable picture. Open it" in shown
+    status = told(mmrag_here(other_home, "status", "--json"), 0)
+    assert status["failed"] == 1
+    assert status["failures"] == [{"stage": "read", **failed}]
+    assert mmrag_here(other_home, *index, "--retry").returncode == 1
 
 
 def test_a_second_writer_is_told_that_another_one_is_writing(home: Path, media: Path) -> None:
@@ -163,29 +189,27 @@ def test_nothing_found_is_exit_1_and_says_so(home: Path) -> None:
 
 
 def test_a_batch_answers_line_by_line_in_order(home: Path) -> None:
-    done = mmrag_here(home, "search", "--batch", "-", stdin="red barn\n\npicnic\n")
+    lines = b"\xef\xbb\xbfred barn\r\n\n\xff barn\npicnic\n"
+    done = mmrag_here(home, "search", "--batch", "-", stdin=lines)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [answer["query"] for answer in answers] == ["red barn", "", "picnic"]
-    assert [bool(answer["hits"]) for answer in answers] == [True, False, True]
+    assert [answer["query"] for answer in answers] == ["red barn", "", r"\xff barn", "picnic"]
+    assert [bool(answer["hits"]) for answer in answers] == [True, False, False, True]
+    assert "UTF-8" in answers[2]["warnings"][0]
 
 
-def test_a_closed_pipe_is_no_failure(home: Path) -> None:
-    program = " ".join(map(_quoted, MMRAG))
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"{program} search red | head -1"],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert len(done.stdout.splitlines()) == 1
-    assert "Broken" not in done.stderr
-    assert "Traceback" not in done.stderr
+def test_queries_that_cannot_be_read_are_one_sentence(home: Path) -> None:
+    for batch, stdin, why in (("/", "", "Is a directory"), ("-", None, "it is closed")):
+        done = mmrag_here(home, "search", "--batch", batch, "--json", stdin=stdin)
+        kind, message, _ = refused(done, 2)
+        name = "stdin" if batch == "-" else batch
+        assert (kind, message) == ("usage", f"{name} can't be read: {why}.")
 
 
-def _quoted(word: str) -> str:
-    return f"'{word}'"
+def test_queries_and_names_that_are_no_text_are_no_surprise(home: Path) -> None:
+    done = mmrag_here(home, "search", "red barn \udcff", "--json")
+    assert told(done, 0)["query"] == "red barn \udcff"
+    done = mmrag_here(home, "similar", "bytes\udcff.jpg")
+    assert "bytes\\udcff.jpg does not exist" in done.stderr
 
 
 @pytest.mark.parametrize("columns", [40, 140])
@@ -214,9 +238,38 @@ def test_hits_are_exported_and_nothing_is_overwritten(home: Path, tmp_path: Path
     assert set(rows[0]) == HIT_KEYS
     assert mmrag_here(home, "search", "red barn", "--export", links).returncode == 0
     assert any(link.resolve().name == "IMG_3101.jpg" for link in links.iterdir())
-    done = mmrag_here(home, "search", "red barn", "--export", table)
-    assert done.returncode == 2
-    assert f"{table} exists already" in done.stderr.replace("\n", "")
+    one = mmrag_here(
+        home, "search", "red barn", "-n1", "--export", tmp_path / "1.csv", COLUMNS="300"
+    )
+    assert f"1 hit in {tmp_path / '1.csv'}" in one.stdout
+    none = tmp_path / "none.csv"
+    assert mmrag_here(home, "search", "zwitterion", "--export", none).returncode == 1
+    assert none.read_text() == table.read_text().splitlines()[0] + "\n"
+
+
+def test_where_hits_cannot_be_exported_is_said_before_the_search(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MediaLibrary, "search", lambda *_, **__: pytest.fail("it searched"))
+    (tmp_path / "hits.csv").touch()
+    for target, why in (
+        (tmp_path / "hits.csv", "exists already"),
+        (tmp_path / "hits.pdf", "can't be written as .pdf"),
+        (tmp_path / "missing" / "hits.csv", f"there is no folder {tmp_path / 'missing'}"),
+    ):
+        for command in ("search", "similar"):
+            done = mmrag_here(home, command, "red", "--export", target, "--json")
+            assert why in refused(done, 2)[1]
+
+
+def test_similar_takes_a_hits_number_and_filters(home: Path, media: Path) -> None:
+    best = told(mmrag_here(home, "search", "red barn", "--json"), 0)["hits"][0]
+    dates = ("--since", "2022-07", "--until", "2022")
+    then = told(mmrag_here(home, "similar", "1", *dates, "--json"), 0)
+    assert then["query"] == best["media_id"]
+    assert {hit["taken_at"][:7] for hit in then["hits"]} == {"2022-07"}
+    films = told(mmrag_here(home, "similar", "1", "--folder", "Films", "--json"), 0)
+    assert {Path(hit["path"]).parent.name for hit in films["hits"]} == {"Films"}
 
 
 def test_similar_leaves_the_picture_itself_out(home: Path, media: Path) -> None:
@@ -225,6 +278,48 @@ def test_similar_leaves_the_picture_itself_out(home: Path, media: Path) -> None:
     assert answer.keys() == {"query", "hits", "warnings"}
     assert len(answer["hits"]) == 2
     assert str(barn) not in [hit["path"] for hit in answer["hits"]]
+
+
+# -- open -----------------------------------------------------------------------------------------
+
+
+def _opener(folder: Path, script: str) -> dict[str, str]:
+    """A system whose opener does as it is told."""
+    program = folder / ("open" if sys.platform == "darwin" else "xdg-open")
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin", "COLUMNS": "300"}
+
+
+def test_a_viewer_that_stays_open_is_not_waited_for(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmrag_plugin.cli.finding.REFUSES_WITHIN_S", 0.1)
+    best = told(mmrag_here(home, "search", "red barn", "--json"), 0)["hits"][0]
+    place = _opener(tmp_path, f'echo $$ "$1" > {tmp_path}/seen; echo noise; exec sleep 60')
+    began = time.monotonic()
+    with pytest.warns(ResourceWarning, match="still running"):
+        done = mmrag_here(home, "open", "1", **place)
+    pid, shown = (tmp_path / "seen").read_text().split(maxsplit=1)
+    try:
+        assert time.monotonic() - began < 10
+        assert (done.returncode, done.stdout) == (0, f"{best['path']}\n")
+        assert shown.strip() == best["path"]
+        assert os.getsid(int(pid)) != os.getsid(0), "it would end with the terminal"
+    finally:
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def test_without_an_opener_it_is_named_and_one_that_refuses_is_not_blamed_on_it(
+    home: Path, tmp_path: Path
+) -> None:
+    told(mmrag_here(home, "search", "red barn", "--json"), 0)
+    done = mmrag_here(home, "open", "1", PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "is not installed" in done.stderr
+    done = mmrag_here(home, "open", "1", **_opener(tmp_path, "exit 3"))
+    assert done.returncode == 2
+    assert "No program here opens" in done.stderr
 
 
 # -- what a person gets wrong ---------------------------------------------------------------------
@@ -240,6 +335,10 @@ def test_similar_leaves_the_picture_itself_out(home: Path, media: Path) -> None:
         ["search", "red", "--min-confidence", "very"],
         ["search", "red", "--channels", "visual,smell"],
         ["search", "red", "--since", "yesterday"],
+        ["search", "red", "--since", "2023", "--until", "2022-12"],
+        ["search", "--batch", "-", "--explain"],
+        ["search", "--batch", "-", "--export", "hits.csv"],
+        ["ask", "red", "--vlm", ""],
         ["search", "red", "--limit", "0"],
         ["search", "red", "--limit", "many"],
         ["search", "red", "--lmit", "3"],
@@ -269,18 +368,37 @@ def test_wrong_usage_reads_well_without_json_too(home: Path) -> None:
     [
         ["describe", "99"],
         ["open", "99"],
+        ["similar", "99"],
         ["describe", "no-such-media"],
         ["open", "no-such-media"],
-        ["similar", "/no/such/picture.jpg"],
+        ["similar", "no-such-media"],
         ["forget", "/no/such/folder"],
         ["relocate", "/no/such/folder", "/tmp"],
     ],
 )
-def test_an_unknown_hit_or_file_is_named(home: Path, arguments: list[str]) -> None:
-    done = mmrag_here(home, *arguments)
+def test_an_unknown_hit_or_media_is_named(home: Path, arguments: list[str]) -> None:
+    done = mmrag_here(home, *arguments, COLUMNS="300")
     assert done.returncode == 1, (done.stdout, done.stderr)
-    assert arguments[1].removeprefix("/no/such/") in done.stderr
-    assert "Traceback" not in done.stderr
+    message, _ = done.stderr.splitlines()
+    assert arguments[1] in message
+    assert "any more" not in message, "it never was"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["index", "/no/such/folder"],
+        ["similar", "/no/such/picture.jpg"],
+        ["describe", "/no/such/picture.jpg"],
+        ["open", "/no/such/picture.jpg"],
+        ["relocate", "/old", "/no/such/folder"],
+    ],
+)
+def test_a_path_that_is_not_there_is_wrong_usage(home: Path, arguments: list[str]) -> None:
+    done = mmrag_here(home, *arguments, COLUMNS="300")
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    message, _ = done.stderr.splitlines()
+    assert arguments[-1] in message
 
 
 @pytest.mark.parametrize(
@@ -296,6 +414,34 @@ def test_a_library_that_is_not_there_says_how_to_make_it(
     assert list(other_home.iterdir()) == []
 
 
+def test_a_library_that_is_not_there_is_made_by_the_command_that_is_shown(
+    other_home: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "else where"
+    said = ["search", "red", "-l", "my films", "--home", elsewhere, "--json"]
+    _, _, remedy = refused(mmrag_here(other_home, *said), 1)
+    assert f"mmrag index FOLDER --library 'my films' --home '{elsewhere}'" in remedy
+    _, _, remedy = refused(mmrag_here(other_home, *said[:4], "--json"), 1)
+    assert remedy.endswith("mmrag index FOLDER --library 'my films'")
+
+
+def test_a_ledger_elsewhere_says_what_is_missing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for url in ("foo", "mysql://u:secret@h/d"):
+        done = mmrag_here(home, "status", "--json", MMRAG_LEDGER_URL=url)
+        kind, message, remedy = refused(done, 2)
+        assert kind == "usage"
+        assert "MMRAG_LEDGER_URL" in message
+        assert "postgresql://" in remedy
+        assert "secret" not in done.stdout
+    monkeypatch.setattr("mmrag_plugin.ledger_database.find_spec", lambda _: None)
+    done = mmrag_here(home, "status", "--json", MMRAG_LEDGER_URL="postgresql://h/d")
+    kind, _, remedy = refused(done, 2)
+    assert kind == "missing_extra"
+    assert 'pip install "mmrag-plugin[postgres]"' in remedy
+
+
 def test_a_directory_that_is_no_library_is_left_alone(other_home: Path, media: Path) -> None:
     (other_home / "letters").mkdir()
     (other_home / "letters" / "dear.txt").write_text("Dear")
@@ -307,8 +453,9 @@ def test_a_directory_that_is_no_library_is_left_alone(other_home: Path, media: P
 
 def test_an_empty_library_finds_nothing(other_home: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    report = told(mmrag_here(other_home, "index", tmp_path / "nothing", "--json"), 0)
-    assert report["added"] == 0
+    report = mmrag_here(other_home, "index", tmp_path / "nothing", COLUMNS="300")
+    assert report.returncode == 0
+    assert f"No photos or films in {tmp_path / 'nothing'}." in report.stdout
     done = mmrag_here(other_home, "search", "red")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -322,9 +469,14 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, media: Path) -> N
     assert str(place) in message
 
 
-def test_a_library_of_another_model_is_not_mixed(home: Path) -> None:
+def test_a_library_of_another_model_is_not_mixed(home: Path, minidual: Path) -> None:
+    done = mmrag_here(home, "search", "red", "--visual-model", minidual, "--json")
+    kind, message, remedy = refused(done, 2)
+    assert kind == "model_mismatch"
+    assert "made by palette" in message
+    assert "mmrag index" in remedy
     done = mmrag_here(home, "search", "red", "--visual-model", "/no/such/model", "--json")
-    assert refused(done, 2)[0] in ("model", "model_missing", "usage")
+    assert refused(done, 2)[0] == "model_missing"
 
 
 # -- Ollama ---------------------------------------------------------------------------------------
@@ -367,6 +519,7 @@ def test_ask_and_describe_print_the_documented_json(home: Path, media: Path) -> 
         barn = media / "Farm weekend" / "IMG_3101.jpg"
         described = told(mmrag_here(home, "describe", barn, "--json", **eye), 0)
         spoken = mmrag_here(home, "ask", "red barn", **eye)
+        cited = told(mmrag_here(home, "describe", "1", "--json", **eye), 0)
     assert answer.keys() == {"answer", "sources", "model", "warnings"}
     assert answer["model"] == "eye"
     assert "I see" in answer["answer"]
@@ -375,7 +528,19 @@ def test_ask_and_describe_print_the_documented_json(home: Path, media: Path) -> 
     assert described.keys() == {"answer", "model", "warnings"}
     assert described["answer"].startswith("I see 1 picture")
     assert spoken.returncode == 0
-    assert "IMG_3101.jpg" in spoken.stdout
+    assert "[1] Farm weekend/IMG_3101.jpg" in spoken.stdout
+    assert cited == described, "the number of a source is one that other commands know"
+
+
+def test_a_picture_is_described_without_any_library(other_home: Path, media: Path) -> None:
+    barn = media / "Farm weekend" / "IMG_3101.jpg"
+    with OllamaDouble() as ollama:
+        more = {"OLLAMA_HOST": ollama.url, "MMRAG_VLM": "eye"}
+        described = told(mmrag_here(other_home, "describe", barn, "--json", **more), 0)
+        unknown = mmrag_here(other_home, "describe", "1", "--json", **more)
+    assert described["answer"].startswith("I see 1 picture")
+    assert "There is no library" in refused(unknown, 1)[1]
+    assert list(other_home.iterdir()) == []
 
 
 # -- looking after a library ----------------------------------------------------------------------
@@ -416,27 +581,136 @@ def test_doctor_says_what_mends_what_does_not_work(home: Path) -> None:
     assert {name for name, check in checks.items() if not check["works"]} == {"VLM (Ollama)"}
     assert "ollama" in checks["VLM (Ollama)"]["remedy"].lower()
     assert "Gate 42" in checks["text in pictures"]["found"]
+    assert "a_day_out.mp4" in checks["films"]["found"]
+    assert checks["library"]["found"] == f"default in {home / 'default'}"
+
+
+def _doctor(home: Path, *arguments: str | Path, **more: str) -> dict[str, dict[str, Any]]:
+    """What the doctor says of models, without looking at the slow rest."""
+    with pytest.MonkeyPatch.context() as patched:
+        for slow in ("_milvus", "_vlm", "_ocr", "_films"):
+            patched.setattr(f"mmrag_plugin.cli.doctor.{slow}", lambda *_: ("not tried", ""))
+        report = json.loads(mmrag_here(home, "doctor", *arguments, "--json", **more).stdout)
+    return {check["name"]: check for check in report["checks"]}
+
+
+def test_doctor_tries_the_models_of_the_library_that_is_named(home: Path, minidual: Path) -> None:
+    more = {"MMRAG_VISUAL_MODEL": "auto"}
+    assert _doctor(home, **more)["visual model"]["found"].startswith("palette")
+    asked = _doctor(home, MMRAG_VISUAL_MODEL=str(minidual))
+    assert not asked["visual model"]["works"]
+    assert "made by palette" in asked["visual model"]["found"]
+    other = _doctor(home, "-l", "other", **more)
+    assert not other["library"]["works"]
+    assert "There is no library 'other'" in other["library"]["found"]
+    assert not (home / "other").exists()
+
+
+def test_doctor_says_where_libraries_can_not_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    checks = _doctor(tmp_path, "--home", tmp_path / "file")
+    assert not checks["libraries"]["works"]
+    assert f"{tmp_path / 'file'} can't be written" in checks["libraries"]["found"]
+    assert "--home" in checks["libraries"]["remedy"]
+    assert checks["library"]["works"], "there is no default library on a new machine"
+
+
+def test_doctor_fails_what_reads_wrong_words_and_what_decodes_no_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RapidOcrReader, "read", lambda *_: "Cate 4Z")
+    monkeypatch.setattr("mmrag_plugin.cli.doctor.FILM", "a_day_out.srt")
+    report = json.loads(mmrag_here(tmp_path, "doctor", "--json").stdout)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert not checks["text in pictures"]["works"]
+    assert "'Cate 4Z' where 'Gate 42'" in checks["text in pictures"]["found"]
+    assert not checks["films"]["works"]
+    assert "pip install" in checks["films"]["remedy"]
 
 
 def test_models_are_listed(home: Path) -> None:
     listed = told(mmrag_here(home, "models", "list", "--json"), 0)
     names = {model["name"] for model in listed["models"]}
     assert {"siglip2-base-256", "all-minilm-l6-v2"} <= names
-    assert max(map(len, mmrag_here(home, "models", "list", COLUMNS="60").stdout.splitlines())) <= 60
+
+
+def test_a_narrow_terminal_gets_a_block_for_each_model(home: Path) -> None:
+    wide = mmrag_here(home, "models", "list", COLUMNS="120").stdout.splitlines()
+    assert wide[0].split() == ["name", "reads", "size", "licence", "language", "on", "this", "disk"]
+    for columns in (40, 80):
+        lines = mmrag_here(home, "models", "list", COLUMNS=str(columns)).stdout.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert "multilingual-minilm-l12-v2" in lines, "it can be copied"
 
 
 def test_a_model_that_cannot_be_fetched_is_an_error_in_words(home: Path) -> None:
-    done = mmrag_here(home, "models", "pull", "siglip2-base-256", "--json")
+    done = mmrag_here(home, "models", "pull", "siglip2-base-256", "--json", "--yes")
     kind, _, _ = refused(done, done.returncode)
     assert done.returncode in (2, 3)
     assert kind != "unexpected"
 
 
-def test_no_to_a_download_fetches_nothing(home: Path) -> None:
-    done = mmrag_here(home, "models", "pull", "siglip2-base-256", stdin="n\n")
+@pytest.fixture
+def pulled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was fetched, by a hub that hands out folders of nothing but their layout."""
+    fetched: list[str] = []
+
+    def fetch(name: str, models_home: Path) -> Path:
+        fetched.append(name)
+        folder = models_home / folder_name(name)
+        folder.mkdir(parents=True)
+        for file in ("config.json", "model.safetensors"):
+            (folder / file).touch()
+        if "mini" in name:
+            (folder / "modules.json").touch()
+        return folder
+
+    monkeypatch.setattr("mmrag_plugin.embeddings.local_models.pull", fetch)
+    return fetched
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_no_to_a_download_fetches_nothing(
+    home: Path, pulled: list[str], monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr("mmrag_plugin.cli.models._somebody_is_there", lambda: True)
+    done = mmrag_here(home, "models", "pull", "siglip2-base-256", stdin=answer)
     assert done.returncode == 1
     assert "1510 MB" in done.stdout
-    assert "Traceback" not in done.stderr
+    assert done.stderr.strip() == "Nothing was fetched."
+    assert not pulled
+
+
+def test_nobody_to_ask_is_told_to_say_yes(home: Path, pulled: list[str]) -> None:
+    for arguments in (["--json"], []):
+        done = mmrag_here(home, "models", "pull", "siglip2-base-256", *arguments, stdin="y\n")
+        assert done.returncode == 2
+        assert "1510 MB" in done.stdout + done.stderr
+        assert "Add --yes." in done.stdout + done.stderr
+    assert not pulled
+
+
+def test_a_model_that_nobody_knows_is_not_asked_about(home: Path, pulled: list[str]) -> None:
+    _, message, remedy = refused(mmrag_here(home, "models", "pull", "foo", "-y", "--json"), 2)
+    assert "foo" in message
+    assert "siglip2-base-256" in remedy
+    assert not pulled
+
+
+def test_after_a_pull_the_command_that_uses_the_model_is_shown(
+    tmp_path: Path, pulled: list[str]
+) -> None:
+    for name, command in (
+        ("clip-vit-b-32", "mmrag index\n"),
+        ("siglip2-base-256", "mmrag index\n"),
+        ("siglip-base", "mmrag index --visual-model siglip-base\n"),
+        ("somebody/else", "mmrag index --visual-model somebody/else\n"),
+        ("somebody/minilm", "mmrag index --text-model somebody/minilm\n"),
+    ):
+        more = {"HF_HUB_CACHE": str(tmp_path)}
+        assert command in mmrag_here(tmp_path, "models", "pull", name, "--yes", **more).stdout
+        assert "is in" in mmrag_here(tmp_path, "models", "pull", name, **more).stdout, "no question"
+    assert len(pulled) == 5
 
 
 def test_demo_needs_no_model_and_no_ollama(other_home: Path) -> None:

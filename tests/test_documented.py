@@ -22,7 +22,7 @@ from media_made import end_owners
 from mmrag_mcp.server import MmragServer, _parser
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin.cli.main import app
-from mmrag_plugin.settings import Settings
+from mmrag_plugin.settings import FLAGS, Settings
 from ollama_double import OllamaDouble
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,6 +102,14 @@ def test_every_setting_is_documented_and_read_from_the_environment(
     }.get(name, "something")
     monkeypatch.setenv(variable, value)
     assert str(getattr(Settings(), name)).lower() == value.lower()
+
+
+def test_the_flags_that_errors_name_are_there() -> None:
+    taken = {option for command in COMMANDS.values() for p in command.params for option in p.opts}
+    assert {f"--{name.replace('_', '-')}" for name in FLAGS} <= taken
+    assert (
+        not {f"--{name.replace('_', '-')}" for name in Settings.model_fields.keys() - FLAGS} & taken
+    )
 
 
 def test_every_mcp_tool_and_flag_is_documented() -> None:

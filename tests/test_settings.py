@@ -66,7 +66,6 @@ def test_environment_names_are_the_documented_ones(monkeypatch: pytest.MonkeyPat
         "OLLAMA_HOST": "ollama_host",
         "MMRAG_MILVUS_URI": "milvus_uri",
         "MMRAG_MILVUS_TOKEN": "milvus_token",
-        "MMRAG_TOKEN": "token",
         "MMRAG_LEDGER_URL": "ledger_url",
     }
     for name in expected:
@@ -111,6 +110,8 @@ def test_ollama_hosts_are_read_as_ollama_reads_them(
         ({"library": "x" * 81}, "x" * 81),
         ({"library": "line\nbreak"}, r"line\nbreak"),
         ({"library": ".models"}, "'.models'"),
+        ({"vlm": ""}, "''"),
+        ({"visual_model": " "}, "' '"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_setting_and_where_to_mend_it(
@@ -122,6 +123,8 @@ def test_a_wrong_value_is_named_with_its_setting_and_where_to_mend_it(
     assert named in caught.value.message
     assert setting in caught.value.message
     assert f"MMRAG_{setting.upper()}" in caught.value.remedy
+    assert (f"--{setting.replace('_', '-')}" in caught.value.remedy) == (setting != "ocr")
+    assert (CONFIG_FILE in caught.value.remedy) == (setting != "library"), "it is in one already"
 
 
 def test_a_wrong_value_in_the_environment_or_the_file_is_named_too(
@@ -139,8 +142,50 @@ def test_a_wrong_value_in_the_environment_or_the_file_is_named_too(
 @pytest.mark.parametrize("text", ["ocr = ", "\x00", "[[[", "ocr = 'off'\nocr = 'off'"])
 def test_a_config_file_that_is_no_toml_says_so(tmp_path: Path, text: str) -> None:
     write_config(tmp_path, text)
-    with pytest.raises(UsageError, match=CONFIG_FILE):
+    with pytest.raises(UsageError) as caught:
         load_settings()
+    assert f"{tmp_path / 'default' / CONFIG_FILE} can't be read" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("visual_modle = 'palette'", "Write visual_model."),
+        ("MMRAG_OCR = 'off'", "Write ocr."),
+        ("colour = 'red'", "It may set allow_remote, keyframes"),
+        ("home = '/elsewhere'", "Take it out; set it by --home or MMRAG_HOME."),
+        ("library = 'other'", "Take it out; set it by --library or MMRAG_LIBRARY."),
+    ],
+)
+def test_a_config_file_with_a_key_that_it_can_not_set_is_refused(
+    tmp_path: Path, text: str, remedy: str
+) -> None:
+    write_config(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        load_settings()
+    assert str(tmp_path / "default" / CONFIG_FILE) in caught.value.message
+    assert text.split(maxsplit=1)[0] in caught.value.message
+    assert caught.value.remedy.startswith(remedy)
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MMRAG_HOME", "MMRAG_LIBRARY", "MMRAG_VLM", "MMRAG_OCR", "OLLAMA_HOST"):
+        monkeypatch.setenv(name, "")
+    found = load_settings()
+    assert found.home.is_absolute()
+    assert (found.library, found.vlm, found.ocr) == ("default", "gemma3:4b", "auto")
+    assert found.flags == ""
+
+
+def test_flags_name_a_library_where_the_environment_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().flags == ""
+    assert load_settings(library="my films").flags == " --library 'my films'"
+    assert load_settings(home="/else where").flags == " --home '/else where'"
+    monkeypatch.setenv("MMRAG_LIBRARY", "films")
+    assert load_settings(library="films", home=tmp_path).flags == ""
+    assert load_settings(library="default").flags == " --library default"
 
 
 def test_a_config_file_in_another_encoding_says_so(tmp_path: Path) -> None:
@@ -151,8 +196,7 @@ def test_a_config_file_in_another_encoding_says_so(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MMRAG_TOKEN", "hush-1")
-    monkeypatch.setenv("MMRAG_MILVUS_TOKEN", "hush-2")
+    monkeypatch.setenv("MMRAG_MILVUS_TOKEN", "hush")
     assert "hush" not in repr(load_settings())
 
 

@@ -3,7 +3,8 @@
 MmragError                  what went wrong, and what to do about it
 ├── UsageError              an argument or a setting is wrong                     exit 2
 │   ├── NotALibrary         the directory exists but holds no mmrag library
-│   └── RemoteNotAllowed    pictures would leave this machine without --allow-remote
+│   ├── RemoteNotAllowed    pictures would leave this machine without --allow-remote
+│   └── NoSuchPath          an argument names a path that is not there (a NotFound, too)
 ├── ModelError              a model is missing, damaged or not the expected one   exit 2
 │   ├── ModelMissing        not on disk, not on the server
 │   ├── ModelMismatch       the library's vectors come from another model
@@ -101,6 +102,12 @@ class NotFound(MmragError):
 
     kind = "not_found"
     exit_code = 1
+
+
+class NoSuchPath(UsageError, NotFound):
+    """An argument names a path that is not there."""
+
+    kind = "not_found"
 
 
 class MediaError(MmragError):

@@ -40,8 +40,15 @@ class IndexReport:
     moved: int = 0
     removed: int = 0
     failed: list[Problem] = field(default_factory=list)
+    failed_before: list[Problem] = field(default_factory=list)  # those of ``failed`` that were left
     stages: dict[Stage, StageReport] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def newly_failed(self) -> list[Problem]:
+        """What failed in this run, and not only in an earlier one."""
+        before = set(self.failed_before)
+        return [problem for problem in self.failed if problem not in before]
 
     def as_dict(self) -> dict[str, object]:
         """The shape that ``--json`` prints."""

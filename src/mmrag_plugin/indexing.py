@@ -106,6 +106,7 @@ class Indexer:
                 seen=lambda files: self.progress.advance("scan", files),
             )
         self._take_over(found)
+        earlier = self._known_bad()
         parts = self.parts
         remove_media(self.ledger, (parts.frames, parts.words, *parts.others), found.removed)
         self._try_bad_sidecars_again()
@@ -115,11 +116,11 @@ class Indexer:
         pixels.embed()
         pixels.ocr()
         words.project()  # with what was read in the pictures
-        known_bad: list[Failure | BadSidecar] = [
-            *self.ledger.failures(),
-            *self.ledger.bad_sidecars(),
-        ]
-        report.failed += [Problem(bad.path, bad.reason, bad.remedy) for bad in known_bad]
+        for bad in self._known_bad():
+            problem = Problem(bad.path, bad.reason, bad.remedy)
+            report.failed.append(problem)
+            if bad in earlier:
+                report.failed_before.append(problem)
         waiting = self._run.absent | self._run.unreadable
         stages: tuple[Stage, ...] = ("read", "embed", "ocr")
         for stage in stages:
@@ -136,6 +137,9 @@ class Indexer:
         report.unchanged = max(total - report.added - report.updated - report.moved, 0)
         self._remember_rates()
         return report
+
+    def _known_bad(self) -> list[Failure | BadSidecar]:
+        return [*self.ledger.failures(), *self.ledger.bad_sidecars()]
 
     def _take_over(self, found: ScanResult) -> None:
         report = self.report

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from mmrag_plugin.errors import NotALibrary, ServiceError, StorageError, UsageError
+from mmrag_plugin.errors import MissingExtra, NotALibrary, ServiceError, StorageError, UsageError
 
 _CHUNK = 500  # ids in one statement: below the parameter limits of every database
 _T = TypeVar("_T")
@@ -32,7 +33,7 @@ class LedgerDatabase:
     """Connections and transactions; thread-safe."""
 
     def __init__(self, url: str) -> None:
-        self.url = sa.make_url(url)
+        self.url = _checked(url)
         self._engine = _engine(self.url)
         self._writer = self._engine.execution_options(write=True)
         self._open = threading.local()  # the connection of this thread's ``transaction``
@@ -117,6 +118,25 @@ class LedgerDatabase:
             raise _explained(self.url, error) from error
         except UnicodeEncodeError as error:  # half characters, from file names that are no text
             raise UsageError(f"{error.object!r} is no valid text.", "Rename it.") from None
+
+
+def _checked(url: str) -> sa.URL:
+    try:
+        found = sa.make_url(url)
+        if found.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ValueError
+    except (sa.exc.ArgumentError, ValueError):
+        # it may hold a password, so it is not repeated
+        raise UsageError(
+            "MMRAG_LEDGER_URL is no address of a PostgreSQL database.",
+            "Write it like postgresql://USER:PASSWORD@HOST/DATABASE, or leave it out.",
+        ) from None
+    if found.get_backend_name() == "postgresql" and find_spec("psycopg") is None:
+        raise MissingExtra(
+            "The ledger can't be kept in PostgreSQL: psycopg is not installed.",
+            'Install it: pip install "mmrag-plugin[postgres]"',
+        )
+    return found
 
 
 def _engine(url: sa.URL) -> Engine:

@@ -122,7 +122,7 @@ class MediaLibrary(LibraryMedia):
     def index(self, paths: Sequence[Path], progress: Progress | None = None) -> IndexReport:
         """Bring the library up to date with some folders (its known ones without any).
 
-        Raises NotFound or UsageError for a wrong path, LibraryBusy while another process writes.
+        Raises UsageError for a wrong path, LibraryBusy while another process writes.
         """
         return self._index(self._roots(paths), progress)
 
@@ -136,10 +136,15 @@ class MediaLibrary(LibraryMedia):
         with self.ledger.writer("indexing"):
             wanted = self.models.wanted()
             parts = self._parts(wanted)
-            if self.recorded("visual") is None:
+            first = self.recorded("visual") is None
+            if first:
                 self._record(wanted)  # searchable from the first rows on
             report = Indexer(parts, progress).run(roots)
             self._switch(wanted, parts)
+        if not first and not any(
+            stage.done for name, stage in report.stages.items() if name != "scan"
+        ):
+            self.models.warnings.clear()  # what was to be said of the models was said before
         report.warnings = [*self._taken_warnings(), *report.warnings]
         return report
 
@@ -353,13 +358,16 @@ class MediaLibrary(LibraryMedia):
         """Find moments without holding up the event loop."""
         return await asyncio.to_thread(self.search, query, **options)
 
-    def similar(self, target: str, **options: Any) -> SearchResult:
-        """Find what looks like a picture: a file that the person names, a media id or a path."""
+    def similar(self, target: str, *, at_s: float | None = None, **options: Any) -> SearchResult:
+        """Find what looks like a picture: a file that the person names, a media id or a path.
+
+        ``at_s`` is the time of the picture in a film.
+        """
         from mmrag_plugin.filters import Filters
         from mmrag_plugin.pictures import open_picture
 
         own = self.find(target)
-        picture = open_picture(expand(target)) if own is None else self._picture(own, None)
+        picture = open_picture(expand(target)) if own is None else self._picture(own, at_s)
         if own is not None:
             filters = options.get("filters") or Filters()
             options["filters"] = replace(filters, leave_out=frozenset({own.media_id}))

@@ -75,7 +75,7 @@ def _not_there(settings: Settings) -> NotFound:
     others = ", ".join(names(settings))
     return NotFound(
         f"There is no library {settings.library!r} in {settings.home} yet.",
-        "Make it with: mmrag index FOLDER"
+        f"Make it with: mmrag index FOLDER{settings.flags}"
         + (f"; or name one that is there: {others}" if others else ""),
     )
 

@@ -82,13 +82,11 @@ def identified_picture(source: str | Path | bytes | io.BytesIO) -> Iterator[Imag
         raise
     except PIL.Image.DecompressionBombError as error:
         raise _too_large(name, str(error)) from None
+    except PIL.UnidentifiedImageError:
+        raise _unreadable(name) from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         detail = str(error).replace(repr(name), "it").replace(name, "it") or type(error).__name__
-        raise MediaError(
-            f"{name} is not a readable picture ({detail}).",
-            "Open it in another program; restore it from a backup or remove it.",
-            path=name,
-        ) from error
+        raise _unreadable(name, f" ({detail})") from error
 
 
 def require_file(path: str | Path) -> None:
@@ -237,6 +235,14 @@ def _too_large(name: str, size: str) -> MediaError:
     return MediaError(
         f"{name} is too large to decode ({size}; the limit is {MAX_PIXELS:,} pixels).",
         "Scale it down if it should be in the library.",
+        path=name,
+    )
+
+
+def _unreadable(name: str, detail: str = "") -> MediaError:
+    return MediaError(
+        f"{name} is not a readable picture{detail}.",
+        "Open it in another program; restore it from a backup or remove it.",
         path=name,
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,17 +22,27 @@ from mmrag_plugin.errors import UsageError
 from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host
 
 CONFIG_FILE = "config.toml"
+NOT_IN_FILE = frozenset({"home", "library"})  # they say where the file is
+FLAGS = frozenset(
+    "home library visual_model text_model vlm allow_remote milvus_uri keyframes".split()
+)
 # no leading dot: `.` and `..` lead elsewhere, and `.models` lies beside the libraries
 _LIBRARY_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
+
+
+def _default_home() -> Path:
+    return Path(platformdirs.user_data_dir("mmrag", appauthor=False))
 
 
 class Settings(BaseSettings):
     """Everything that can be set. Each field reads ``MMRAG_<NAME>`` unless it says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="MMRAG_", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MMRAG_", env_ignore_empty=True, extra="forbid", populate_by_name=True
+    )
 
     home: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("mmrag", appauthor=False)),
+        default_factory=_default_home,
         description="Where libraries live.",
     )
     library: str = Field("default", description="The library's name.")
@@ -63,7 +76,6 @@ class Settings(BaseSettings):
         description="How video frames are chosen; `auto` is as the library was made, else "
         "`iframes`.",
     )
-    token: str = Field("", repr=False, description="HTTP access to `mmrag-mcp`.")
 
     @field_validator("library")
     @classmethod
@@ -72,6 +84,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 "a library's name is 1 to 80 characters without slashes and begins with no dot"
             )
+        return name
+
+    @field_validator("visual_model", "text_model", "vlm")
+    @classmethod
+    def _model_has_a_name(cls, name: str) -> str:
+        if not name.strip():
+            raise ValueError("a model has a name")
         return name
 
     @field_validator("ollama_host")
@@ -83,6 +102,19 @@ class Settings(BaseSettings):
     def directory(self) -> Path:
         """The library's directory."""
         return self.home.expanduser() / self.library
+
+    @property
+    def flags(self) -> str:
+        """What a command line needs besides the environment to mean this library."""
+        flags = ""
+        if self.library != (os.environ.get("MMRAG_LIBRARY") or "default"):
+            flags += f" --library {shlex.quote(self.library)}"
+        if (
+            self.home.expanduser()
+            != Path(os.environ.get("MMRAG_HOME") or _default_home()).expanduser()
+        ):
+            flags += f" --home {shlex.quote(str(self.home))}"
+        return flags
 
     @property
     def models_home(self) -> Path:
@@ -99,10 +131,35 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources; the library's file can only be found once home and name are known."""
-        known = {**env_settings(), **init_settings()}
-        home = Path(known.get("home") or platformdirs.user_data_dir("mmrag", appauthor=False))
-        path = home.expanduser() / str(known.get("library") or "default") / CONFIG_FILE
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+        path = _config_file({**env_settings(), **init_settings()})
+        return init_settings, env_settings, _LibraryFile(settings_cls, path)
+
+
+class _LibraryFile(TomlConfigSettingsSource):
+    """The library's own file, whose every key must be one that it may set."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
+        try:
+            super().__init__(settings_cls, toml_file=path)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} can't be read: {error}.", "Mend it or remove it.") from None
+        known = settings_cls.model_fields.keys() - NOT_IN_FILE
+        for key in self.toml_data.keys() - known:
+            if key in NOT_IN_FILE:
+                raise UsageError(
+                    f"{path} sets {key}, which says where this file is.",
+                    f"Take it out; set it by --{key} or MMRAG_{key.upper()}.",
+                )
+            near = get_close_matches(key.lower().removeprefix("mmrag_"), known, 1)
+            raise UsageError(
+                f"{path} sets {key!r}, which is no setting.",
+                f"Write {near[0]}." if near else f"It may set {', '.join(sorted(known))}.",
+            )
+
+
+def _config_file(known: dict[str, Any]) -> Path:
+    home = Path(known.get("home") or _default_home()).expanduser()
+    return home / str(known.get("library") or "default") / CONFIG_FILE
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -112,14 +169,12 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"]).lower()
-        flag = name.replace("_", "-")
-        variable = "OLLAMA_HOST" if name == "ollama_host" else f"MMRAG_{name.upper()}"
         reason = first["msg"].removeprefix("Value error, ")
+        places = [f"--{name.replace('_', '-')}"] if name in FLAGS else []
+        places.append("OLLAMA_HOST" if name == "ollama_host" else f"MMRAG_{name.upper()}")
+        if name not in NOT_IN_FILE:
+            places.append(f"the library's {CONFIG_FILE}")
         raise UsageError(
             f"Setting {name} = {first.get('input')!r}: {reason}.",
-            f"Mend --{flag}, {variable} or the library's {CONFIG_FILE}.",
-        ) from None
-    except (OSError, ValueError) as error:  # an unreadable or malformed config file
-        raise UsageError(
-            f"The library's {CONFIG_FILE} can't be read: {error}.", "Mend it or remove it."
+            f"Mend {', '.join(places[:-1])} or {places[-1]}.",
         ) from None

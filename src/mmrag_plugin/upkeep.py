@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from mmrag_plugin.errors import LibraryBusy, NotFound, StorageError, UsageError
-from mmrag_plugin.ledger import Ledger, sqlite_url
+from mmrag_plugin.errors import LibraryBusy, NoSuchPath, NotFound, StorageError, UsageError
+from mmrag_plugin.ledger import Failure, Ledger, sqlite_url
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import LEDGER_FILE
@@ -84,7 +84,7 @@ def relocate(library: MediaLibrary, old: str, new: Path) -> tuple[int, int]:
     """
     place, left = expand(new).resolve(), str(expand(old).absolute())
     if not (is_there(place) and place.is_dir()):
-        raise NotFound(f"{new} is not a folder.", "Name the folder's new place.")
+        raise NoSuchPath(f"{new} is not a folder.", "Name the folder's new place.")
     if str(place) == left:
         raise UsageError(f"{old} is where it was.", "Name the old place, then the new one.")
     with library.ledger.writer("relocating"):
@@ -174,6 +174,9 @@ def status(library: MediaLibrary) -> dict[str, Any]:
     counts = library.ledger.counts()
     visual, words = library.recorded("visual"), library.recorded("words")
     first, last = library.ledger.dates()
+    failures = library.ledger.failures() + [
+        Failure(bad.path, "read", bad.reason, bad.remedy) for bad in library.ledger.bad_sidecars()
+    ]
     return {
         "library": library.settings.library,
         "directory": str(library.directory),
@@ -191,7 +194,8 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         },
         "milvus": library.connection.describe(),
         "writer": library.ledger.lease_holder(),
-        "failed": len(library.ledger.failures()) + len(library.ledger.bad_sidecars()),
+        "failed": len(failures),
+        "failures": [vars(failure) for failure in failures],
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
-from mmrag_plugin.errors import NotFound, UsageError
+from mmrag_plugin.errors import NoSuchPath, UsageError
 from mmrag_plugin.media import Kind, kind_of
 
 _MAYBE_SOURCE_CODE = (".ts", ".mts")
@@ -80,10 +80,10 @@ def is_there(path: Path | str) -> bool:
 
 
 def resolve_root(path: Path) -> Path:
-    """The real path of a folder or file to index. Raises NotFound or UsageError."""
+    """The real path of a folder or file to index. Raises NoSuchPath or UsageError."""
     expanded = expand(path)
     if not is_there(expanded):
-        raise NotFound(f"{path} does not exist.", "Check the path, or mount the drive.")
+        raise NoSuchPath(f"{path} does not exist.", "Check the path, or mount the drive.")
     if not is_encodable(real_path(expanded)):
         raise UsageError(f"The name {_printable(str(path))} is no valid text.", "Rename it.")
     if not expanded.is_dir() and kind_of(expanded) is None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import output, print_json, warn
-from mmrag_plugin.cli.finding import resolve_hit
+from mmrag_plugin.cli.finding import remember, require, resolve_hit
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Moment, kind_of
+from mmrag_plugin.results import SearchResult
+from mmrag_plugin.walking import expand
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,13 +66,16 @@ def ask(
         milvus_uri=milvus_uri,
     ) as opened:
         answer = opened.as_query_engine(**asked).ask(question)
+        if answer.sources and not json:  # `mmrag open` takes the numbers that are shown
+            hits = [replace(hit, rank=number) for number, hit in enumerate(answer.sources, start=1)]
+            remember(opened, SearchResult(question, hits))
     if json:
         print_json(answer.as_dict())
     else:
-        output.print(answer.text, markup=False, highlight=False)
+        output.print(answer.text)
         if answer.sources:
             output.print()
-            print_hits(output, answer.sources)
+            print_hits(output, answer.sources, cited=True)
         warn(list(answer.warnings))
     if not answer.sources:
         raise typer.Exit(1)
@@ -75,7 +83,8 @@ def ask(
 
 def describe(
     target: Annotated[
-        str, typer.Argument(help="A hit's number in the last search, a media id, or a file.")
+        str,
+        typer.Argument(help="The number of a hit that was shown last, a media id, or a file."),
     ],
     detail: Annotated[
         str, typer.Option(help="short, normal or long.", metavar="LENGTH")
@@ -88,31 +97,42 @@ def describe(
 ) -> None:
     """Describe a picture or a film in words. Needs Ollama."""
     from mmrag_plugin.answering import stream_describe
+    from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.library_place import names
     from mmrag_plugin.pictures import open_picture
+    from mmrag_plugin.settings import load_settings
+    from mmrag_plugin.vlm.ollama import OllamaVLM
 
     if detail not in ("short", "normal", "long"):
         raise UsageError(f"--detail {detail} is not known.", "Choose short, normal or long.")
-    with options.open_library(
-        library=library, home=home, vlm=vlm, allow_remote=allow_remote
-    ) as opened:
-        llm = opened.vlm()
-        target, span = resolve_hit(opened, target)
-        row = opened.find(target)
-        if row is not None:
-            moment = Moment(row.media_id, row.kind, *span)
-            pictures, words = opened.moment_pictures(moment), opened.words_of(moment)
-        elif kind_of(target) == "image" and Path(target).expanduser().is_file():
-            pictures, words = [(None, open_picture(Path(target).expanduser()))], ""
-        else:
-            raise NotFound(
-                f"{target} is neither in library {opened.settings.library!r} nor a picture.",
-                "Search for it first, or index its folder.",
-            )
-        pieces = stream_describe(llm, pictures, detail=detail, known=words)  # type: ignore[arg-type]
-        if json:
-            answer = "".join(pieces)
-            print_json({"answer": answer, "model": opened.settings.vlm, "warnings": []})
-            return
-        for piece in pieces:
-            output.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
-        output.print()
+    settings = load_settings(library=library, home=home, vlm=vlm, allow_remote=allow_remote)
+    llm = OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
+    file = expand(target)
+    is_picture = kind_of(file) == "image" and file.is_file()
+    pictures: list[tuple[float | None, Image]] = []
+    words = ""
+    if not is_picture or settings.library in names(settings):  # a picture needs no library
+        with MediaLibrary.open(settings) as opened:
+            target, span = resolve_hit(opened, target)
+            row = opened.find(target)
+            if row is not None:
+                moment = Moment(row.media_id, row.kind, *span)
+                pictures, words = opened.moment_pictures(moment), opened.words_of(moment)
+            elif not is_picture:
+                require(opened, target)
+                raise NotFound(
+                    f"{target} is neither in library {settings.library!r} nor a picture.",
+                    "Search for it first, or index its folder.",
+                )
+    pieces = stream_describe(
+        llm,
+        pictures or [(None, open_picture(file))],
+        detail=detail,  # type: ignore[arg-type]
+        known=words,
+    )
+    if json:
+        print_json({"answer": "".join(pieces), "model": settings.vlm, "warnings": []})
+        return
+    for piece in pieces:
+        output.print(piece, end="", soft_wrap=True)
+    output.print()

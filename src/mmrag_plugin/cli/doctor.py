@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +16,17 @@ from rich.padding import Padding
 from rich.text import Text
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import milvus_words, output, print_json
-from mmrag_plugin.errors import MmragError
+from mmrag_plugin.cli.console import milvus_words, on_one_line, output, print_json
+from mmrag_plugin.errors import MediaError, MmragError, ModelError, NotFound, StorageError
 
 if TYPE_CHECKING:
+    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.library_models import LibraryModels
     from mmrag_plugin.settings import Settings
+
+WRITTEN = "Gate 42"
+FILM = "a_day_out.mp4"
 
 
 @dataclass(frozen=True)
@@ -42,34 +51,38 @@ def doctor(
     from mmrag_plugin.settings import load_settings
 
     settings = load_settings(library=library, home=home)
-    checks = [
-        _tried(name, check, settings)
-        for name, check in (
-            ("libraries", _place),
-            ("Milvus", _milvus),
-            ("visual model", _visual),
-            ("text model", _text),
-            ("text in pictures", _ocr),
-            ("films", _films),
-            ("VLM (Ollama)", _vlm),
-        )
-    ]
+    with ExitStack() as closing:
+        place = _Place(settings, closing)
+        checks = [
+            _tried(name, check)
+            for name, check in (
+                ("libraries", place.home),
+                ("library", place.library),
+                ("Milvus", partial(_milvus, settings)),
+                ("visual model", place.visual),
+                ("text model", place.text),
+                ("text in pictures", _ocr),
+                ("films", _films),
+                ("VLM (Ollama)", partial(_vlm, settings)),
+            )
+        ]
     if json:
         print_json({"checks": [vars(check) for check in checks]})
     else:
         for check in checks:
             mark = ("✓ ", "green") if check.works else ("✗ ", "yellow")
-            found = Text.assemble(mark, (check.name, "bold"), f"  {check.found}")
-            output.print(Padding(found, 0), highlight=False)
+            found = Text.assemble(mark, (check.name, "bold"), f"  {on_one_line(check.found)}")
+            output.print(found)
             if check.remedy:
-                output.print(Padding(Text(check.remedy, "dim"), (0, 0, 0, 4)))
+                remedy = Text(on_one_line(check.remedy), "dim")
+                output.print(Padding(remedy, (0, 0, 0, 4), expand=False))
     if not all(check.works for check in checks):
         raise typer.Exit(1)
 
 
-def _tried(name: str, check: Callable[[Settings], tuple[str, str]], settings: Settings) -> Check:
+def _tried(name: str, check: Callable[[], tuple[str, str]]) -> Check:
     try:
-        found, remedy = check(settings)
+        found, remedy = check()
         return Check(name, True, found, remedy)
     except MmragError as error:
         return Check(name, False, error.message, error.remedy)
@@ -77,11 +90,76 @@ def _tried(name: str, check: Callable[[Settings], tuple[str, str]], settings: Se
         return Check(name, False, f"{type(error).__name__}: {error}", "Reinstall mmrag-plugin.")
 
 
-def _place(settings: Settings) -> tuple[str, str]:
-    home = settings.home.expanduser()
-    parent = next(place for place in (home, *home.parents) if place.exists())
-    with tempfile.TemporaryFile(dir=parent):
-        return f"{home} is writable", ""
+class _Place:
+    """Where libraries lie, and the one that was named with the models that it works with."""
+
+    def __init__(self, settings: Settings, closing: ExitStack) -> None:
+        self._settings, self._closing = settings, closing
+        self._library: MediaLibrary | None = None
+
+    def home(self) -> tuple[str, str]:
+        home = self._settings.home.expanduser()
+        try:
+            parent = next(place for place in (home, *home.parents) if place.exists())
+            with tempfile.TemporaryFile(dir=parent):
+                return f"{home} is writable", ""
+        except OSError as error:
+            raise StorageError(
+                f"{home} can't be written: {error.strerror or error}.",
+                "Mend its permissions, or name another place by --home or MMRAG_HOME.",
+            ) from error
+
+    def library(self) -> tuple[str, str]:
+        from mmrag_plugin.library import MediaLibrary
+
+        name = self._settings.library
+        try:
+            library = self._closing.enter_context(MediaLibrary.open(self._settings))
+        except NotFound as error:
+            if name != "default":
+                raise
+            return "there is none yet", error.remedy
+        empty = library.recorded("visual") is None
+        self._library = None if empty else library
+        return f"{name} in {library.directory}", "Fill it: mmrag index FOLDER" * empty
+
+    def visual(self) -> tuple[str, str]:
+        if self._library is not None:
+            model, _ = self._library.models.in_use()
+            return f"{model.model_name}, {model.dim} dimensions", _said(self._library.models)
+        model, warnings = self._chosen
+        return f"{model.model_name}, {model.dim} dimensions", " ".join(warnings)
+
+    def text(self) -> tuple[str, str]:
+        if self._library is not None and (words := self._library.recorded("words")) is not None:
+            models = self._library.models
+            found = models.text_in_use(words, models.in_use()[0])
+            if found is None and words.setting != "off":
+                raise ModelError(f"{words.setting} does not work", _said(models))
+            return (found.setting if found else "words alone (BM25)"), _said(models)
+        from mmrag_plugin.embeddings.choose import choose_text
+
+        settings = self._settings
+        model, warnings = choose_text(
+            settings.text_model,
+            self._chosen[0],
+            ollama_host=settings.ollama_host,
+            models_home=settings.models_home,
+            allow_remote=settings.allow_remote,
+        )
+        return (model.setting if model else "words alone (BM25)"), " ".join(warnings)
+
+    @cached_property
+    def _chosen(self) -> tuple[VisualEmbedding, list[str]]:
+        from mmrag_plugin.embeddings.choose import choose_visual
+
+        return choose_visual(self._settings.visual_model, models_home=self._settings.models_home)
+
+
+def _said(models: LibraryModels) -> str:
+    said = " ".join(models.warnings)
+    models.warnings.clear()
+    return said
 
 
 def _milvus(settings: Settings) -> tuple[str, str]:
@@ -105,46 +183,38 @@ def _described(directory: Path | None, uri: str, token: str) -> tuple[str, str]:
         connection.close()
 
 
-def _visual(settings: Settings) -> tuple[str, str]:
-    from mmrag_plugin.embeddings.choose import choose_visual
-
-    model, warnings = choose_visual(settings.visual_model, models_home=settings.models_home)
-    return f"{model.model_name}, {model.dim} dimensions", " ".join(warnings)
-
-
-def _text(settings: Settings) -> tuple[str, str]:
-    from mmrag_plugin.embeddings.choose import choose_text, choose_visual
-
-    visual, _ = choose_visual(settings.visual_model, models_home=settings.models_home)
-    model, warnings = choose_text(
-        settings.text_model,
-        visual,
-        ollama_host=settings.ollama_host,
-        models_home=settings.models_home,
-        allow_remote=settings.allow_remote,
-    )
-    return (model.setting if model else "words alone (BM25)"), " ".join(warnings)
-
-
-def _ocr(settings: Settings) -> tuple[str, str]:
+def _ocr() -> tuple[str, str]:
     import PIL.Image
     import PIL.ImageDraw
 
     from mmrag_plugin.signals.ocr import RapidOcrReader
 
     picture = PIL.Image.new("RGB", (320, 80), "white")
-    PIL.ImageDraw.Draw(picture).text((20, 20), "Gate 42", "black", font_size=36)
-    text = RapidOcrReader().read(picture)
-    return f"RapidOCR reads {text.strip()!r} where 'Gate 42' is written", ""
+    PIL.ImageDraw.Draw(picture).text((20, 20), WRITTEN, "black", font_size=36)
+    text = RapidOcrReader().read(picture).strip()
+    if WRITTEN not in text:
+        raise ModelError(
+            f"RapidOCR reads {text!r} where {WRITTEN!r} is written.",
+            "Install it again: pip install --force-reinstall rapidocr",
+        )
+    return f"RapidOCR reads {text!r} where {WRITTEN!r} is written", ""
 
 
-def _films(settings: Settings) -> tuple[str, str]:
+def _films() -> tuple[str, str]:
     import av
 
-    return (
-        f"PyAV {av.__version__}, FFmpeg {'.'.join(map(str, av.ffmpeg_version_info.split()[:1]))}",
-        "",
-    )
+    from mmrag_plugin.readers.video import frame_at
+
+    versions = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
+    with as_file(files("mmrag_plugin") / "demo_media" / "Films" / FILM) as film:
+        try:
+            picture = frame_at(film, 1.0)
+        except MediaError as error:
+            raise ModelError(
+                f"{versions} can't decode the film that comes with mmrag: {error.message}",
+                "Install it again: pip install --force-reinstall av",
+            ) from error
+    return f"{versions} decode {FILM}, {picture.width} x {picture.height} pixels", ""
 
 
 def _vlm(settings: Settings) -> tuple[str, str]:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import json as json_module
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import output, print_json, warn
-from mmrag_plugin.errors import NotFound, UsageError
+from mmrag_plugin.cli.console import on_one_line, output, print_json, warn
+from mmrag_plugin.errors import NoSuchPath, NotFound, UsageError
+from mmrag_plugin.media import kind_of
+from mmrag_plugin.walking import expand, is_there
 
 if TYPE_CHECKING:
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.results import SearchResult
 
+REFUSES_WITHIN_S = 1.0  # an opener that finds no program says so at once
 LAST_SEARCH = "last_search.json"  # what `mmrag open 3` refers to
 
 Export = Annotated[
@@ -63,6 +71,8 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Find photos and moments of films by what they show and what is known about them."""
+    from mmrag_plugin.cli.hits import check_export
+
     asked = options.search_options(
         limit=limit,
         kind=kind,
@@ -74,8 +84,16 @@ def search(
         channels=channels,
         min_confidence=min_confidence,
     )
-    if (query is None) == (batch is None):
-        raise UsageError("Nothing to search for.", "Give words, or --batch FILE (one of the two).")
+    if query is None and batch is None:
+        raise UsageError("Nothing to search for.", "Give words, or --batch FILE.")
+    if batch is not None and (query is not None or explain or export is not None):
+        other = "words" if query is not None else "--explain" if explain else "--export"
+        raise UsageError(
+            f"--batch and {other} don't go together: it prints one JSON object a line.",
+            f"Leave {other} or --batch out.",
+        )
+    if export is not None:
+        check_export(export)
     with options.open_library(
         library=library, home=home, visual_model=visual_model, milvus_uri=milvus_uri
     ) as opened:
@@ -87,9 +105,20 @@ def search(
 
 
 def similar(
-    target: Annotated[str, typer.Argument(help="A picture's file, or the id of a media.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A picture's file, the number of a hit that was shown last, or a media id."
+        ),
+    ],
     limit: options.Limit = 10,
     kind: options.KindOption = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    folder: options.Folder = None,
+    camera: options.Camera = None,
+    has_text: options.HasText = None,
+    min_confidence: options.MinConfidence = "none",
     explain: options.Explain = False,
     export: Export = None,
     visual_model: options.VisualModel = None,
@@ -99,35 +128,77 @@ def similar(
     json: options.Json = False,
 ) -> None:
     """Find what looks like a picture."""
-    from mmrag_plugin.filters import Filters
+    from mmrag_plugin.cli.hits import check_export
 
+    asked = options.search_options(
+        limit=limit,
+        kind=kind,
+        since=since,
+        until=until,
+        folder=folder,
+        camera=camera,
+        has_text=has_text,
+        channels=None,
+        min_confidence=min_confidence,
+    )
+    if export is not None:
+        check_export(export)
     with options.open_library(
         library=library, home=home, visual_model=visual_model, milvus_uri=milvus_uri
     ) as opened:
-        result = opened.similar(target, limit=limit, filters=Filters(kind))  # type: ignore[arg-type]
+        target, (start_s, end_s) = resolve_hit(opened, target)
+        require(opened, target)
+        at_s = None if start_s is None or end_s is None else (start_s + end_s) / 2
+        result = opened.similar(target, at_s=at_s, **asked)
         _show(opened, result, explain=explain, export=export, json=json)
 
 
 def open_hit(
-    hit: Annotated[str, typer.Argument(help="A hit's number in the last search, or a media id.")],
+    hit: Annotated[
+        str, typer.Argument(help="The number of a hit that was shown last, or a media id.")
+    ],
     library: options.Library = None,
     home: options.Home = None,
 ) -> None:
     """Open a hit in the program that the system has for it."""
     with options.open_library(library=library, home=home) as opened:
-        row = opened.find(resolve_hit(opened, hit)[0])
-        paths = opened.ledger.paths_of([row.media_id])[row.media_id] if row else []
+        target, _ = resolve_hit(opened, hit)
+        require(opened, target)
+        row = opened.find(target)
+        if row is None:
+            raise NotFound(
+                f"{target} is not in library {opened.settings.library!r}.",
+                "mmrag open is for hits: open the file yourself, or index its folder.",
+            )
+        paths = opened.ledger.paths_of([row.media_id])[row.media_id]
     path = next((path for path in paths if Path(path).exists()), None)
     if path is None:
-        raise NotFound(f"The file of {hit} is not there any more.", "Run mmrag index.")
-    opener = {"darwin": "open", "win32": "explorer"}.get(sys.platform, "xdg-open")
-    try:
-        subprocess.run([opener, path], check=True, timeout=30)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+        raise NotFound(
+            f"{row.path} is not there any more.",
+            "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
+        )
+    _start_viewer(path)
+    output.print(on_one_line(path), soft_wrap=True)
+
+
+def _start_viewer(path: str) -> None:
+    """Have the system's program show a file; it goes on when mmrag ends."""
+    opener, package = ("open", "macOS") if sys.platform == "darwin" else ("xdg-open", "xdg-utils")
+    program = shutil.which(opener)
+    if program is None:
         raise UsageError(
-            f"No program opened {path}.", f"Open it yourself, or install {opener}."
-        ) from None
-    output.print(path, markup=False, highlight=False)
+            f"{path} can't be opened: {opener} is not installed.",
+            f"Install {package}, or open the file yourself.",
+        )
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(  # noqa: S603
+        [program, path], stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+    )
+    with suppress(subprocess.TimeoutExpired):  # some viewers only end when they are closed
+        if process.wait(REFUSES_WITHIN_S):
+            raise UsageError(
+                f"No program here opens {path}.", "Open it yourself, or install one that does."
+            )
 
 
 def resolve_hit(library: MediaLibrary, hit: str) -> tuple[str, tuple[float | None, float | None]]:
@@ -144,20 +215,47 @@ def resolve_hit(library: MediaLibrary, hit: str) -> tuple[str, tuple[float | Non
     for entry in hits:
         if entry["rank"] == int(hit):
             return str(entry["media_id"]), (entry["start_s"], entry["end_s"])
-    raise NotFound(f"The last search has no hit {hit}.", "Search first, or name a media id.")
+    raise NotFound(f"Among the hits shown last is no {hit}.", "Search first, or name a media id.")
+
+
+def require(library: MediaLibrary, target: str) -> None:
+    """Raise NotFound for a media that the library does not know, NoSuchPath for no such file."""
+    if library.find(target) is not None or is_there(expand(target)):
+        return
+    if "/" in target or kind_of(target) is not None:
+        raise NoSuchPath(f"{target} does not exist.", "Check the path.")
+    raise NotFound(
+        f"Nothing in library {library.settings.library!r} is known as {target}.",
+        "Name the number of a hit that was shown last, a media id or a file.",
+    )
 
 
 def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> None:
-    try:
-        text = sys.stdin.read() if str(batch) == "-" else batch.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{batch} can't be read: {error}.", "Name a UTF-8 text file.") from None
-    text = text.replace("\r\n", "\n").removesuffix("\n")
-    for line in text.split("\n") if text else ():  # a query may hold other line ends
+    for line in _lines(batch):
         try:
-            print_json(library.search(line, **asked).as_dict())
-        except UsageError as error:  # an empty line must not shift the answers
-            print_json({"query": line, "hits": [], "warnings": [str(error)]})
+            query = line.decode()
+            print_json(library.search(query, **asked).as_dict())
+        except UnicodeDecodeError:  # a line that is none must not shift the answers
+            query = line.decode(errors="backslashreplace")
+            print_json({"query": query, "hits": [], "warnings": ["This line is no UTF-8 text."]})
+        except UsageError as error:  # nor an empty one
+            print_json({"query": query, "hits": [], "warnings": [str(error)]})
+
+
+def _lines(batch: Path) -> Iterator[bytes]:
+    """The lines of a file or of stdin as they come; a query may hold other line ends."""
+    source = "stdin" if str(batch) == "-" else str(batch)
+    try:
+        if source == "stdin" and sys.stdin is None:
+            raise OSError(errno.EBADF, "it is closed")
+        with nullcontext(sys.stdin.buffer) if source == "stdin" else batch.open("rb") as file:
+            for number, line in enumerate(file):
+                begins = line if number else line.removeprefix(codecs.BOM_UTF8)
+                yield begins.removesuffix(b"\n").removesuffix(b"\r")
+    except OSError as error:
+        raise UsageError(
+            f"{source} can't be read: {error.strerror}.", "Name a text file with a query a line."
+        ) from None
 
 
 def _show(
@@ -171,7 +269,7 @@ def _show(
     from mmrag_plugin.cli.hits import export as export_hits
     from mmrag_plugin.cli.hits import print_hits
 
-    _remember(library, result)
+    remember(library, result)
     if json:
         print_json(result.as_dict())
     else:
@@ -180,16 +278,17 @@ def _show(
     if export is not None:
         line = export_hits(result.hits, export)
         if not json:
-            output.print(line, markup=False, highlight=False)
+            output.print(on_one_line(line))
     if not result.hits:
         if not json:
             output.print("Nothing found.")
         raise typer.Exit(1)
 
 
-def _remember(library: MediaLibrary, result: SearchResult) -> None:
+def remember(library: MediaLibrary, result: SearchResult) -> None:
+    """Keep hits, so that later commands know them by their numbers."""
     try:
-        content = json_module.dumps(result.as_dict(), ensure_ascii=False)
+        content = json_module.dumps(result.as_dict())  # ASCII: a query may be no valid text
         (library.directory / LAST_SEARCH).write_text(content, encoding="utf-8")
     except OSError as error:  # a full disk must not take the answer away
         warn([f"`mmrag open` will not know these hits: {error.strerror}."])

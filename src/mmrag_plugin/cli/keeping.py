@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import milvus_words, output, print_json, warn
+from mmrag_plugin.cli.console import milvus_words, on_one_line, output, print_json, warn
+from mmrag_plugin.cli.failures import show_failures
 
 if TYPE_CHECKING:
     from mmrag_plugin.upkeep import Difference
@@ -115,15 +116,15 @@ def backup(
         print_json({"path": str(target), "bytes": size_bytes})
     else:
         output.print(
-            f"{target} holds the library ({size_bytes / 2**20:.1f} MB). To use it, copy it to "
-            "MMRAG_HOME/NAME"
-            + (", then run mmrag index: the vectors are on the server alone." if remote else "."),
-            markup=False,
-            highlight=False,
+            f"{on_one_line(target)} holds the library ({size_bytes / 2**20:.1f} MB). "
+            "To use it, copy it to MMRAG_HOME/NAME"
+            + (", then run mmrag index: the vectors are on the server alone." if remote else ".")
         )
 
 
 def _show_status(found: dict[str, Any]) -> None:
+    from mmrag_plugin.ledger import Failure
+
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -131,10 +132,10 @@ def _show_status(found: dict[str, Any]) -> None:
         ", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in found["media"].items())
         or "none yet"
     )
-    table.add_row("library", f"{found['library']} in {found['directory']}")
-    table.add_row("folders", "\n".join(found["roots"]) or "none yet")
+    table.add_row("library", on_one_line(f"{found['library']} in {found['directory']}"))
+    table.add_row("folders", "\n".join(map(on_one_line, found["roots"])) or "none yet")
     if found["left_out"]:
-        table.add_row("left out", "\n".join(found["left_out"]))
+        table.add_row("left out", "\n".join(map(on_one_line, found["left_out"])))
     table.add_row("media", media)
     first, last = found["taken_at"]["first"], found["taken_at"]["last"]
     if first:
@@ -149,8 +150,10 @@ def _show_status(found: dict[str, Any]) -> None:
     if found["writer"]:
         table.add_row("writing", found["writer"])
     if found["failed"]:
-        table.add_row("failed", f"{found['failed']} files: mmrag index --retry tries them again")
-    output.print(table, markup=False, highlight=False)
+        files = "1 file" if found["failed"] == 1 else f"{found['failed']} files"
+        table.add_row("failed", f"{files}: mmrag index --retry tries again")
+    output.print(table)
+    show_failures([Failure(**failure) for failure in found["failures"]])
 
 
 def _show_differences(differences: list[Difference] | None, *, repaired: bool) -> None:
@@ -161,6 +164,5 @@ def _show_differences(differences: list[Difference] | None, *, repaired: bool) -
         verdict = "mended" if repaired else "differ: mmrag status --repair mends them"
         output.print(
             f"{difference.collection}: "
-            + (f"{bad} media {verdict}" if bad else "agrees with the ledger"),
-            highlight=False,
+            + (f"{bad} media {verdict}" if bad else "agrees with the ledger")
         )

@@ -11,7 +11,7 @@ import typer
 
 from mmrag_plugin import __version__
 from mmrag_plugin.cli import asking, doctor, finding, keeping, models, taking_in
-from mmrag_plugin.cli.console import errors, print_json
+from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
 from mmrag_plugin.errors import MmragError, UsageError
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -84,10 +84,15 @@ def _usage_error(error: Any) -> UsageError:
 
 
 def _report(error: MmragError) -> int:
-    if "--json" in sys.argv[1:]:
-        print_json({"error": error.as_dict()})
+    if "--json" in sys.argv[1:] and not isinstance(error, OutputLost):
+        try:
+            print_json({"error": error.as_dict()})
+        except OutputLost as lost:
+            return _report(lost)
+        except SystemExit:  # nobody reads it; it has failed all the same
+            pass
     else:
-        errors.print(error.message, style="red", markup=False, highlight=False)
+        errors.print(on_one_line(error.message), style="red")
         if error.remedy:
-            errors.print(error.remedy, markup=False, highlight=False)
+            errors.print(on_one_line(error.remedy))
     return error.exit_code

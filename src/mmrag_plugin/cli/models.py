@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import output, print_json
+from mmrag_plugin.cli.console import errors, on_one_line, output, print_json
+from mmrag_plugin.errors import UsageError
+
+_LANGUAGES = {True: "many languages", False: "English"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,19 +59,18 @@ def list_models(home: options.Home = None, json: options.Json = False) -> None:
     if json:
         print_json({"models": rows})
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("name", "reads", "size", "licence", "languages", "on this disk"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(
-            str(row["name"]),
+    cells = [
+        (
+            on_one_line(row["name"]),
             str(row["reads"]),
             f"{row['size_mb']} MB",
             str(row.get("licence", "")),
-            "many" if row.get("multilingual") else "English",
+            "" if "multilingual" not in row else _LANGUAGES[row["multilingual"] is True],
             "yes" if row["on_disk"] else "no",
         )
-    output.print(table)
+        for row in rows
+    ]
+    _show_models(cells)
     output.print("palette (colours only) needs no download. Fetch one: mmrag models pull NAME")
 
 
@@ -72,16 +81,73 @@ def pull(
     json: options.Json = False,
 ) -> None:
     """Fetch a model from its hub into MMRAG_HOME; asks first, with the size."""
-    from mmrag_plugin.embeddings.catalogue import find
+    from mmrag_plugin.embeddings.catalogue import TEXT_MODELS, VISUAL_MODELS, find
+    from mmrag_plugin.embeddings.local_models import is_hub_name, on_disk
     from mmrag_plugin.embeddings.local_models import pull as fetch
     from mmrag_plugin.settings import load_settings
 
+    models_home = load_settings(home=home).models_home
     row = find(name)
-    size = f"about {row.size_mb} MB" if row else "of unknown size"
-    if not yes and not json:
-        typer.confirm(f"Download {row.hub_id if row else name}, {size}?", abort=True)
-    folder = fetch(name, load_settings(home=home).models_home)
+    if row is None and not is_hub_name(name):
+        names = [row.name for row in VISUAL_MODELS] + [row.name for row in TEXT_MODELS]
+        raise UsageError(
+            f"{name} is no model that mmrag knows.",
+            f"Name one of {', '.join(names)}; or OWNER/MODEL of a hub.",
+        )
+    folder = on_disk(name, models_home)
+    if folder is None:
+        size = f"about {row.size_mb} MB" if row else "of unknown size"
+        if not yes and not _agreed(f"{row.hub_id if row else name}, {size}", asking=not json):
+            errors.print("Nothing was fetched.")
+            raise typer.Exit(1)
+        folder = fetch(name, models_home)
     if json:
         print_json({"name": name, "path": str(folder)})
     else:
-        output.print(f"{name} is in {folder}. Use it: mmrag index", markup=False, highlight=False)
+        output.print(on_one_line(f"{name} is in {folder}."), soft_wrap=True)
+        output.print(f"Use it: mmrag index{_flag(name, folder, models_home)}", soft_wrap=True)
+
+
+def _agreed(what: str, *, asking: bool) -> bool:
+    if not asking or not _somebody_is_there():
+        raise UsageError(f"{what}, is only fetched after a yes.", "Add --yes.")
+    try:
+        return typer.confirm(f"Download {what}?")
+    except typer.Abort:  # Ctrl-D
+        output.print()
+        return False
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _flag(name: str, folder: Path, models_home: Path) -> str:
+    """What makes an index run take a model; nothing where it does so by itself."""
+    from mmrag_plugin.embeddings.catalogue import TEXT_MODELS, VISUAL_MODELS
+    from mmrag_plugin.embeddings.local_models import layout_of, on_disk
+
+    reads_texts = layout_of(folder) == "sentence"
+    for row in TEXT_MODELS if reads_texts else VISUAL_MODELS:
+        if on_disk(row.name, models_home) is not None:  # of several, auto takes the first
+            if name in (row.name, row.hub_id):
+                return ""
+            break
+    return f" --{'text' if reads_texts else 'visual'}-model {shlex.quote(name)}"
+
+
+def _show_models(rows: Sequence[tuple[str, str, str, str, str, str]]) -> None:
+    """Print a table, or where the terminal is too narrow for it a block a model."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("name", "reads", "size", "licence", "language", "on this disk"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if Measurement.get(output, output.options, table).maximum < output.width:
+        output.print(table)
+        return
+    for name, reads, size, licence, languages, here in rows:
+        output.print(Text(name, "bold"), soft_wrap=True)
+        disk = "on this disk" if here == "yes" else "not on this disk"
+        line = Text(", ".join(filter(None, (reads, size, licence, languages, disk))))
+        output.print(Padding(line, (0, 0, 0, 4), expand=False))

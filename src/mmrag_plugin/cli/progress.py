@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.segment import Segment
+from rich.table import Column, Table
 from rich.text import Text
 
 from mmrag_plugin.indexing import Progress
@@ -37,18 +40,41 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "", style="dim")
 
 
+class _WithRoom:
+    """Leaves room for the "^C" that a terminal echoes: on a line of its own it shifts the bars."""
+
+    def __init__(self, bars: Table) -> None:
+        self._bars = bars
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        return console.render(self._bars, options.update_width(options.max_width - len("^C ")))
+
+
+class _Bars(Bars):
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield _WithRoom(self.make_tasks_table(self.tasks))
+
+
 class IndexBars(Progress):
     """Bars for one indexing run; on a pipe it is silent, the report follows anyway."""
 
     def __init__(self, console: Console) -> None:
-        columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}")]
-        if console.width >= BAR_FITS_COLUMNS:
+        wide = console.width >= BAR_FITS_COLUMNS
+        # on a narrow terminal the label gives way
+        label = Column(no_wrap=True, overflow="ellipsis", ratio=None if wide else 1)
+        columns: list[ProgressColumn] = [
+            SpinnerColumn(),
+            TextColumn("{task.description}", table_column=label),
+        ]
+        if wide:
             columns += [BarColumn(bar_width=None)]
-        columns += [MofNCompleteColumn()]
-        if console.width >= BAR_FITS_COLUMNS:
+        columns += [MofNCompleteColumn(table_column=Column(no_wrap=True))]
+        if wide:
             columns += [_Rate()]
         columns += [TimeRemainingColumn(compact=True)]
-        self._bars = Bars(*columns, console=console, disable=not console.is_terminal)
+        self._bars = _Bars(
+            *columns, console=console, disable=not console.is_terminal, expand=not wide
+        )
         self._tasks: dict[Stage, TaskID] = {}
 
     def __enter__(self) -> IndexBars:
@@ -61,6 +87,7 @@ class IndexBars(Progress):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._bars.live.transient = kind is not None  # bars of what was broken off tell nothing
         self._bars.stop()
 
     def begin(self, stage: Stage, total: int) -> None:

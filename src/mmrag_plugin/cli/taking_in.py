@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import errors, output, print_json, warn
+from mmrag_plugin.cli.console import errors, on_one_line, output, print_json, warn
+from mmrag_plugin.cli.failures import show_failures
 
 if TYPE_CHECKING:
     from mmrag_plugin.indexing import IndexReport
     from mmrag_plugin.library import MediaLibrary, Plan
     from mmrag_plugin.media import Stage
 
-MAX_FAILURES_SHOWN = 20
 _PLANNED: dict[Stage, str] = {
     "read": "read what is written in and about",
     "embed": "look at",
@@ -87,7 +88,10 @@ def index(
         print_json(report.as_dict())
     else:
         show_report(report)
-    if report.failed:
+        if not report.failed and not report.stages["scan"].done:
+            places = ", ".join(map(str, paths)) if paths else "its folders"
+            output.print(f"No photos or films in {on_one_line(places)}.")
+    if report.newly_failed:
         raise typer.Exit(1)
 
 
@@ -109,17 +113,19 @@ def show_report(report: IndexReport) -> None:
             ("moved", report.moved),
             ("removed", report.removed),
             ("unchanged", report.unchanged),
+            ("failed", len(report.newly_failed)),
         )
         if number or word == "added"
     ]
     seconds = sum(stage.seconds for stage in report.stages.values())
-    output.print(f"{', '.join(counts)} in {seconds:.1f} s", highlight=False)
-    for problem in report.failed[:MAX_FAILURES_SHOWN]:
-        output.print(f"  {problem.path}", style="red", markup=False, highlight=False)
-        line = f"    {problem.reason} {problem.remedy}"
-        output.print(line, markup=False, highlight=False)
-    if len(report.failed) > MAX_FAILURES_SHOWN:
-        output.print(f"  and {len(report.failed) - MAX_FAILURES_SHOWN} more: use --json")
+    output.print(f"{', '.join(counts)} in {seconds:.1f} s")
+    show_failures(report.newly_failed)
+    if report.failed_before:
+        number = len(report.failed_before)
+        output.print(
+            f"{number} file{'s' * (number != 1)} failed earlier and {_have(number)} not changed: "
+            "mmrag status lists them, mmrag index --retry tries them again."
+        )
     warn(report.warnings)
 
 
@@ -144,23 +150,22 @@ def _show_plan(plan: Plan, *, json: bool) -> None:
         return
     output.print(
         f"Would add {found.added}, update {found.updated}, move {found.moved} and remove "
-        f"{len(found.removed)} media ({_size(found.new_bytes)} to read).",
-        highlight=False,
+        f"{len(found.removed)} media ({_size(found.new_bytes)} to read)."
     )
     for stage, count in plan.pending.items():
         if count:
-            output.print(
-                f"  {_PLANNED[stage]} {count}: about {_duration(plan.seconds[stage])}",
-                highlight=False,
-            )
-    output.print(f"The library would need about {_size(plan.disk_bytes)} more.", highlight=False)
-    for problem in found.problems[:MAX_FAILURES_SHOWN]:
-        output.print(f"  {problem.path}: {problem.reason}", markup=False, highlight=False)
+            output.print(f"  {_PLANNED[stage]} {count}: about {_duration(plan.seconds[stage])}")
+    output.print(f"The library would need about {_size(plan.disk_bytes)} more.")
+    show_failures(found.problems)
     warn([*plan.warnings, *found.warnings])
 
 
 def _size(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:,.0f} MB" if size_bytes >= 1e7 else f"{size_bytes / 1e6:,.1f} MB"
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"
 
 
 def _duration(seconds: float) -> str:
@@ -185,19 +190,19 @@ def demo(home: options.Home = None, library: options.Library = "demo") -> None:
 
     from mmrag_plugin.cli.hits import print_hits
 
-    output.rule("[bold]mmrag demo[/bold]")
+    output.rule(Text("mmrag demo", "bold"))
     with (
         as_file(files("mmrag_plugin") / "demo_media") as folder,
         options.open_library(
             create=True, library=library, home=home, milvus_uri="", ledger_url=""
         ) as opened,  # whatever the environment says of the person's own libraries
     ):
-        output.print(f"Indexing {_typed(folder, str(folder))}", highlight=False, markup=False)
+        output.print(f"Indexing {_typed(folder, str(folder))}")
         show_report(run_index(opened, [folder]))
         for query, purpose in DEMO_SEARCHES:
             output.print()
-            output.print(f'[bold]mmrag search "{query}"[/bold]', highlight=False)
-            output.print(f"[dim]{purpose}[/dim]", highlight=False)
+            output.print(f'mmrag search "{query}"', style="bold")
+            output.print(purpose, style="dim")
             print_hits(output, opened.search(query, limit=DEMO_HITS).hits)
         where = opened.settings.home
     program = _typed(Path(sys.argv[0]), "mmrag")
@@ -206,7 +211,7 @@ def demo(home: options.Home = None, library: options.Library = "demo") -> None:
         f"Search them: {program} search WORDS -l {library} --home {_typed(where, str(where))}",
         f"Your own:    {program} index FOLDER, then {program} search WORDS",
     ):
-        output.print(line, markup=False, highlight=False, soft_wrap=True)
+        output.print(line, soft_wrap=True)
 
 
 def _typed(path: Path, otherwise: str) -> str:

@@ -70,6 +70,11 @@ def folder_name(name: str) -> str:
     return row.name if row else name.replace("/", "--")
 
 
+def is_hub_name(name: str) -> bool:
+    """Whether a name can be one of a hub: ``owner/model``."""
+    return _HUB_NAME.fullmatch(name) is not None
+
+
 def on_disk(name: str, models_home: Path | None) -> Path | None:
     """Find a catalogue or hub name in ``models_home`` or the Hugging Face cache. Never downloads.
 
