@@ -355,7 +355,7 @@ def _info(warm: WarmLibrary) -> LibraryInfoResult:
                 text=words.setting if words else None,
                 vlm=library.settings.vlm,
             ),
-            "failed": len(ledger.failures()),
+            "failed": len(ledger.failures()) + len(ledger.bad_sidecars()),
             "search": warm.state,
             "writer": ledger.lease_holder(),
         }

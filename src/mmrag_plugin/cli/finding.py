@@ -171,7 +171,7 @@ def open_hit(
                 "mmrag open is for hits: open the file yourself, or index its folder.",
             )
         paths = opened.ledger.paths_of([row.media_id])[row.media_id]
-    path = next((path for path in paths if Path(path).exists()), None)
+    path = next(filter(is_there, paths), None)
     if path is None:
         raise NotFound(
             f"{row.path} is not there any more.",
