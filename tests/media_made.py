@@ -7,7 +7,9 @@ import errno
 import io
 import json
 import os
+import pathlib
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +98,10 @@ def shut(*places: Path) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((os, "stat"), (os, "scandir"), (io, "open")):
-            patch.setattr(module, name, refusing(module, name))
+            asked = refusing(module, name)
+            patch.setattr(module, name, asked)
+            if sys.version_info < (3, 11):  # whose paths keep their own
+                patch.setattr(pathlib._NormalAccessor, name, staticmethod(asked))
         yield
 
 

@@ -393,7 +393,7 @@ async def test_ask_gives_the_json_contract() -> None:
 def test_the_library_makes_its_own_engine(double: OllamaDouble) -> None:
     shelf = Shelf(hit(1))
     assert "red" in str(build_query_engine(shelf, limit=3).query("which?"))
-    assert shelf.options == {"limit": 3}
+    assert shelf.options == {"limit": 3, "min_confidence": "weak"}, "what is no source"
     other = build_query_engine(shelf, ollama(double), streaming=True)
     assert "red" in str(other.query("which?"))
     assert len(double.chats) == 1

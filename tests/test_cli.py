@@ -19,6 +19,7 @@ import pytest
 
 from commands import MMRAG, environment, mmrag, mmrag_here, refused, told
 from media_made import end_owners
+from mmrag_plugin.cli.finding import LAST_SEARCH
 from mmrag_plugin.embeddings.local_models import folder_name
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import MediaLibrary
@@ -336,6 +337,9 @@ def test_without_an_opener_it_is_named_and_one_that_refuses_is_not_blamed_on_it(
         ["search", "red", "--channels", "visual,smell"],
         ["search", "red", "--since", "yesterday"],
         ["search", "red", "--since", "2023", "--until", "2022-12"],
+        ["search", "--batch", "-", "--camera", "nobody's"],
+        ["search", "--batch", "-", "--since", "2023", "--until", "2022"],
+        ["search", "red", "--home", "~nobody-here/media"],
         ["search", "--batch", "-", "--explain"],
         ["search", "--batch", "-", "--export", "hits.csv"],
         ["ask", "red", "--vlm", ""],
@@ -353,6 +357,24 @@ def test_without_an_opener_it_is_named_and_one_that_refuses_is_not_blamed_on_it(
 def test_wrong_usage_is_exit_2_with_a_remedy(home: Path, arguments: list[str]) -> None:
     kind, _, _ = refused(mmrag_here(home, *arguments, "--json"), 2)
     assert kind == "usage"
+
+
+@pytest.mark.parametrize("content", ["[]", '{"hits": [{"rank": 1}]}', "{", "null"])
+def test_damaged_numbers_of_the_last_search_are_none(home: Path, content: str) -> None:
+    (home / "default" / LAST_SEARCH).write_text(content)
+    kind, _, remedy = refused(mmrag_here(home, "similar", "1", "--json"), 1)
+    assert kind == "not_found"
+    assert "Search first" in remedy
+
+
+def test_a_folder_of_links_is_not_made_for_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        nothing = ("search", "xyzzy", "--channels", "bm25", "--export", "links")
+        assert mmrag_here(home, *nothing).returncode == 1
+    assert not (tmp_path / "links").exists()
 
 
 def test_wrong_usage_reads_well_without_json_too(home: Path) -> None:
@@ -701,7 +723,7 @@ def test_after_a_pull_the_command_that_uses_the_model_is_shown(
     tmp_path: Path, pulled: list[str]
 ) -> None:
     for name, command in (
-        ("clip-vit-b-32", "mmrag index\n"),
+        ("clip-vit-b-32", "mmrag index --visual-model clip-vit-b-32\n"),
         ("siglip2-base-256", "mmrag index\n"),
         ("siglip-base", "mmrag index --visual-model siglip-base\n"),
         ("somebody/else", "mmrag index --visual-model somebody/else\n"),

@@ -171,16 +171,6 @@ def test_auto_takes_the_default_once_it_is_there(
     assert warnings == []
 
 
-def test_auto_takes_another_model_of_the_catalogue_that_is_there(
-    tmp_path: Path, minidual: Path
-) -> None:
-    (tmp_path / "clip-vit-b-32").symlink_to(minidual)  # any model will do
-    model, warnings = choose_visual("auto", models_home=tmp_path)
-    assert isinstance(model, OnnxEmbedding)
-    assert model.setting == "clip-vit-b-32"
-    assert warnings == []
-
-
 def test_a_model_in_the_hub_cache_is_found(tmp_path: Path, minidual: Path) -> None:
     commit = "0" * 40
     repo = tmp_path / "hub" / "models--immich-app--ViT-B-32__openai"

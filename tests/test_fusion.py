@@ -79,6 +79,15 @@ def test_words_are_held_back_beside_the_text_channel_alone(make: Make, lists: Li
 
 
 @every_fusion
+def test_what_holds_a_word_beats_what_does_not_however_long_the_list(make: Make) -> None:
+    held = [(f"w{number}", 9.0 - number / 1000) for number in range(DEPTH + 50)]
+    seen = [(f"v{number}", 0.5 - number / 10_000) for number in range(DEPTH)]
+    fused = [key for key, _ in make().fuse({"visual": seen, "bm25": held})]
+    words = [key for key in fused if key.startswith("w")]
+    assert words == [key for key, _ in held], "in order, to the last"
+
+
+@every_fusion
 @some
 @given(lists=all_lists(), order=st.permutations(CHANNELS))
 def test_the_order_of_channels_does_not_change_the_scores(

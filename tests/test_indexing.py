@@ -780,3 +780,69 @@ def test_text_of_an_old_picture_is_gone_although_nobody_reads_the_new_one(
         library.index([])
         assert "B42" not in words_of(library, path)
         assert_agrees(library)
+
+
+def test_a_picture_that_breaks_the_model_fails_alone(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmrag_plugin.embeddings.palette import PaletteEmbedding
+
+    original = PaletteEmbedding.embed_pictures
+
+    def picky(self: Any, pictures: Any) -> Any:
+        if any(picture.getpixel((20, 20))[2] > 200 for picture in pictures):
+            raise ValueError("no blue, please")
+        return original(self, pictures)
+
+    picture(photos / "odd.png", "blue")
+    picture(photos / "even.png", "red")
+    monkeypatch.setattr(PaletteEmbedding, "embed_pictures", picky)
+    with opened(tmp_path / "home") as library:
+        report = library.index([photos])
+        [problem] = report.failed
+        assert problem.path == str(photos / "odd.png")
+        assert "no blue, please" in problem.reason
+        assert report.stages["embed"].done == 1
+        assert_agrees(library)
+
+
+def test_other_keyframes_leave_a_film_on_a_missing_drive_findable(
+    tmp_path: Path, photos: Path
+) -> None:
+    picture(photos / "a.png")
+    drive = photos.parent / "drive"
+    drive.mkdir()
+    write_film(drive / "film.mp4", [RED] * 20 + [BLUE] * 20, rate=10, gop=10)
+    with opened(tmp_path / "home") as library:
+        library.index([photos, drive])
+        before = len(milvus_rows(library)["visual"])
+    away = drive.rename(drive.with_name("away"))
+    with opened(tmp_path / "home", keyframes="uniform") as library:
+        library.index([])
+        assert_agrees(library)
+        assert len(milvus_rows(library)["visual"]) == before
+        away.rename(drive)
+        assert library.index([]).stages["embed"].done == 1
+        assert_agrees(library)
+
+
+def test_a_picture_that_broke_while_a_switch_was_broken_off_is_found_nowhere(
+    tmp_path: Path, photos: Path, minidual: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = picture(photos / "a.png")
+    picture(photos / "b.png", "blue")
+    with opened(tmp_path / "home") as library:
+        library.index([photos])
+        broken.write_text("no picture")
+    with opened(tmp_path / "home", visual_model=str(minidual)) as library:
+
+        def stop(self: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(index_pixels.PixelStages, "embed", stop)
+            with pytest.raises(KeyboardInterrupt):
+                library.index([])
+    with opened(tmp_path / "home", visual_model="palette") as library:
+        assert [problem.path for problem in library.index([]).failed] == [str(broken)]
+        assert_agrees(library)

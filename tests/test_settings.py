@@ -200,6 +200,15 @@ def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in repr(load_settings())
 
 
+def test_a_home_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="nobody-here") as caught:
+        load_settings(home="~nobody-here/media")
+    assert "--home" in caught.value.remedy
+    monkeypatch.setenv("MMRAG_HOME", "~nobody-here/media")
+    with pytest.raises(UsageError, match="nobody-here"):
+        load_settings()
+
+
 def test_a_home_with_a_tilde_is_the_persons(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
     assert load_settings(home="~/media").directory == Path("/somewhere/media/default")

@@ -14,11 +14,12 @@ from llama_index.core.schema import ImageNode
 
 from made_films import BLUE, RED, write_film
 from media_made import describe, end_owner, milvus_rows, opened, picture
-from mmrag_plugin.errors import LibraryBusy, NotFound, StorageError, UsageError
+from mmrag_plugin.errors import LibraryBusy, MilvusUnavailable, NotFound, StorageError, UsageError
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Moment
 from mmrag_plugin.metadata import row_metadata
 from mmrag_plugin.milvus_owner import connect
+from mmrag_plugin.milvus_store import MediaVectorStore
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.upkeep import backup, forget, relocate, repair, status, verify
@@ -154,6 +155,23 @@ def test_forgetting_one_copy_keeps_the_media(library: MediaLibrary, photos: Path
     library.finish()
     assert "Porto" not in library.words_of(Moment(found.media_id, found.kind))
     assert_agrees(library)
+
+
+def test_a_forgetting_that_broke_off_is_ended_by_the_next(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise MilvusUnavailable("Milvus is away.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MediaVectorStore, "delete_media", away)
+        with pytest.raises(MilvusUnavailable):
+            forget(library, photos)
+    assert forget(library, photos) == 4
+    assert library.ledger.media_rows() == {}
+    assert_agrees(library)
+    with pytest.raises(NotFound):
+        forget(library, photos)
 
 
 def test_forgetting_through_a_link_means_what_is_behind_it(

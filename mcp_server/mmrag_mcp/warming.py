@@ -46,7 +46,7 @@ def open_library(**flags: object) -> MediaLibrary:
 
 def without_home(error: MmragError, home: Path) -> MmragError:
     """The same error for other eyes: where libraries lie is nobody's business but the person's."""
-    places = {str(home), str(home.expanduser()), str(home.expanduser().resolve())}
+    places = {str(home), str(home.resolve())}
     texts = [error.message, error.remedy]
     places = {place for place in places if place.startswith("/") and place != "/"}
     for place in sorted(places, key=len, reverse=True):

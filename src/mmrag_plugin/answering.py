@@ -249,7 +249,12 @@ def build_query_engine(
     streaming: bool = False,
     **kwargs: Any,
 ) -> MediaQueryEngine:
-    """Make the query engine of a library; other keywords go to its retriever."""
+    """Make the query engine of a library; other keywords go to its retriever.
+
+    Hits of confidence "none" are no sources, so they are not asked for.
+    """
+    if kwargs.get("min_confidence", "none") == "none":
+        kwargs["min_confidence"] = "weak"
     return MediaQueryEngine(
         library.as_retriever(**kwargs),
         library.vlm(llm),

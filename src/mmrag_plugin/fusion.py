@@ -76,17 +76,16 @@ class StandardScores(Fusion):
 
     A word search's list is padded with zeros to DEPTH first: one photo in ten thousand that holds
     the word stands out as far as it should, and a photo without it is worth a score of zero.
-    What comes after the first DEPTH counts as little as what was not found: more hits asked for
-    change nothing in the order of the first.
+    However many rows were asked for, the first DEPTH say what is usual.
     """
 
     def scores(self, channel: Channel, ranked: Ranked[Key]) -> tuple[dict[Key, float], float]:
         """(score - mean) / deviation, and for what is not in the list its lowest possible."""
         values = [score for _, score in ranked[:DEPTH]]
-        lowest = values[-1]
+        lowest = ranked[-1][1]
         if channel == "bm25":
             values += [0.0] * (DEPTH - len(values))
             lowest = 0.0
         mean, deviation = fmean(values), max(pstdev(values), 1e-6)
-        scores = {key: (score - mean) / deviation for key, score in ranked[:DEPTH]}
+        scores = {key: (score - mean) / deviation for key, score in ranked}
         return scores, (lowest - mean) / deviation

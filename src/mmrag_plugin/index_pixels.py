@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.schema import ImageNode
 
+from mmrag_plugin.errors import MmragError
 from mmrag_plugin.index_run import COMMIT_S, Run, batched, metadata_of
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.media import Frame, Kind, Signal
@@ -72,11 +73,26 @@ class PixelStages:
                     vectors = visual.embed_pictures([frame.picture for frame in batch])
                     nodes += map(_frame_node, [media] * len(batch), batch, vectors)
                 made[media.media_id] = nodes
+        try:
+            self._embed_pictures(pictures, made)
+        except MmragError:
+            raise
+        except Exception:  # one of them breaks the model: which?
+            for media, frame in pictures:
+                with self.run.failing("embed", media):
+                    nodes = made.pop(media.media_id)
+                    self._embed_pictures([(media, frame)], {media.media_id: nodes})
+                    made[media.media_id] = nodes
+        return made
+
+    def _embed_pictures(
+        self, pictures: Sequence[tuple[MediaRow, Frame]], made: Mapping[str, list[ImageNode]]
+    ) -> None:
         if pictures:
+            visual = self.run.parts.visual
             vectors = visual.embed_pictures([frame.picture for _, frame in pictures])
             for (media, frame), vector in zip(pictures, vectors, strict=True):
                 made[media.media_id].append(_frame_node(media, frame, vector))
-        return made
 
     def _commit_frames(
         self, kind: Kind, nodes: Sequence[ImageNode], finished: Mapping[str, int]

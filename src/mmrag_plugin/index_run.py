@@ -159,15 +159,20 @@ class Run:
         unread = [media_id for stage, _, media_id, _, _ in failures if stage == "read"]
         if seen := self.ledger.touched("embed", lost):
             self.ledger.begin("embed", sorted(seen))
-            self.parts.frames.delete_media(seen)
-            self.parts.frames.flush()
+            self._delete(seen, self.parts.frames)
         if named := self.ledger.projected_before(unread):
             self.ledger.begin_words(named)
-            self.parts.words.delete_media(named)
-            self.parts.words.flush()
+            self._delete(named, self.parts.words)
             self.ledger.put_words("", {media_id: (0, frozenset()) for media_id in named})
         for failure in failures:
             self.ledger.failed(*failure)
+
+    def _delete(self, media_ids: Iterable[str], store: MediaVectorStore) -> None:
+        """Delete rows from a store, and from those that a broken-off switch has left."""
+        ids = sorted(media_ids)
+        for other in (store, *self.parts.others):
+            other.delete_media(ids)
+            other.flush()
 
     @contextmanager
     def timed(self, stage: Stage, total: int = 0) -> Iterator[None]:

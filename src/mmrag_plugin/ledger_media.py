@@ -97,13 +97,9 @@ class MediaLines:
         """
         with self._database.writing() as connection:
             base = content_hash[:16]
-            taken = set(
-                connection.scalars(
-                    sa.select(media.c.media_id).where(media.c.media_id.startswith(base))
-                )
-            )
             media_id, number = base, 2
-            while media_id in taken:
+            same_id = sa.select(media.c.media_id).where(media.c.media_id == sa.bindparam("wanted"))
+            while connection.scalar(same_id, {"wanted": media_id}):
                 media_id, number = f"{base}-{number}", number + 1
             connection.execute(
                 media.insert().values(media_id=media_id, kind=kind, content_hash=content_hash)

@@ -17,7 +17,7 @@ from mmrag_plugin.errors import (
 )
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_media import LibraryMedia
-from mmrag_plugin.library_models import LibraryModels, Model, Wanted
+from mmrag_plugin.library_models import LibraryModels, Model, Wanted, careful, vlm_of
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.settings import Settings, load_settings
@@ -258,10 +258,12 @@ class MediaLibrary(LibraryMedia):
 
     def _switch(self, wanted: Wanted, parts: Parts) -> None:
         """Search what the run has built from now on, and drop what it replaces."""
-        # what lies on a missing drive has no rows in the new collections until it is back
-        for kind in parts.readers:
-            stamp = parts.stamps.of("embed", kind)
-            self.ledger.redo("embed", self.ledger.pending("embed", stamp, kind=kind))
+        known = self.recorded("visual")
+        if known is None or known.collection != wanted.recorded["visual"].collection:
+            # what lies on a missing drive has no rows in the new collection until it is back
+            for kind in parts.readers:
+                stamp = parts.stamps.of("embed", kind)
+                self.ledger.redo("embed", self.ledger.pending("embed", stamp, kind=kind))
         self._record(wanted)
         used = {model.collection for model in wanted.recorded.values()}
         for collection in self.connection.call("list_collections"):
@@ -393,16 +395,7 @@ class MediaLibrary(LibraryMedia):
         An ``Ollama`` or ``OllamaMultiModal`` gets the checks of our adapter: pictures stay on this
         machine unless the settings allow more, and errors say what to do.
         """
-        from llama_index.llms.ollama import Ollama
-
-        from mmrag_plugin.vlm.ollama import OllamaVLM
-
-        settings = self.settings
-        if llm is None:
-            return OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
-        if isinstance(llm, Ollama) and not isinstance(llm, OllamaVLM):
-            return OllamaVLM.from_llm(llm, allow_remote=settings.allow_remote)
-        return llm
+        return vlm_of(self.settings) if llm is None else careful(llm, self.settings)
 
     # ---- where it is kept -----------------------------------------------------------------------
 

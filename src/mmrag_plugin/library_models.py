@@ -14,9 +14,12 @@ from mmrag_plugin.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from llama_index.core.llms import LLM
+
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.milvus_connection import MilvusConnection
     from mmrag_plugin.milvus_store import MediaVectorStore
+    from mmrag_plugin.vlm.ollama import OllamaVLM
 
 _DIGEST = 12  # letters that stand for a model's stamp in a collection's name
 
@@ -189,3 +192,21 @@ class LibraryModels:
             self.warnings += warnings
             self._texts[key] = model
         return self._texts[key]
+
+
+def vlm_of(settings: Settings) -> OllamaVLM:
+    """The VLM that settings name; it works without a library."""
+    from mmrag_plugin.vlm.ollama import OllamaVLM
+
+    return OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
+
+
+def careful(llm: LLM, settings: Settings) -> LLM:
+    """Somebody's own LLM; one on Ollama with the checks of our adapter."""
+    from llama_index.llms.ollama import Ollama
+
+    from mmrag_plugin.vlm.ollama import OllamaVLM
+
+    if isinstance(llm, Ollama) and not isinstance(llm, OllamaVLM):
+        return OllamaVLM.from_llm(llm, allow_remote=settings.allow_remote)
+    return llm

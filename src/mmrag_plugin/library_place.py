@@ -18,7 +18,7 @@ _IN_MEMORY = "sqlite://"
 
 def names(settings: Settings) -> list[str]:
     """The libraries that are there."""
-    home = settings.home.expanduser()
+    home = settings.home
     return sorted(marker.parent.name for marker in home.glob(f"*/{LIBRARY_MARKER}"))
 
 

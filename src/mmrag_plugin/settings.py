@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         "`iframes`.",
     )
 
+    @field_validator("home")
+    @classmethod
+    def _home_is_somebodys(cls, home: Path) -> Path:
+        return _expanded(home)
+
     @field_validator("library")
     @classmethod
     def _name_is_a_folder_name(cls, name: str) -> str:
@@ -101,7 +106,7 @@ class Settings(BaseSettings):
     @property
     def directory(self) -> Path:
         """The library's directory."""
-        return self.home.expanduser() / self.library
+        return self.home / self.library
 
     @property
     def flags(self) -> str:
@@ -109,17 +114,14 @@ class Settings(BaseSettings):
         flags = ""
         if self.library != (os.environ.get("MMRAG_LIBRARY") or "default"):
             flags += f" --library {shlex.quote(self.library)}"
-        if (
-            self.home.expanduser()
-            != Path(os.environ.get("MMRAG_HOME") or _default_home()).expanduser()
-        ):
+        if self.home != _expanded(Path(os.environ.get("MMRAG_HOME") or _default_home())):
             flags += f" --home {shlex.quote(str(self.home))}"
         return flags
 
     @property
     def models_home(self) -> Path:
         """Where fetched models lie: beside the libraries, which share them."""
-        return self.home.expanduser() / ".models"
+        return self.home / ".models"
 
     @classmethod
     def settings_customise_sources(
@@ -158,8 +160,19 @@ class _LibraryFile(TomlConfigSettingsSource):
 
 
 def _config_file(known: dict[str, Any]) -> Path:
-    home = Path(known.get("home") or _default_home()).expanduser()
+    home = Path(known.get("home") or _default_home())
+    try:
+        home = _expanded(home)
+    except ValueError:  # which the validator reports
+        home = home.absolute()
     return home / str(known.get("library") or "default") / CONFIG_FILE
+
+
+def _expanded(home: Path) -> Path:
+    try:
+        return home.expanduser()
+    except RuntimeError:
+        raise ValueError("there is nobody of that name here") from None
 
 
 def load_settings(**flags: Any) -> Settings:

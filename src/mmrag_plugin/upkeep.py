@@ -43,6 +43,9 @@ def forget(library: MediaLibrary, target: Path) -> int:
             if known or any(Path(root).is_relative_to(place) for root in ledger.roots()):
                 break
         else:
+            if gone := ledger.pathless():  # of a forgetting that was broken off
+                remove_media(ledger, library.models.other_stores(library.connection), gone)
+                return len(gone)
             raise NotFound(
                 f"Nothing at {target} belongs to library {library.settings.library!r}.",
                 "mmrag status lists its folders.",

@@ -66,8 +66,10 @@ def ask(
         milvus_uri=milvus_uri,
     ) as opened:
         answer = opened.as_query_engine(**asked).ask(question)
-        if answer.sources and not json:  # `mmrag open` takes the numbers that are shown
-            hits = [replace(hit, rank=number) for number, hit in enumerate(answer.sources, start=1)]
+        if answer.sources:  # `mmrag open` takes the numbers that are shown
+            hits = list(answer.sources)
+            if not json:
+                hits = [replace(hit, rank=number) for number, hit in enumerate(hits, start=1)]
             remember(opened, SearchResult(question, hits))
     if json:
         print_json(answer.as_dict())
@@ -98,15 +100,15 @@ def describe(
     """Describe a picture or a film in words. Needs Ollama."""
     from mmrag_plugin.answering import stream_describe
     from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.library_models import vlm_of
     from mmrag_plugin.library_place import names
     from mmrag_plugin.pictures import open_picture
     from mmrag_plugin.settings import load_settings
-    from mmrag_plugin.vlm.ollama import OllamaVLM
 
     if detail not in ("short", "normal", "long"):
         raise UsageError(f"--detail {detail} is not known.", "Choose short, normal or long.")
     settings = load_settings(library=library, home=home, vlm=vlm, allow_remote=allow_remote)
-    llm = OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
+    llm = vlm_of(settings)
     file = expand(target)
     is_picture = kind_of(file) == "image" and file.is_file()
     pictures: list[tuple[float | None, Image]] = []

@@ -98,7 +98,7 @@ class _Place:
         self._library: MediaLibrary | None = None
 
     def home(self) -> tuple[str, str]:
-        home = self._settings.home.expanduser()
+        home = self._settings.home
         try:
             parent = next(place for place in (home, *home.parents) if place.exists())
             with tempfile.TemporaryFile(dir=parent):
@@ -218,8 +218,7 @@ def _films() -> tuple[str, str]:
 
 
 def _vlm(settings: Settings) -> tuple[str, str]:
-    from mmrag_plugin.vlm.ollama import OllamaVLM
+    from mmrag_plugin.library_models import vlm_of
 
-    model = OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
-    model.preflight()
+    vlm_of(settings).preflight()
     return f"{settings.vlm} on {settings.ollama_host} sees pictures", ""

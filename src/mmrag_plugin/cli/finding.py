@@ -208,13 +208,10 @@ def resolve_hit(library: MediaLibrary, hit: str) -> tuple[str, tuple[float | Non
     """
     if not (hit.isascii() and hit.isdecimal()) or len(hit) > 4:
         return hit, (None, None)
-    try:
-        hits = json_module.loads((library.directory / LAST_SEARCH).read_text())["hits"]
-    except (OSError, ValueError, KeyError):
-        hits = []
-    for entry in hits:
-        if entry["rank"] == int(hit):
-            return str(entry["media_id"]), (entry["start_s"], entry["end_s"])
+    with suppress(OSError, ValueError, KeyError, TypeError):  # none, or a damaged one
+        for entry in json_module.loads((library.directory / LAST_SEARCH).read_text())["hits"]:
+            if entry["rank"] == int(hit):
+                return str(entry["media_id"]), (entry["start_s"], entry["end_s"])
     raise NotFound(f"Among the hits shown last is no {hit}.", "Search first, or name a media id.")
 
 
@@ -231,30 +228,31 @@ def require(library: MediaLibrary, target: str) -> None:
 
 
 def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> None:
+    asked["filters"].resolve(library.ledger)  # what nothing can pass is wrong for every line
     for line in _lines(batch):
-        try:
-            query = line.decode()
-            print_json(library.search(query, **asked).as_dict())
-        except UnicodeDecodeError:  # a line that is none must not shift the answers
-            query = line.decode(errors="backslashreplace")
+        query = line.decode(errors="backslashreplace")
+        if query.encode() != line:  # a line that is none must not shift the answers
             print_json({"query": query, "hits": [], "warnings": ["This line is no UTF-8 text."]})
-        except UsageError as error:  # nor an empty one
-            print_json({"query": query, "hits": [], "warnings": [str(error)]})
+        elif not query.strip():
+            print_json({"query": query, "hits": [], "warnings": ["This line is empty."]})
+        else:
+            print_json(library.search(query, **asked).as_dict())
 
 
 def _lines(batch: Path) -> Iterator[bytes]:
     """The lines of a file or of stdin as they come; a query may hold other line ends."""
-    source = "stdin" if str(batch) == "-" else str(batch)
+    piped = str(batch) == "-"
     try:
-        if source == "stdin" and sys.stdin is None:
+        if piped and sys.stdin is None:
             raise OSError(errno.EBADF, "it is closed")
-        with nullcontext(sys.stdin.buffer) if source == "stdin" else batch.open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if piped else batch.open("rb") as file:
             for number, line in enumerate(file):
                 begins = line if number else line.removeprefix(codecs.BOM_UTF8)
                 yield begins.removesuffix(b"\n").removesuffix(b"\r")
     except OSError as error:
         raise UsageError(
-            f"{source} can't be read: {error.strerror}.", "Name a text file with a query a line."
+            f"{'stdin' if piped else batch} can't be read: {error.strerror}.",
+            "Name a text file with a query a line.",
         ) from None
 
 
@@ -275,7 +273,7 @@ def _show(
     else:
         print_hits(output, result.hits, explain=explain)
         warn(result.warnings)
-    if export is not None:
+    if export is not None and (result.hits or export.suffix):  # no folder for nothing
         line = export_hits(result.hits, export)
         if not json:
             output.print(on_one_line(line))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,7 +19,6 @@ from mmrag_plugin.cli.console import on_one_line
 from mmrag_plugin.errors import StorageError, UsageError
 from mmrag_plugin.media import Hit
 from mmrag_plugin.timecode import format_span
-from mmrag_plugin.walking import is_there
 
 _STYLES = {"strong": "green", "weak": "yellow", "none": "dim"}
 _FIELDS = "rank media_id path kind start_s end_s score confidence why reason text taken_at".split()
@@ -80,7 +80,7 @@ def _ends(paths: Iterable[str]) -> dict[str, Path]:
 
 def check_export(target: Path) -> None:
     """See that hits can be written there. Raises UsageError rather than overwriting anything."""
-    if is_there(target) or target.is_symlink():
+    if os.path.lexists(target):
         raise UsageError(f"{target} exists already.", "Name a new file or folder.")
     if target.suffix.lower() not in ("", ".csv", ".json"):
         raise UsageError(

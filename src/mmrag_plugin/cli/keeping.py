@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,17 +68,14 @@ def forget(
     with options.open_library(library=library, home=home, milvus_uri=milvus_uri) as opened:
         gone = upkeep.forget(opened, path)
         left_out = upkeep.is_left_out(opened, path)
+        again = f"mmrag index {shlex.quote(str(path))}{opened.settings.flags}"
     if json:
         print_json({"removed": gone})
     else:
-        output.print(f"{gone} media taken out of the library.", highlight=False)
+        output.print(f"{gone} media taken out of the library.")
         if left_out:
-            output.print(
-                f"{path} stays out. To take it in again: mmrag index {path}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            line = on_one_line(f"{path} stays out. To take it in again: {again}")
+            output.print(line, soft_wrap=True)
 
 
 def relocate(
@@ -95,7 +93,8 @@ def relocate(
     if json:
         print_json({"moved": moved, "there": there})
         return
-    output.print(f"{moved} files are known at their new place.")
+    known = "file is known at its" if moved == 1 else "files are known at their"
+    output.print(f"{moved} {known} new place.")
     if there < moved:
         warn([f"{moved - there} of them are not there: the next mmrag index takes them out."])
 

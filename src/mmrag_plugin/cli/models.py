@@ -113,7 +113,9 @@ def _agreed(what: str, *, asking: bool) -> bool:
         raise UsageError(f"{what}, is only fetched after a yes.", "Add --yes.")
     try:
         return typer.confirm(f"Download {what}?")
-    except typer.Abort:  # Ctrl-D
+    except typer.Abort as stop:  # Ctrl-C or Ctrl-D
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
         output.print()
         return False
 
@@ -124,11 +126,11 @@ def _somebody_is_there() -> bool:
 
 def _flag(name: str, folder: Path, models_home: Path) -> str:
     """What makes an index run take a model; nothing where it does so by itself."""
-    from mmrag_plugin.embeddings.catalogue import TEXT_MODELS, VISUAL_MODELS
+    from mmrag_plugin.embeddings.catalogue import DEFAULT_VISUAL, TEXT_MODELS
     from mmrag_plugin.embeddings.local_models import layout_of, on_disk
 
     reads_texts = layout_of(folder) == "sentence"
-    for row in TEXT_MODELS if reads_texts else VISUAL_MODELS:
+    for row in TEXT_MODELS if reads_texts else (DEFAULT_VISUAL,):
         if on_disk(row.name, models_home) is not None:  # of several, auto takes the first
             if name in (row.name, row.hub_id):
                 return ""

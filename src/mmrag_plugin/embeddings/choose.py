@@ -9,7 +9,6 @@ from mmrag_plugin.embeddings.catalogue import (
     DEFAULT_TEXT,
     DEFAULT_VISUAL,
     TEXT_MODELS,
-    VISUAL_MODELS,
     find_text,
     find_visual,
 )
@@ -24,23 +23,20 @@ def choose_visual(
     """Load the visual model that a setting names; the warnings are for the person, in words.
 
     ``auto`` takes the catalogue's default when it is on this disk (or fetches it where
-    ``allow_download`` says so), else another of the catalogue that is, else the palette. Raises
-    ModelMissing for a named model that is not on this disk, ModelError for a damaged one or a
-    folder that holds none.
+    ``allow_download`` says so) and otherwise the palette. Raises ModelMissing for a named model
+    that is not on this disk, ModelError for a damaged one or a folder that holds none.
     """
     if setting == "palette":
         return _palette(), []
     if setting == "auto":
         default = DEFAULT_VISUAL
-        names = [default.name, *(row.name for row in VISUAL_MODELS if row is not default)]
-        here = [name for name in names if on_disk(name, models_home) is not None]
-        if not here and not allow_download:
+        if on_disk(default.name, models_home) is None and not allow_download:
             return _palette(), [
-                f"No visual model is on this disk: pictures are compared by colour alone "
+                f"{default.name} is not on this disk: pictures are compared by colour alone "
                 f"(palette). For search by content run `mmrag models pull {default.name}` "
                 f"({default.size_mb} MB), then index again: only the embed stage is repeated."
             ]
-        setting = default.name if allow_download else here[0]
+        setting = default.name
     if find_text(setting) is not None:
         raise ModelError(
             f"{setting} reads texts, not pictures.",
