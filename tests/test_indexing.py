@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -454,6 +455,22 @@ def test_a_bad_sidecar_is_reported_and_its_media_is_indexed(
     report = library.index([photos])
     assert report.added == 1
     assert [problem.path for problem in report.failed] == [str(photos / "a.jpg.json")]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are Unicode there")
+@pytest.mark.parametrize("content", ["{broken\n", '{"file": "a.png", "caption": "lighthouse"}\n'])
+def test_a_list_whose_name_is_no_text_is_reported_in_every_run_and_stops_none(
+    library: MediaLibrary, photos: Path, content: str
+) -> None:
+    picture(photos / "a.png")
+    (photos / os.fsdecode(b"caf\xe9.jsonl")).write_text(content)
+    (photos / os.fsdecode(b"caf\xe9.doc")).write_text("about nothing")
+    for _ in range(2):
+        report = library.index([photos])
+        [problem] = report.failed
+        assert problem.path == str(photos / r"caf\udce9.jsonl")
+        assert problem.remedy == "Rename the file."
+    assert counts(report) == {"unchanged": 1, "failed": 1}
 
 
 @pytest.mark.parametrize("name", ["a.png.json", "captions.json"])

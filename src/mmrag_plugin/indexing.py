@@ -20,7 +20,15 @@ from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import BadSidecar, Failure, MediaRow
 from mmrag_plugin.media import MediaFacts, Signal, Stage
 from mmrag_plugin.scanning import ScanResult, scan
-from mmrag_plugin.walking import Entries, Problem, is_there, list_folder
+from mmrag_plugin.walking import (
+    Entries,
+    News,
+    Problem,
+    is_encodable,
+    is_there,
+    list_folder,
+    misnamed,
+)
 
 if TYPE_CHECKING:
     from mmrag_plugin.signals.sidecars import FolderSidecars
@@ -37,12 +45,23 @@ class SidecarTree:
         self._sidecars = sidecars
         self._folders: dict[Path, FolderSidecars] = {}
 
-    def stamp_for(self, folder: Path, root: Path, entries: Entries) -> Callable[[str], str]:
+    def stamp_for(
+        self, folder: Path, root: Path, entries: Entries, news: News
+    ) -> Callable[[str], str]:
         """How the scan finds out that a sidecar changed."""
-        return self.of(folder, root, entries).stamp_for
+        return self.of(folder, root, entries, news).stamp_for
 
-    def of(self, folder: Path, root: Path, entries: Entries | None = None) -> FolderSidecars:
-        """The sidecars of one folder under a root. Raises MediaError if it can't be listed."""
+    def of(
+        self,
+        folder: Path,
+        root: Path,
+        entries: Entries | None = None,
+        news: News | None = None,
+    ) -> FolderSidecars:
+        """The sidecars of one folder under a root. Raises MediaError if it can't be listed.
+
+        Sidecars whose names are no text are told in the ``news`` of a scan, and left out.
+        """
         unlisted = list[Path]()
         place = folder
         while place not in self._folders:  # no recursion: a tree may be deeper than Python's stack
@@ -57,6 +76,13 @@ class SidecarTree:
                 listed = list_folder(place, root) if known is None else known
             except OSError as error:
                 raise MediaError(f"{place} can't be listed ({error.strerror}).") from error
+            odd = {name for name in listed if not is_encodable(name)}
+            if odd:
+                if news is not None:
+                    of_all = self._sidecars(place, listed, above)
+                    told = sorted(str(place / name) for name in odd if of_all.may_speak(name))
+                    news.problems += map(misnamed, told)
+                listed = {name: facts for name, facts in listed.items() if name not in odd}
             above = self._folders[place] = self._sidecars(place, listed, above)
         return self._folders[folder]
 

@@ -18,8 +18,6 @@ from mmrag_plugin.media import Kind, kind_of
 _MAYBE_SOURCE_CODE = (".ts", ".mts")
 LIBRARY_MARKER = "mmrag-library.json"  # tells a library from any other directory
 Entries = dict[str, tuple[int, int]]  # the files of one folder: name -> (size_bytes, mtime_ns)
-# from a folder, its root and its files to what tells the sidecars of each of them apart
-SidecarStamp = Callable[[Path, Path, Entries], Callable[[str], str]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,10 @@ class News:
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+# From a folder, its root and its files to what tells the sidecars of each of them apart.
+SidecarStamp = Callable[[Path, Path, Entries, News], Callable[[str], str]]
 
 
 def list_folder(folder: Path, root: Path) -> Entries:
@@ -127,7 +129,7 @@ def walk(
             continue
         if LIBRARY_MARKER in entries:
             continue  # what mmrag keeps is not the person's media
-        stamp_for = sidecar_stamp(folder, root, entries)
+        stamp_for = sidecar_stamp(folder, root, entries, news)
         for file in _files(folder, entries, entries, stamp_for, news):
             if file.path not in left_out:
                 yield file
@@ -174,7 +176,7 @@ def _single_file(
         news.problems.append(unreadable(str(file), error))
         return
     if file.name in entries:
-        stamp_for = sidecar_stamp(file.parent, root, entries)
+        stamp_for = sidecar_stamp(file.parent, root, entries, news)
         yield from _files(file.parent, entries, [file.name], stamp_for, news)
     else:
         news.problems.append(
@@ -196,9 +198,7 @@ def _files(
         size_bytes, mtime_ns = entries[name]
         path = str(folder / name)
         if not is_encodable(path):
-            news.problems.append(
-                Problem(_printable(path), "Its name is no valid text.", "Rename the file.")
-            )
+            news.problems.append(misnamed(path))
         elif size_bytes == 0:
             news.problems.append(
                 Problem(path, "The file is empty.", "Restore it from a backup or remove it.")
@@ -234,6 +234,11 @@ def is_encodable(path: str) -> bool:
 
 def _printable(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
+
+
+def misnamed(path: str) -> Problem:
+    """Say that a file's name is no text, and what to do."""
+    return Problem(_printable(path), "Its name is no valid text.", "Rename the file.")
 
 
 def unreadable(path: str, error: OSError) -> Problem:
