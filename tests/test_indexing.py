@@ -514,6 +514,53 @@ def test_a_sidecar_that_may_not_be_read_is_read_once_it_may(
     assert "lighthouse" in words_of(library, path)
 
 
+def test_a_bad_sidecar_that_is_mended_has_only_its_own_media_read_again(
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    sidecar = describe(picture(photos / "a.png"), "lighthouse")
+    picture(photos / "b.png", "blue")
+    picture(photos / "trip" / "c.png", "green")
+    with shut(sidecar):
+        library.index([photos])
+    work.clear()
+    assert counts(library.index([])) == {"unchanged": 3}
+    assert work == ["facts a.png"]
+
+
+def test_bad_sidecars_that_are_as_they_were_cost_no_query_each(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        picture(photos / f"{name}.png", number=ord(name))
+        (photos / f"{name}.png.json").write_text("{broken")
+    library.index([photos])
+
+    def asked(*_: Any) -> frozenset[str]:
+        raise AssertionError("the ledger was searched for the media of a sidecar")
+
+    monkeypatch.setattr(Ledger, "media_ids_under", asked)
+    assert len(library.index([]).failed) == 2
+
+
+def test_a_bad_sidecar_on_a_drive_that_was_away_is_reported_again_when_it_is_back(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "b.png", "blue")
+    drive = photos / "usb"
+    sidecar = picture(drive / "a.png").with_name("a.png.json")
+    sidecar.write_text("{broken")
+    library.index([photos])
+    away = drive.rename(photos.parent / "away")
+    drive.mkdir()
+    library.index([])
+    drive.rmdir()
+    away.rename(drive)
+    for _ in range(2):
+        assert [bad.path for bad in library.index([]).failed] == [str(sidecar)]
+    sidecar.unlink()
+    assert library.index([]).failed == []
+
+
 def test_a_bad_sidecar_moves_with_its_folder_and_goes_with_its_media(
     library: MediaLibrary, photos: Path
 ) -> None:

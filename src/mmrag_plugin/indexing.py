@@ -6,7 +6,7 @@ the ledger's line. A run that is killed anywhere is finished by the next one, wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from mmrag_plugin.walking import (
     Entries,
     News,
     Problem,
+    is_empty,
     is_encodable,
     is_there,
     list_folder,
@@ -99,10 +100,9 @@ class SidecarTree:
             return None
         return found.signals_for(media.name), found.taken_at(media.name)
 
-    def may_speak(self, path: Path) -> bool:
-        """Whether a file is a sidecar of media, as far as its folder was listed."""
-        sidecars = self._folders.get(path.parent)
-        return sidecars is None or sidecars.may_speak(path.name)
+    def listed(self, folder: Path) -> FolderSidecars | None:
+        """The sidecars of a folder if it was listed in this run."""
+        return self._folders.get(folder)
 
     def problems(self) -> list[MediaError]:
         """Sidecars that could not be read."""
@@ -132,7 +132,7 @@ class Indexer:
                 seen=lambda files: self.progress.advance("scan", files),
             )
         self._take_over(found)
-        earlier = self._known_bad()
+        earlier = set(self._known_bad())
         parts = self.parts
         remove_media(self.ledger, (parts.frames, parts.words, *parts.others), found.removed)
         self._try_bad_sidecars_again()
@@ -206,13 +206,25 @@ class Indexer:
 
     def _try_bad_sidecars_again(self) -> None:
         """Have media read again whose bad sidecars were mended; drop those that are none now."""
+        self.ledger.drop_lone_bad_sidecars()
         for bad in self.ledger.bad_sidecars():
-            folder = str(Path(bad.path).parent)
-            media_ids = self.ledger.media_ids_under(folder)
-            if not media_ids or not self._sidecars.may_speak(Path(bad.path)):
-                self.ledger.drop_bad_sidecar(bad.path)
+            folder, name = Path(bad.path).parent, Path(bad.path).name
+            sidecars = self._sidecars.listed(folder)
+            if sidecars is None:
+                continue
+            if not sidecars.may_speak(name):
+                if not is_empty(folder):  # else a drive may be missing
+                    self.ledger.drop_bad_sidecar(bad.path)
             elif is_there(bad.path) and _content_of(bad.path) != bad.content_hash:
+                media_ids = self._media_beside(folder, sidecars.subjects_of(name))
                 self.ledger.drop_bad_sidecar(bad.path, read_again=media_ids)
+
+    def _media_beside(self, folder: Path, names: Iterable[str] | None) -> Iterable[str]:
+        """Media by their names in a folder; all in it and below without names."""
+        if names is None:
+            return self.ledger.media_ids_under(str(folder))
+        known = self.ledger.known_files(str(folder / name) for name in names)
+        return {found.media_id for found in known.values()}
 
     def _read_one(
         self, media: MediaRow, places: Sequence[tuple[str, str]]

@@ -63,17 +63,18 @@ class MediaLines:
 
     def known_paths(self, root: str) -> dict[str, KnownPath]:
         """All known files at or under a folder, by path."""
-        query = sa.select(
-            paths.c.path,
-            paths.c.media_id,
-            paths.c.size_bytes,
-            paths.c.mtime_ns,
-            paths.c.sidecar_stamp,
-            media.c.content_hash,
-        ).join_from(paths, media)
         with self._database.reading() as connection:
-            rows = connection.execute(query.where(_under(root)))
+            rows = connection.execute(_known_query().where(_under(root)))
             return {row.path: KnownPath(*row) for row in rows}
+
+    def known_files(self, files: Iterable[str]) -> dict[str, KnownPath]:
+        """Those of some files that are known, by path; one query for many."""
+        found: dict[str, KnownPath] = {}
+        with self._database.reading() as connection:
+            for batch in batches(files):
+                rows = connection.execute(_known_query().where(paths.c.path.in_(batch)))
+                found.update((row.path, KnownPath(*row)) for row in rows)
+        return found
 
     def media_with_hash(self, content_hash: str, kind: Kind) -> dict[str, list[str]]:
         """The media of a kind with exactly this content, each with its known paths."""
@@ -300,6 +301,17 @@ class MediaLines:
             cameras = connection.scalars(sa.select(media.c.camera).distinct())
             found = {camera_column(name) for name in cameras if wanted in name.casefold()}
         return tuple(sorted(found))
+
+
+def _known_query() -> sa.Select[Any]:
+    return sa.select(
+        paths.c.path,
+        paths.c.media_id,
+        paths.c.size_bytes,
+        paths.c.mtime_ns,
+        paths.c.sidecar_stamp,
+        media.c.content_hash,
+    ).join_from(paths, media)
 
 
 def _media_query() -> sa.Select[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -167,6 +169,19 @@ class StageLines:
             for batch in batches(read_again):
                 connection.execute(read_anew().where(stages.c.media_id.in_(batch)))
 
+    def drop_lone_bad_sidecars(self) -> None:
+        """Forget bad sidecars of which no media lie in their folder or below."""
+        known = self.bad_sidecars()
+        if not known:
+            return
+        folders = set[str]()
+        with self._database.reading() as connection:
+            for path in connection.scalars(sa.select(paths.c.path)):
+                folders.update(takewhile(lambda folder: folder not in folders, _above(path)))
+        for bad in known:
+            if next(_above(bad.path)) not in folders:
+                self.drop_bad_sidecar(bad.path)
+
     def put_read(self, stamp: str, read: Mapping[str, tuple[MediaFacts, Sequence[Signal]]]) -> None:
         """Enter what the read stage found: facts and signals, and that it is done."""
         with self._database.writing() as connection:
@@ -248,3 +263,8 @@ class StageLines:
             .where(media.c.media_id == media_id, media.c.words_stamp != "")
             .values(words_stamp=WRITING)
         )
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders over a path, the nearest first."""
+    return map(str, Path(path).parents)

@@ -19,7 +19,7 @@ from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.media import Kind
-from mmrag_plugin.walking import FoundFile, News, SidecarStamp, is_there, unreadable, walk
+from mmrag_plugin.walking import FoundFile, News, SidecarStamp, is_empty, is_there, unreadable, walk
 
 _BATCH = 200  # files entered in one transaction of the ledger
 
@@ -112,19 +112,13 @@ def _emptied(folder: Path, count: int) -> str:
 
 
 def _in_emptied_folders(gone: Iterable[str]) -> dict[str, Path]:
-    """Paths that lay in folders where nothing at all is left, each with its folder.
-
-    So does a folder look on which a drive is mounted at other times.
-    """
+    """Paths that lay in folders where nothing at all is left, each with its folder."""
     emptied: dict[Path, bool] = {}
     found: dict[str, Path] = {}
     for path in gone:
         folder = next(folder for folder in Path(path).parents if is_there(folder))
         if folder not in emptied:
-            try:
-                emptied[folder] = not any(folder.iterdir())
-            except OSError:  # it was there a moment ago
-                emptied[folder] = True
+            emptied[folder] = is_empty(folder)
         if emptied[folder]:
             found[path] = folder
     return found

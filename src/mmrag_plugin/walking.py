@@ -81,6 +81,17 @@ def is_there(path: Path | str) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether nothing at all lies in a folder, as far as anybody may look.
+
+    So does a folder look on which a drive is mounted at other times.
+    """
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return True
+
+
 def resolve_root(path: Path) -> Path:
     """The real path of a folder or file to index. Raises NoSuchPath or UsageError."""
     expanded = expand(path)

@@ -72,8 +72,17 @@ class FolderSidecars:
 
     def may_speak(self, name: str) -> bool:
         """Whether a file in this folder is a sidecar of a media in it, or a list."""
-        known = [self._lists, *self._own.values()]
-        return any(name == sidecar for sidecars in known for sidecar, _ in sidecars)
+        return self.subjects_of(name) != frozenset()
+
+    def subjects_of(self, name: str) -> frozenset[str] | None:
+        """The media in this folder whose sidecar a file is; None for a list."""
+        if any(name == listed for listed, _ in self._lists):
+            return None
+        return frozenset(
+            media_name
+            for media_name, sidecars in self._own.items()
+            if any(name == sidecar for sidecar, _ in sidecars)
+        )
 
     def problems(self) -> list[MediaError]:
         """Hand over the folder's files that could not be read, each once: then only news."""
