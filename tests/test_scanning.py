@@ -686,6 +686,22 @@ def test_what_is_left_out_is_passed_by_until_it_is_named(scanned: Scanned) -> No
 # ---- dry runs and roots ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("target", ["private", "private/deep"])
+def test_what_is_left_out_does_not_come_back_through_a_link(scanned: Scanned, target: str) -> None:
+    scanned.write("private/a.jpg")
+    scanned.write("private/deep/b.jpg")
+    scanned.write("c.jpg")
+    (scanned.root / "albums").mkdir()
+    (scanned.root / "albums" / "best").symlink_to(scanned.root / target)
+    scanned()
+    place = str(scanned.root / "private")
+    scanned.ledger.drop_paths(sorted(scanned.ledger.known_paths(place)))
+    scanned.ledger.leave_out(place)
+    for _ in range(2):
+        scanned()
+        assert set(scanned.ids()) == {"c.jpg"}
+
+
 def test_a_dry_run_says_the_same_and_writes_nothing(scanned: Scanned) -> None:
     for name in ("a", "b", "c", "d"):
         scanned.write(f"{name}.jpg")

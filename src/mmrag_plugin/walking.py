@@ -116,7 +116,7 @@ def walk(
     """Every media file under ``start``, which is ``root`` or lies in it, or is a file.
 
     Both are resolved. What people should hear of goes to ``news``. Files and folders that are
-    ``left_out`` are passed by.
+    ``left_out`` are passed by, and links to such folders or into them too.
     """
     if not (is_there(start) and start.is_dir()):
         yield from _single_file(
@@ -124,6 +124,7 @@ def walk(
         )
         return
     visited: set[tuple[int, int]] = set()
+    behind_links = {Path(real_path(path)) for path in left_out}
     folders, linked = [start], list[Path]()
     while folders or linked:
         # links come last: what lies inside the root is known by its own path, not by a link's
@@ -150,7 +151,8 @@ def walk(
             if not path.is_symlink():
                 folders.append(path)
             elif _leads_into(path, start):
-                linked.append(path)
+                if not any(_leads_into(path, place) for place in behind_links):
+                    linked.append(path)
             elif not _leads_into(path, root):
                 news.warnings.append(
                     f"{_printable(str(path))} is a link out of {root} and was not followed. "
