@@ -322,6 +322,20 @@ def test_a_library_whose_folders_are_all_away_says_which(home: Path, photos: Pat
         assert library.index([]).unchanged == 4
 
 
+def test_what_an_index_that_was_refused_had_to_say_is_not_told_by_the_next_search(
+    home: Path, photos: Path
+) -> None:
+    other = photos.with_name("other")
+    picture(other / "b.png", "blue")
+    with opened(home) as library:
+        library.index([photos, other])
+        for folder in (photos, other):
+            folder.rename(folder.with_name(f"{folder.name} away"))
+        with pytest.raises(UsageError, match=r"other is not there now.*photos is not there now"):
+            library.index([])
+        assert library.search("blue").warnings == []
+
+
 def test_a_ledger_on_a_server_is_of_one_library(home: Path, tmp_path: Path, photos: Path) -> None:
     url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
     with opened(home, "one", ledger_url=url) as library:

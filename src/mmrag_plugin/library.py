@@ -190,16 +190,19 @@ class MediaLibrary(LibraryMedia):
 
         if paths:
             roots = list(dict.fromkeys(resolve_root(path) for path in paths))
-            self.warnings += about_left_out(self.ledger, roots)
+            warnings = about_left_out(self.ledger, roots)
         else:
-            roots = [Path(root) for root in self.ledger.roots()]
-            for root in [root for root in roots if not is_there(root)]:
-                self.warnings.append(f"{root} is not there now; what is known of it is kept.")
-                roots.remove(root)
+            known = [Path(root) for root in self.ledger.roots()]
+            roots = [root for root in known if is_there(root)]
+            warnings = [
+                f"{root} is not there now; what is known of it is kept."
+                for root in known
+                if not is_there(root)
+            ]
         if not roots:
-            if self.warnings:
+            if warnings:
                 raise UsageError(
-                    self.warnings.pop(0),
+                    " ".join(warnings),
                     "Mount its drive, or name its place: mmrag relocate OLD NEW",
                 )
             raise UsageError("There is no folder to index.", "Name one: mmrag index FOLDER")
@@ -210,7 +213,9 @@ class MediaLibrary(LibraryMedia):
                     f"{root} lies in the library's own directory {home}.",
                     "Name the folders with the media.",
                 )
-        return [root for root in roots if not any(other in root.parents for other in roots)]
+        self.warnings += warnings
+        named = set(roots)
+        return [root for root in roots if named.isdisjoint(root.parents)]
 
     def _parts(self, wanted: Wanted) -> Parts:
         """Build what the indexing flow joins."""
