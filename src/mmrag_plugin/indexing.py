@@ -122,8 +122,9 @@ class Indexer:
     def run(self, roots: Sequence[Path]) -> IndexReport:
         """Scan resolved folders, then finish whatever is pending in the whole library."""
         report = self.report
-        for root in roots:
-            self.ledger.add_root(str(root))
+        with self.ledger.transaction():
+            for root in roots:
+                self.ledger.add_root(str(root), is_file=is_there(root) and root.is_file())
         with self._run.timed("scan"):
             found = scan(
                 self.ledger,

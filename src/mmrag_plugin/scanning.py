@@ -19,7 +19,18 @@ from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.media import Kind
-from mmrag_plugin.walking import FoundFile, News, SidecarStamp, is_empty, is_there, unreadable, walk
+from mmrag_plugin.walking import (
+    FoundFile,
+    News,
+    SidecarStamp,
+    is_empty,
+    is_text,
+    is_there,
+    may_be_source_code,
+    pick,
+    unreadable,
+    walk,
+)
 
 _BATCH = 200  # files entered in one transaction of the ledger
 
@@ -54,29 +65,42 @@ def scan(
     known: dict[str, KnownPath] = {}
     found: dict[str, FoundFile] = {}
     home: dict[str, str] = {}
+    emptied: dict[str, Path] = {}
     left_out = set(ledger.left_out()) - set(map(str, roots))
+    names: dict[Path, list[str]] = {}  # of roots that are single files, by folder
     for root in roots:
+        if not _is_folder(root):
+            names.setdefault(root.parent, []).append(root.name)
+            continue
         before = ledger.known_paths(str(root))
         whole = Path(ledger.root_over(str(root)) or root)
-        here = {file.path: file for file in walk(root, whole, sidecar_stamp, result, left_out)}
+        here = _media(walk(root, whole, sidecar_stamp, result, left_out), before)
         if before and not here:
             if not any(problem.path == str(root) for problem in result.problems):
-                result.warnings.append(_emptied(root, len(before)))
+                emptied |= dict.fromkeys(before, root)
             continue
         known |= before
         found |= here
         home |= dict.fromkeys(here, str(whole))
-        seen(len(found))
+        seen(len(here))
+    for folder, picked in names.items():
+        known |= ledger.known_files(str(folder / name) for name in picked)
+        over = ledger.root_over(str(folder))
+        here = _media(pick(folder, picked, Path(over or folder), sidecar_stamp, result), known)
+        found |= here
+        home |= {path: over or path for path in here}
+        seen(len(here))
     result.seen_files = len(found)
     # what can't be read today is not gone: neither the file nor what lies in the folder
-    unread = [Path(problem.path) for problem in result.problems]
+    unread = {problem.path for problem in result.problems}
     gone = {
         path
-        for path in set(known) - set(found)
-        if not any(Path(path).is_relative_to(place) for place in unread)
+        for path in known.keys() - found.keys()
+        if path not in unread and unread.isdisjoint(map(str, Path(path).parents))
     }
     unplugged = _in_emptied_folders(gone)
     gone -= unplugged.keys()
+    unplugged |= emptied
     moved = _Comparison(ledger, known, gone, home, result, dry_run).run(found)
     missed = Counter(folder for path, folder in unplugged.items() if path not in moved)
     result.warnings += [_emptied(folder, count) for folder, count in sorted(missed.items())]
@@ -89,6 +113,7 @@ def about_left_out(ledger: Ledger, named: Sequence[Path]) -> list[str]:
     Raises UsageError for a part of what is left out: it comes back as a whole or not at all.
     """
     warnings = []
+    names = set(named)
     for place in map(Path, ledger.left_out()):
         for path in named:
             if place in path.parents:
@@ -96,12 +121,33 @@ def about_left_out(ledger: Ledger, named: Sequence[Path]) -> list[str]:
                     f"{path} lies in {place}, which was taken out of the library.",
                     f"Take that in again: mmrag index {place}",
                 )
-        if place not in named and any(path in place.parents for path in named):
+        if place not in names and not names.isdisjoint(place.parents):
             warnings.append(
                 f"{place} stays out, for it was taken out of the library. "
                 f"To take it in again: mmrag index {place}"
             )
     return warnings
+
+
+def _is_folder(root: Path) -> bool:
+    return is_there(root) and root.is_dir()
+
+
+def _media(files: Iterable[FoundFile], known: Mapping[str, KnownPath]) -> dict[str, FoundFile]:
+    """What was found by path, without programs that are named like films."""
+    return {
+        file.path: file
+        for file in files
+        if not may_be_source_code(file.path)
+        or _is_untouched(file, known.get(file.path))
+        or not is_text(file.path)
+    }
+
+
+def _is_untouched(file: FoundFile, known: KnownPath | None) -> bool:
+    return known is not None and (
+        (known.size_bytes, known.mtime_ns) == (file.size_bytes, file.mtime_ns)
+    )
 
 
 def _emptied(folder: Path, count: int) -> str:
@@ -177,16 +223,17 @@ class _Comparison:
 
     def _is_as_known(self, file: FoundFile) -> bool:
         known = self.known.get(file.path)
-        return known is not None and (
-            (known.size_bytes, known.mtime_ns, known.sidecar_stamp)
-            == (file.size_bytes, file.mtime_ns, file.sidecar_stamp)
+        return (
+            known is not None
+            and _is_untouched(file, known)
+            and known.sidecar_stamp == file.sidecar_stamp
         )
 
     def _hash(self, file: FoundFile) -> str:
         """The content's hash; empty for a file that can't be read, which is reported once."""
         if file.path not in self.hashes:
             known = self.known.get(file.path)
-            if known and (known.size_bytes, known.mtime_ns) == (file.size_bytes, file.mtime_ns):
+            if known and _is_untouched(file, known):
                 self.hashes[file.path] = known.content_hash  # only a sidecar changed
             else:
                 try:

@@ -1,6 +1,6 @@
 """Walk through folders: which media files lie in them, with sizes and times.
 
-Nothing is opened but files that may be programs by their names: ``.ts`` is TypeScript too.
+Nothing is opened here; whether a ``.ts`` is a film or TypeScript, ``is_text`` says of one file.
 """
 
 from __future__ import annotations
@@ -113,16 +113,11 @@ def walk(
     news: News,
     left_out: Collection[str] = (),
 ) -> Iterator[FoundFile]:
-    """Every media file under ``start``, which is ``root`` or lies in it, or is a file.
+    """Every media file under a folder, which is ``root`` or lies in it.
 
     Both are resolved. What people should hear of goes to ``news``. Files and folders that are
     ``left_out`` are passed by, and links to such folders or into them too.
     """
-    if not (is_there(start) and start.is_dir()):
-        yield from _single_file(
-            start, root if is_there(root) and root.is_dir() else start.parent, sidecar_stamp, news
-        )
-        return
     visited: set[tuple[int, int]] = set()
     behind_links = {Path(real_path(path)) for path in left_out}
     folders, linked = [start], list[Path]()
@@ -180,21 +175,26 @@ def _look_into(folder: Path, root: Path, problems: list[Problem]) -> tuple[Entri
     return files, sorted(folders, reverse=True)
 
 
-def _single_file(
-    file: Path, root: Path, sidecar_stamp: SidecarStamp, news: News
+def pick(
+    folder: Path, names: Collection[str], root: Path, sidecar_stamp: SidecarStamp, news: News
 ) -> Iterator[FoundFile]:
+    """The media files of some names in a folder, which is ``root`` or lies in it."""
     try:
-        entries = list_folder(file.parent, root)
+        entries = list_folder(folder, root)
     except OSError as error:
-        news.problems.append(unreadable(str(file), error))
+        news.problems += (unreadable(str(folder / name), error) for name in names)
         return
-    if file.name in entries:
-        stamp_for = sidecar_stamp(file.parent, root, entries, news)
-        yield from _files(file.parent, entries, [file.name], stamp_for, news)
-    else:
-        news.problems.append(
-            Problem(str(file), "It is no plain file, or can't be read.", "Name a folder or a file.")
+    news.problems += (
+        Problem(
+            str(folder / name),
+            "It is no plain file, or can't be read.",
+            "Name a folder or a file.",
         )
+        for name in names
+        if name not in entries
+    )
+    stamp_for = sidecar_stamp(folder, root, entries, news)
+    yield from _files(folder, entries, entries.keys() & set(names), stamp_for, news)
 
 
 def _files(
@@ -212,15 +212,20 @@ def _files(
         path = str(folder / name)
         if not is_encodable(path):
             news.problems.append(misnamed(path))
-        elif size_bytes == 0:
+        elif size_bytes:
+            yield FoundFile(path, kind, size_bytes, mtime_ns, stamp_for(name))
+        elif not may_be_source_code(name):
             news.problems.append(
                 Problem(path, "The file is empty.", "Restore it from a backup or remove it.")
             )
-        elif not (name.lower().endswith(_MAYBE_SOURCE_CODE) and _is_text(path)):
-            yield FoundFile(path, kind, size_bytes, mtime_ns, stamp_for(name))
 
 
-def _is_text(path: str) -> bool:
+def may_be_source_code(path: str) -> bool:
+    """Whether a file may be a program, going by its name."""
+    return path.lower().endswith(_MAYBE_SOURCE_CODE)
+
+
+def is_text(path: str) -> bool:
     """Whether a file begins as text does; a broadcast stream never does, even a damaged one."""
     try:
         with Path(path).open("rb") as file:
