@@ -35,7 +35,7 @@ from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.signals.ocr import RapidOcrReader
 from mmrag_plugin.signals.sidecars import FolderSidecars
-from mmrag_plugin.upkeep import relocate, status, verify
+from mmrag_plugin.upkeep import forget, relocate, status, verify
 
 
 @pytest.fixture
@@ -366,18 +366,36 @@ def test_a_bad_file_is_reported_every_time_and_stops_nothing(
         media_id_of(library, photos / "good.jpg")
     }
     work.clear()
-    assert library.index([]).failed == [problem], "never forgotten while it is as it is"
+    report = library.index([])
+    assert report.failed == [problem], "never forgotten while it is as it is"
+    assert report.newly_failed == [], "and news only once"
     assert work == [], "and not decoded again"
+    assert [failure["path"] for failure in status(library)["failures"]] == [str(bad)]
 
     library.ledger.retry_failed()
-    assert library.index([]).failed == [problem]
+    report = library.index([])
+    assert report.failed == report.newly_failed == [problem]
     assert (work != []) == (bad.stat().st_size > 0), "--retry tries again"
 
     bad.unlink()
     picture(bad.with_suffix(".jpg"), "blue")
     assert library.index([]).failed == []
+    assert status(library)["failed"] == 0
     assert len(milvus_rows(library)["visual"]) == 2
     assert_agrees(library)
+
+
+def test_what_could_not_be_taken_in_is_forgotten_with_its_folder(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "a.png")
+    picture(photos / "trip" / "b.png", "blue")
+    empty(photos / "trip" / "c.png")
+    library.index([photos])
+    assert status(library)["failed"] == 1
+    forget(library, photos / "trip")
+    assert status(library)["failed"] == 0
+    assert library.index([]).failed == []
 
 
 def test_a_file_that_breaks_in_place_is_no_longer_found_by_what_it_was(
@@ -428,11 +446,12 @@ def test_a_picture_that_cannot_be_read_today_keeps_its_rows_and_is_read_tomorrow
     rows = milvus_rows(library)
     describe(path, "lighthouse at night")
     with shut(path):
-        for _ in range(2):
+        for known in (False, True):
             report = library.index([])
             [problem] = report.failed
             assert problem.path == str(path)
             assert "permission" in problem.remedy
+            assert report.newly_failed == ([] if known else [problem])
             assert report.stages["read"].pending == 1
             assert milvus_rows(library) == rows
         with opened(library.settings.home, visual_model=str(minidual)) as other:

@@ -143,6 +143,10 @@ class Indexer:
         pixels.embed()
         pixels.ocr()
         words.project()  # with what was read in the pictures
+        self.ledger.put_not_taken_in(
+            map(str, roots),
+            [Failure(bad.path, "scan", bad.reason, bad.remedy) for bad in report.failed],
+        )
         for bad in self._known_bad():
             problem = Problem(bad.path, bad.reason, bad.remedy)
             report.failed.append(problem)
