@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
 
 _DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
-_PLANNED: tuple[Stage, ...] = ("read", "embed", "ocr")
+_PLANNED: dict[Stage, Stage | None] = {"read": None, "embed": "read", "ocr": "embed"}  # after what
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
@@ -168,13 +168,17 @@ class MediaLibrary(LibraryMedia):
         stamps, gone = self._stamps(wanted), set(found.removed)
         rates = _DEFAULT_RATES | (self.ledger.fact("rates") or {})
         pending: dict[Stage, int] = {}
-        for stage in _PLANNED:
+        coming = found.read_again - gone
+        for stage, earlier in _PLANNED.items():
             if stage == "ocr" and self.settings.ocr == "off":
                 continue
-            pending[stage] = found.new_kinds.total()
+            known = set(coming) if earlier is None else set[str]()
             for kind in self.readers:
-                known = self.ledger.pending(stage, stamps.of(stage, kind), kind=kind)
-                pending[stage] += len(set(known) - gone)
+                owed = partial(self.ledger.pending, stage, stamps.of(stage, kind), kind=kind)
+                # what failed in the earlier stage does not come as far as this one
+                known |= set(owed()) & (coming | set(owed(after=earlier)))
+            coming = known - gone
+            pending[stage] = found.new_kinds.total() + len(coming)
         row_bytes = _ROW_BYTES + 8 * wanted.visual.dim
         return Plan(
             found,

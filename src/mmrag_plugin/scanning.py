@@ -43,6 +43,7 @@ class ScanResult(News):
     updated: int = 0
     moved: int = 0
     removed: list[str] = field(default_factory=list)
+    read_again: set[str] = field(default_factory=set)  # known media, for other words about them
     seen_files: int = 0
     new_bytes: int = 0  # what of it has to be read, for an estimate
     new_kinds: Counter[Kind] = field(default_factory=Counter)
@@ -323,6 +324,7 @@ class _Comparison:
         )
 
     def _look_again(self, media_id: str) -> None:
+        self.result.read_again.add(media_id)
         if not self.dry_run:
             self.ledger.redo("read", [media_id])  # folder and file names are words too
 
