@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import struct
@@ -88,6 +90,21 @@ def counts(report: IndexReport) -> dict[str, int]:
         "failed": len(report.failed),
     }
     return {name: number for name, number in every.items() if number}
+
+
+@contextlib.contextmanager
+def unlisted(folder: Path) -> Iterator[None]:
+    """Take away the right to list a folder, but not the right to enter it."""
+    original = os.scandir
+
+    def refusing(place: Any = ".") -> Any:
+        if place == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return original(place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", refusing)
+        yield
 
 
 def media_id_of(library: MediaLibrary, path: Path) -> str:
@@ -694,6 +711,26 @@ def test_a_folder_that_may_not_be_entered_is_reported_and_stops_nothing(
     assert library.index([]).failed == []
     assert milvus_rows(library) == rows
     assert_agrees(library)
+
+
+def test_a_part_of_a_folder_that_may_not_be_listed_is_taken_in_without_the_lists_above(
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    path = picture(photos / "trip" / "a.png")
+    describe(path, "lighthouse")
+    (photos / "captions.json").write_text('{"trip/a.png": "grandmother"}')
+    picture(photos / "b.png", "blue")
+    library.index([photos])
+    picture(path.with_name("c.png"), "green")
+    with unlisted(photos):
+        report = library.index([path.parent])
+        assert (report.added, report.failed) == (1, [])
+        assert any(f"{photos} can't be listed" in warning for warning in report.warnings)
+        assert "lighthouse" in words_of(library, path)
+        path.with_name("c.png").unlink()
+        assert counts(library.index([path.parent])) == {"removed": 1, "unchanged": 2}
+    library.index([])
+    assert "grandmother" in words_of(library, path)
 
 
 # ---- stages ----------------------------------------------------------------------------------

@@ -61,7 +61,8 @@ class SidecarTree:
     ) -> FolderSidecars:
         """The sidecars of one folder under a root. Raises MediaError if it can't be listed.
 
-        Sidecars whose names are no text are told in the ``news`` of a scan, and left out.
+        A scan hears in its ``news`` of sidecars whose names are no text, and of folders above that
+        can't be listed; it goes on without them.
         """
         unlisted = list[Path]()
         place = folder
@@ -76,7 +77,12 @@ class SidecarTree:
             try:
                 listed = list_folder(place, root) if known is None else known
             except OSError as error:
-                raise MediaError(f"{place} can't be listed ({error.strerror}).") from error
+                told = f"{place} can't be listed ({error.strerror})."
+                if news is None:
+                    raise MediaError(told) from error
+                # no problem of the scan's: what lies below can be read, and what went is gone
+                news.warnings.append(f"{told} Lists in it say nothing about what lies below.")
+                listed = {}
             odd = {name for name in listed if not is_encodable(name)}
             if odd:
                 if news is not None:
