@@ -87,8 +87,8 @@ class SidecarTree:
             if odd:
                 if news is not None:
                     of_all = self._sidecars(place, listed, above)
-                    told = sorted(str(place / name) for name in odd if of_all.may_speak(name))
-                    news.problems += map(misnamed, told)
+                    odd_paths = sorted(str(place / name) for name in odd if of_all.may_speak(name))
+                    news.problems += map(misnamed, odd_paths)
                 listed = {name: facts for name, facts in listed.items() if name not in odd}
             above = self._folders[place] = self._sidecars(place, listed, above)
         return self._folders[folder]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import filecmp
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.errors import UsageError
+from mmrag_plugin.index_run import batched
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.media import Kind
 from mmrag_plugin.walking import (
@@ -205,7 +205,7 @@ class _Comparison:
         self.changed = {path: file for path, file in found.items() if not self._is_as_known(file)}
         for file in self.changed.values():
             self.changed_by_size.setdefault(file.size_bytes, []).append(file)
-        for batch in _batched(self.changed.values(), _BATCH):
+        for batch in batched(self.changed.values(), _BATCH):
             for file in batch:  # before the transaction, so that it is short
                 self._hash(file)
             with nullcontext() if self.dry_run else self.ledger.transaction():
@@ -336,9 +336,3 @@ class _Comparison:
     def _count_work(self, file: FoundFile) -> None:
         self.result.new_bytes += file.size_bytes
         self.result.new_kinds[file.kind] += 1
-
-
-def _batched(items: Iterable[FoundFile], size: int) -> Iterator[list[FoundFile]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

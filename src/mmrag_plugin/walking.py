@@ -204,12 +204,13 @@ def _files(
     stamp_for: Callable[[str], str],
     news: News,
 ) -> Iterator[FoundFile]:
+    beginning = os.path.join(folder, "")  # noqa: PTH118  (a Path for each file takes long)
     for name in sorted(names):
         kind = kind_of(name)
         if kind is None or name.startswith("."):
             continue
         size_bytes, mtime_ns = entries[name]
-        path = str(folder / name)
+        path = beginning + name
         if not is_encodable(path):
             news.problems.append(misnamed(path))
         elif size_bytes:

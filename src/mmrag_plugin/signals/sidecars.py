@@ -65,6 +65,8 @@ class FolderSidecars:
     def taken_at(self, media_name: str) -> str | None:
         """The date that a file beside a media gives it, as ISO 8601, where one does."""
         for name, sidecar_format in self._own.get(media_name, []):
+            if not sidecar_format.dated:
+                continue
             with suppress(MediaError, ValueError, RecursionError, OSError):  # signals_for tells
                 if date := sidecar_format.taken_at(self._read(self._folder / name)):
                     return date
