@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
-from mmrag_plugin.index_run import READ_STAMP, Parts, Run, batched, remove_media
+from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, batched, remove_media
 from mmrag_plugin.index_words import WordsStage
-from mmrag_plugin.ledger import BadSidecar, Failure, MediaRow
-from mmrag_plugin.media import MediaFacts, Signal, Stage
+from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
+from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.scanning import ScanResult, scan
 from mmrag_plugin.walking import (
     Entries,
@@ -113,6 +114,26 @@ class SidecarTree:
     def problems(self) -> list[MediaError]:
         """Sidecars that could not be read."""
         return [error for sidecars in self._folders.values() for error in sidecars.problems()]
+
+
+def owed_media(
+    ledger: Ledger, stamps: Stamps, kinds: Iterable[Kind], found: ScanResult
+) -> dict[Stage, set[str]]:
+    """The known media that each stage would look at after a scan.
+
+    What failed in the stage before does not come as far as the next one.
+    """
+    gone = set(found.removed)
+    owed: dict[Stage, set[str]] = {"read": set(), "embed": set(), "ocr": set()}
+    after: dict[Stage, Stage] = {"embed": "read", "ocr": "embed"}
+    for kind in kinds:
+        coming = found.read_again.union(ledger.pending("read", stamps.of("read", kind), kind=kind))
+        owed["read"] |= coming
+        for stage, before in after.items():
+            pending = partial(ledger.pending, stage, stamps.of(stage, kind), kind=kind)
+            coming = coming.union(pending(after=before)).intersection(pending())
+            owed[stage] |= coming
+    return {stage: media_ids - gone for stage, media_ids in owed.items()}
 
 
 class Indexer:

@@ -6,15 +6,11 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.errors import (
-    NotALibrary,
-    ServiceError,
-    UsageError,
-)
+from mmrag_plugin.errors import NotALibrary, ServiceError, UsageError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_media import LibraryMedia
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
 
 _DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
-_PLANNED: dict[Stage, Stage | None] = {"read": None, "embed": "read", "ocr": "embed"}  # after what
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
@@ -157,7 +152,7 @@ class MediaLibrary(LibraryMedia):
 
         Loads the models, and raises what ``index`` would about them and about the paths.
         """
-        from mmrag_plugin.indexing import SidecarTree
+        from mmrag_plugin.indexing import SidecarTree, owed_media
         from mmrag_plugin.scanning import scan
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
@@ -165,20 +160,13 @@ class MediaLibrary(LibraryMedia):
             self.ledger, self._roots(paths), SidecarTree(FolderSidecars).stamp_for, dry_run=True
         )
         wanted = self.models.wanted()
-        stamps, gone = self._stamps(wanted), set(found.removed)
         rates = _DEFAULT_RATES | (self.ledger.fact("rates") or {})
-        pending: dict[Stage, int] = {}
-        coming = found.read_again - gone
-        for stage, earlier in _PLANNED.items():
-            if stage == "ocr" and self.settings.ocr == "off":
-                continue
-            known = set(coming) if earlier is None else set[str]()
-            for kind in self.readers:
-                owed = partial(self.ledger.pending, stage, stamps.of(stage, kind), kind=kind)
-                # what failed in the earlier stage does not come as far as this one
-                known |= set(owed()) & (coming | set(owed(after=earlier)))
-            coming = known - gone
-            pending[stage] = found.new_kinds.total() + len(coming)
+        owed = owed_media(self.ledger, self._stamps(wanted), self.readers, found)
+        pending = {
+            stage: found.new_kinds.total() + len(media_ids)
+            for stage, media_ids in owed.items()
+            if stage != "ocr" or self.settings.ocr != "off"
+        }
         row_bytes = _ROW_BYTES + 8 * wanted.visual.dim
         return Plan(
             found,
@@ -196,13 +184,10 @@ class MediaLibrary(LibraryMedia):
             roots = list(dict.fromkeys(resolve_root(path) for path in paths))
             warnings = about_left_out(self.ledger, roots)
         else:
-            known = [Path(root) for root in self.ledger.roots()]
-            roots = [root for root in known if is_there(root)]
-            warnings = [
-                f"{root} is not there now; what is known of it is kept."
-                for root in known
-                if not is_there(root)
-            ]
+            known = self.ledger.roots()
+            roots = [Path(root) for root in known if is_there(root)]
+            away = [root for root in known if not is_there(root)]
+            warnings = [f"{root} is not there now; what is known of it is kept." for root in away]
         if not roots:
             if warnings:
                 raise UsageError(
