@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,7 @@ from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.signals.ocr import RapidOcrReader
 from mmrag_plugin.signals.sidecars import FolderSidecars
-from mmrag_plugin.upkeep import relocate, status, verify
+from mmrag_plugin.upkeep import forget, relocate, status, verify
 
 
 @pytest.fixture
@@ -87,6 +90,21 @@ def counts(report: IndexReport) -> dict[str, int]:
         "failed": len(report.failed),
     }
     return {name: number for name, number in every.items() if number}
+
+
+@contextlib.contextmanager
+def unlisted(folder: Path) -> Iterator[None]:
+    """Take away the right to list a folder, but not the right to enter it."""
+    original = os.scandir
+
+    def refusing(place: Any = ".") -> Any:
+        if place == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return original(place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", refusing)
+        yield
 
 
 def media_id_of(library: MediaLibrary, path: Path) -> str:
@@ -365,18 +383,36 @@ def test_a_bad_file_is_reported_every_time_and_stops_nothing(
         media_id_of(library, photos / "good.jpg")
     }
     work.clear()
-    assert library.index([]).failed == [problem], "never forgotten while it is as it is"
+    report = library.index([])
+    assert report.failed == [problem], "never forgotten while it is as it is"
+    assert report.newly_failed == [], "and news only once"
     assert work == [], "and not decoded again"
+    assert [failure["path"] for failure in status(library)["failures"]] == [str(bad)]
 
     library.ledger.retry_failed()
-    assert library.index([]).failed == [problem]
+    report = library.index([])
+    assert report.failed == report.newly_failed == [problem]
     assert (work != []) == (bad.stat().st_size > 0), "--retry tries again"
 
     bad.unlink()
     picture(bad.with_suffix(".jpg"), "blue")
     assert library.index([]).failed == []
+    assert status(library)["failed"] == 0
     assert len(milvus_rows(library)["visual"]) == 2
     assert_agrees(library)
+
+
+def test_what_could_not_be_taken_in_is_forgotten_with_its_folder(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "a.png")
+    picture(photos / "trip" / "b.png", "blue")
+    empty(photos / "trip" / "c.png")
+    library.index([photos])
+    assert status(library)["failed"] == 1
+    forget(library, photos / "trip")
+    assert status(library)["failed"] == 0
+    assert library.index([]).failed == []
 
 
 def test_a_file_that_breaks_in_place_is_no_longer_found_by_what_it_was(
@@ -427,11 +463,12 @@ def test_a_picture_that_cannot_be_read_today_keeps_its_rows_and_is_read_tomorrow
     rows = milvus_rows(library)
     describe(path, "lighthouse at night")
     with shut(path):
-        for _ in range(2):
+        for known in (False, True):
             report = library.index([])
             [problem] = report.failed
             assert problem.path == str(path)
             assert "permission" in problem.remedy
+            assert report.newly_failed == ([] if known else [problem])
             assert report.stages["read"].pending == 1
             assert milvus_rows(library) == rows
         with opened(library.settings.home, visual_model=str(minidual)) as other:
@@ -454,6 +491,22 @@ def test_a_bad_sidecar_is_reported_and_its_media_is_indexed(
     report = library.index([photos])
     assert report.added == 1
     assert [problem.path for problem in report.failed] == [str(photos / "a.jpg.json")]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are Unicode there")
+@pytest.mark.parametrize("content", ["{broken\n", '{"file": "a.png", "caption": "lighthouse"}\n'])
+def test_a_list_whose_name_is_no_text_is_reported_in_every_run_and_stops_none(
+    library: MediaLibrary, photos: Path, content: str
+) -> None:
+    picture(photos / "a.png")
+    (photos / os.fsdecode(b"caf\xe9.jsonl")).write_text(content)
+    (photos / os.fsdecode(b"caf\xe9.doc")).write_text("about nothing")
+    for _ in range(2):
+        report = library.index([photos])
+        [problem] = report.failed
+        assert problem.path == str(photos / r"caf\udce9.jsonl")
+        assert problem.remedy == "Rename the file."
+    assert counts(report) == {"unchanged": 1, "failed": 1}
 
 
 @pytest.mark.parametrize("name", ["a.png.json", "captions.json"])
@@ -495,6 +548,53 @@ def test_a_sidecar_that_may_not_be_read_is_read_once_it_may(
         assert work == []
     assert counts(library.index([])) == {"unchanged": 1}
     assert "lighthouse" in words_of(library, path)
+
+
+def test_a_bad_sidecar_that_is_mended_has_only_its_own_media_read_again(
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    sidecar = describe(picture(photos / "a.png"), "lighthouse")
+    picture(photos / "b.png", "blue")
+    picture(photos / "trip" / "c.png", "green")
+    with shut(sidecar):
+        library.index([photos])
+    work.clear()
+    assert counts(library.index([])) == {"unchanged": 3}
+    assert work == ["facts a.png"]
+
+
+def test_bad_sidecars_that_are_as_they_were_cost_no_query_each(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        picture(photos / f"{name}.png", number=ord(name))
+        (photos / f"{name}.png.json").write_text("{broken")
+    library.index([photos])
+
+    def asked(*_: Any) -> frozenset[str]:
+        raise AssertionError("the ledger was searched for the media of a sidecar")
+
+    monkeypatch.setattr(Ledger, "media_ids_under", asked)
+    assert len(library.index([]).failed) == 2
+
+
+def test_a_bad_sidecar_on_a_drive_that_was_away_is_reported_again_when_it_is_back(
+    library: MediaLibrary, photos: Path
+) -> None:
+    picture(photos / "b.png", "blue")
+    drive = photos / "usb"
+    sidecar = picture(drive / "a.png").with_name("a.png.json")
+    sidecar.write_text("{broken")
+    library.index([photos])
+    away = drive.rename(photos.parent / "away")
+    drive.mkdir()
+    library.index([])
+    drive.rmdir()
+    away.rename(drive)
+    for _ in range(2):
+        assert [bad.path for bad in library.index([]).failed] == [str(sidecar)]
+    sidecar.unlink()
+    assert library.index([]).failed == []
 
 
 def test_a_bad_sidecar_moves_with_its_folder_and_goes_with_its_media(
@@ -611,6 +711,26 @@ def test_a_folder_that_may_not_be_entered_is_reported_and_stops_nothing(
     assert library.index([]).failed == []
     assert milvus_rows(library) == rows
     assert_agrees(library)
+
+
+def test_a_part_of_a_folder_that_may_not_be_listed_is_taken_in_without_the_lists_above(
+    library: MediaLibrary, photos: Path, work: list[str]
+) -> None:
+    path = picture(photos / "trip" / "a.png")
+    describe(path, "lighthouse")
+    (photos / "captions.json").write_text('{"trip/a.png": "grandmother"}')
+    picture(photos / "b.png", "blue")
+    library.index([photos])
+    picture(path.with_name("c.png"), "green")
+    with unlisted(photos):
+        report = library.index([path.parent])
+        assert (report.added, report.failed) == (1, [])
+        assert any(f"{photos} can't be listed" in warning for warning in report.warnings)
+        assert "lighthouse" in words_of(library, path)
+        path.with_name("c.png").unlink()
+        assert counts(library.index([path.parent])) == {"removed": 1, "unchanged": 2}
+    library.index([])
+    assert "grandmother" in words_of(library, path)
 
 
 # ---- stages ----------------------------------------------------------------------------------

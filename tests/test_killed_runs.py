@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -128,7 +129,17 @@ def kill(process: subprocess.Popen[bytes], directory: Path, *, owner_too: bool) 
     process.wait(timeout=100)
     if was_over:
         return "over"
-    return "under way" if (directory / LEDGER_FILE).exists() else "beginning"
+    return "under way" if has_begun_a_stage(directory / LEDGER_FILE) else "beginning"
+
+
+def has_begun_a_stage(ledger: Path) -> bool:
+    if not ledger.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(ledger)) as connection:
+        try:
+            return connection.execute("SELECT count(*) FROM stages").fetchone()[0] > 0
+        except sqlite3.OperationalError:  # not even its tables are there
+            return False
 
 
 def killed_and_finished(
@@ -140,7 +151,6 @@ def killed_and_finished(
     """
     expected, duration_s = unbroken
     chance = random.Random(seed)
-    good = 0
     for number in range(times):
         home, owner_too = base / str(number), number % 3 == 1
         for _ in range(20):
@@ -162,11 +172,8 @@ def killed_and_finished(
         with opened(home) as library:
             assert_same(library, expected)
         end_owner(home / "default", wait=False)
-        good += 1
         victim = "run and owner" if owner_too else "run"
         print(f"{victim} killed after {moment_s:.1f} of {duration_s:.1f} s: same library")
-    print(f"{good} of {times} killed runs ended in the same library")
-    assert good == times
 
 
 @pytest.mark.timeout(240)

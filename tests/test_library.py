@@ -311,6 +311,20 @@ def test_a_plan_counts_what_another_model_would_look_at_again(
         library.plan([])
 
 
+def test_a_plan_counts_what_is_said_anew_and_nothing_that_failed(
+    home: Path, photos: Path, minidual: Path
+) -> None:
+    (photos / "bad.jpg").write_text("no picture")
+    with opened(home) as library:
+        library.index([photos])
+        assert library.plan([]).pending == {"read": 0, "embed": 0}
+        describe(photos / "red.png", "a red wall")
+        plan = library.plan([])
+        assert (plan.scan.updated, plan.pending) == (1, {"read": 1, "embed": 0})
+    with opened(home, visual_model=str(minidual), ocr="auto") as library:
+        assert library.plan([]).pending == {"read": 1, "embed": 4, "ocr": 4}
+
+
 def test_a_library_whose_folders_are_all_away_says_which(home: Path, photos: Path) -> None:
     with opened(home) as library:
         library.index([photos])
@@ -320,6 +334,20 @@ def test_a_library_whose_folders_are_all_away_says_which(home: Path, photos: Pat
         assert "relocate" in caught.value.remedy
         away.rename(photos)
         assert library.index([]).unchanged == 4
+
+
+def test_what_an_index_that_was_refused_had_to_say_is_not_told_by_the_next_search(
+    home: Path, photos: Path
+) -> None:
+    other = photos.with_name("other")
+    picture(other / "b.png", "blue")
+    with opened(home) as library:
+        library.index([photos, other])
+        for folder in (photos, other):
+            folder.rename(folder.with_name(f"{folder.name} away"))
+        with pytest.raises(UsageError, match=r"other is not there now.*photos is not there now"):
+            library.index([])
+        assert library.search("blue").warnings == []
 
 
 def test_a_ledger_on_a_server_is_of_one_library(home: Path, tmp_path: Path, photos: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmrag_plugin import content_hash, scanning
+from mmrag_plugin import content_hash, scanning, walking
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.indexing import SidecarTree
 from mmrag_plugin.ledger import Ledger, sqlite_url
@@ -35,7 +35,7 @@ class Scanned:
     def __call__(self, *roots: Path, dry_run: bool = False) -> ScanResult:
         tree = SidecarTree(FolderSidecars)
         for root in () if dry_run else roots or [self.root]:
-            self.ledger.add_root(str(root))
+            self.ledger.add_root(str(root), is_file=root.is_file())
         found = scan(self.ledger, roots or [self.root], tree.stamp_for, dry_run=dry_run)
         if not dry_run:
             self.ledger.drop_media(found.removed)
@@ -103,16 +103,24 @@ def test_programs_that_are_named_like_films_are_passed_over(scanned: Scanned) ->
     assert set(scanned.ids()) == set(contents)
 
 
+def test_an_empty_program_is_no_broken_film(scanned: Scanned) -> None:
+    for name in ("index.ts", "b.MTS"):
+        scanned.write(name).write_bytes(b"")
+    assert counts(scanned()) == {}
+
+
 def test_unchanged_files_are_not_even_opened(
     scanned: Scanned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scanned.write("a.jpg")
-    scanned()
+    scanned.write("stream.ts").write_bytes(b"\x47\x40\x11\x10\xff" * 99)
+    assert counts(scanned()) == {"added": 2}
 
     def poison(*_: Any, **__: Any) -> str:
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr(scanning, "content_hash_of", poison)
+    for name in ("content_hash_of", "is_text"):
+        monkeypatch.setattr(scanning, name, poison)
     assert counts(scanned()) == {}
     assert scanned.looked_again == []
 
@@ -368,7 +376,9 @@ def test_a_folder_whose_files_moved_to_another_root_is_a_move(
     [media_id] = scanned.ids().values()
     other = (tmp_path / "other").resolve()
     (scanned.root / "a.jpg").rename((other.mkdir() or other) / "a.jpg")
-    assert counts(scanned(scanned.root, other)) == {"moved": 1}
+    result = scanned(scanned.root, other)
+    assert counts(result) == {"moved": 1}
+    assert result.warnings == [], "nothing is known of the emptied folder any more"
     assert [p.media_id for p in scanned.ledger.known_paths(str(other)).values()] == [media_id]
 
 
@@ -686,6 +696,22 @@ def test_what_is_left_out_is_passed_by_until_it_is_named(scanned: Scanned) -> No
 # ---- dry runs and roots ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("target", ["private", "private/deep"])
+def test_what_is_left_out_does_not_come_back_through_a_link(scanned: Scanned, target: str) -> None:
+    scanned.write("private/a.jpg")
+    scanned.write("private/deep/b.jpg")
+    scanned.write("c.jpg")
+    (scanned.root / "albums").mkdir()
+    (scanned.root / "albums" / "best").symlink_to(scanned.root / target)
+    scanned()
+    place = str(scanned.root / "private")
+    scanned.ledger.drop_paths(sorted(scanned.ledger.known_paths(place)))
+    scanned.ledger.leave_out(place)
+    for _ in range(2):
+        scanned()
+        assert set(scanned.ids()) == {"c.jpg"}
+
+
 def test_a_dry_run_says_the_same_and_writes_nothing(scanned: Scanned) -> None:
     for name in ("a", "b", "c", "d"):
         scanned.write(f"{name}.jpg")
@@ -742,6 +768,51 @@ def test_a_single_file_can_be_a_root(scanned: Scanned) -> None:
     scanned.write("b.jpg")
     assert counts(scanned(resolve_root(path))) == {"added": 1}
     assert set(scanned.ids()) == {"a.jpg"}
+
+
+def test_many_single_files_cost_one_listing_and_one_query(
+    scanned: Scanned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [scanned.write(f"{number}.jpg") for number in range(30)]
+    scanned(*files)
+    work: list[str] = []
+
+    def counting(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, **k: work.append(name) or original(*a, **k))
+
+    counting(walking, "list_folder")
+    counting(Ledger, "known_files")
+    counting(Ledger, "known_paths")
+    tree = SidecarTree(FolderSidecars)
+    assert counts(scan(scanned.ledger, files, tree.stamp_for)) == {}
+    assert sorted(work) == ["known_files", "list_folder"]
+
+
+def test_a_scan_tells_of_each_file_once(scanned: Scanned) -> None:
+    first, second = scanned.write("first/a.jpg"), scanned.write("second/b.jpg")
+    single = scanned.write("c.jpg")
+    told: list[int] = []
+    roots = [first.parent, second.parent, single]
+    scan(scanned.ledger, roots, SidecarTree(FolderSidecars).stamp_for, seen=told.append)
+    assert told == [1, 1, 1]
+
+
+def test_thousands_that_went_beside_thousands_that_cannot_be_read_cost_no_time(
+    scanned: Scanned,
+) -> None:
+    many = 1200
+    for number in range(many):
+        scanned.write(f"gone/{number}.jpg")
+    scanned.write("gone/left.jpg")
+    scanned()
+    for number in range(many):
+        (scanned.root / "gone" / f"{number}.jpg").unlink()
+        (scanned.root / f"empty {number}.jpg").touch()
+    began = time.process_time()
+    result = scanned(dry_run=True)
+    assert counts(result) == {"removed": many, "problems": many}
+    assert time.process_time() - began < 2
 
 
 def test_what_is_no_folder_and_no_media_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mmrag_plugin.media import Signal, kind_of
 from mmrag_plugin.signals import sidecars as sidecars_module
-from mmrag_plugin.signals.sidecar_formats import SIDECAR_FORMATS, SidecarFormat
+from mmrag_plugin.signals.sidecar_formats import SIDECAR_FORMATS, SidecarFormat, base, xmp_file
 from mmrag_plugin.signals.sidecar_formats.base import MediaNames
 from mmrag_plugin.signals.sidecars import FolderSidecars
 
@@ -88,6 +88,28 @@ def test_the_stamp_follows_size_and_time_of_the_file(
     assert stamps[0] == ""
     assert len(set(stamps)) == 4
     assert stamps[1] == stamps[4]
+
+
+def test_a_folder_of_media_alone_costs_no_index_of_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(name: str) -> str:
+        raise AssertionError("the names were indexed")
+
+    monkeypatch.setattr(base, "folded", refused)
+    entries = {"a.jpg": (1, 1), "b.mp4": (2, 2)}
+    assert FolderSidecars(Path("/photos"), entries).stamp_for("a.jpg") == ""
+
+
+def test_words_and_date_of_a_packet_are_parsed_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "farm.jpg.xmp").write_text(XMP)
+    sidecars = sidecars_of(folder)
+    xmp_file._facts_of.cache_clear()
+    sidecars.signals_for("farm.jpg")
+    sidecars.taken_at("farm.jpg")
+    assert xmp_file._facts_of.cache_info().misses == 1
 
 
 def test_a_packet_beside_a_photo_gives_its_date(folder: Path) -> None:

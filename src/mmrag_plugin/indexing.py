@@ -6,8 +6,9 @@ the ledger's line. A run that is killed anywhere is finished by the next one, wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,21 @@ from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
-from mmrag_plugin.index_run import READ_STAMP, Parts, Run, batched, remove_media
+from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, batched, remove_media
 from mmrag_plugin.index_words import WordsStage
-from mmrag_plugin.ledger import BadSidecar, Failure, MediaRow
-from mmrag_plugin.media import MediaFacts, Signal, Stage
+from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
+from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.scanning import ScanResult, scan
-from mmrag_plugin.walking import Entries, Problem, is_there, list_folder
+from mmrag_plugin.walking import (
+    Entries,
+    News,
+    Problem,
+    is_empty,
+    is_encodable,
+    is_there,
+    list_folder,
+    misnamed,
+)
 
 if TYPE_CHECKING:
     from mmrag_plugin.signals.sidecars import FolderSidecars
@@ -37,12 +47,24 @@ class SidecarTree:
         self._sidecars = sidecars
         self._folders: dict[Path, FolderSidecars] = {}
 
-    def stamp_for(self, folder: Path, root: Path, entries: Entries) -> Callable[[str], str]:
+    def stamp_for(
+        self, folder: Path, root: Path, entries: Entries, news: News
+    ) -> Callable[[str], str]:
         """How the scan finds out that a sidecar changed."""
-        return self.of(folder, root, entries).stamp_for
+        return self.of(folder, root, entries, news).stamp_for
 
-    def of(self, folder: Path, root: Path, entries: Entries | None = None) -> FolderSidecars:
-        """The sidecars of one folder under a root. Raises MediaError if it can't be listed."""
+    def of(
+        self,
+        folder: Path,
+        root: Path,
+        entries: Entries | None = None,
+        news: News | None = None,
+    ) -> FolderSidecars:
+        """The sidecars of one folder under a root. Raises MediaError if it can't be listed.
+
+        A scan hears in its ``news`` of sidecars whose names are no text, and of folders above that
+        can't be listed; it goes on without them.
+        """
         unlisted = list[Path]()
         place = folder
         while place not in self._folders:  # no recursion: a tree may be deeper than Python's stack
@@ -56,7 +78,19 @@ class SidecarTree:
             try:
                 listed = list_folder(place, root) if known is None else known
             except OSError as error:
-                raise MediaError(f"{place} can't be listed ({error.strerror}).") from error
+                told = f"{place} can't be listed ({error.strerror})."
+                if news is None:
+                    raise MediaError(told) from error
+                # no problem of the scan's: what lies below can be read, and what went is gone
+                news.warnings.append(f"{told} Lists in it say nothing about what lies below.")
+                listed = {}
+            odd = {name for name in listed if not is_encodable(name)}
+            if odd:
+                if news is not None:
+                    of_all = self._sidecars(place, listed, above)
+                    odd_paths = sorted(str(place / name) for name in odd if of_all.may_speak(name))
+                    news.problems += map(misnamed, odd_paths)
+                listed = {name: facts for name, facts in listed.items() if name not in odd}
             above = self._folders[place] = self._sidecars(place, listed, above)
         return self._folders[folder]
 
@@ -73,14 +107,33 @@ class SidecarTree:
             return None
         return found.signals_for(media.name), found.taken_at(media.name)
 
-    def may_speak(self, path: Path) -> bool:
-        """Whether a file is a sidecar of media, as far as its folder was listed."""
-        sidecars = self._folders.get(path.parent)
-        return sidecars is None or sidecars.may_speak(path.name)
+    def listed(self, folder: Path) -> FolderSidecars | None:
+        """The sidecars of a folder if it was listed in this run."""
+        return self._folders.get(folder)
 
     def problems(self) -> list[MediaError]:
         """Sidecars that could not be read."""
         return [error for sidecars in self._folders.values() for error in sidecars.problems()]
+
+
+def owed_media(
+    ledger: Ledger, stamps: Stamps, kinds: Iterable[Kind], found: ScanResult
+) -> dict[Stage, set[str]]:
+    """The known media that each stage would look at after a scan.
+
+    What failed in the stage before does not come as far as the next one.
+    """
+    gone = set(found.removed)
+    owed: dict[Stage, set[str]] = {"read": set(), "embed": set(), "ocr": set()}
+    after: dict[Stage, Stage] = {"embed": "read", "ocr": "embed"}
+    for kind in kinds:
+        coming = found.read_again.union(ledger.pending("read", stamps.of("read", kind), kind=kind))
+        owed["read"] |= coming
+        for stage, before in after.items():
+            pending = partial(ledger.pending, stage, stamps.of(stage, kind), kind=kind)
+            coming = coming.union(pending(after=before)).intersection(pending())
+            owed[stage] |= coming
+    return {stage: media_ids - gone for stage, media_ids in owed.items()}
 
 
 class Indexer:
@@ -96,8 +149,9 @@ class Indexer:
     def run(self, roots: Sequence[Path]) -> IndexReport:
         """Scan resolved folders, then finish whatever is pending in the whole library."""
         report = self.report
-        for root in roots:
-            self.ledger.add_root(str(root))
+        with self.ledger.transaction():
+            for root in roots:
+                self.ledger.add_root(str(root), is_file=is_there(root) and root.is_file())
         with self._run.timed("scan"):
             found = scan(
                 self.ledger,
@@ -106,7 +160,7 @@ class Indexer:
                 seen=lambda files: self.progress.advance("scan", files),
             )
         self._take_over(found)
-        earlier = self._known_bad()
+        earlier = set(self._known_bad())
         parts = self.parts
         remove_media(self.ledger, (parts.frames, parts.words, *parts.others), found.removed)
         self._try_bad_sidecars_again()
@@ -116,6 +170,10 @@ class Indexer:
         pixels.embed()
         pixels.ocr()
         words.project()  # with what was read in the pictures
+        self.ledger.put_not_taken_in(
+            map(str, roots),
+            [Failure(bad.path, "scan", bad.reason, bad.remedy) for bad in report.failed],
+        )
         for bad in self._known_bad():
             problem = Problem(bad.path, bad.reason, bad.remedy)
             report.failed.append(problem)
@@ -180,13 +238,25 @@ class Indexer:
 
     def _try_bad_sidecars_again(self) -> None:
         """Have media read again whose bad sidecars were mended; drop those that are none now."""
+        self.ledger.drop_lone_bad_sidecars()
         for bad in self.ledger.bad_sidecars():
-            folder = str(Path(bad.path).parent)
-            media_ids = self.ledger.media_ids_under(folder)
-            if not media_ids or not self._sidecars.may_speak(Path(bad.path)):
-                self.ledger.drop_bad_sidecar(bad.path)
+            folder, name = Path(bad.path).parent, Path(bad.path).name
+            sidecars = self._sidecars.listed(folder)
+            if sidecars is None:
+                continue
+            if not sidecars.may_speak(name):
+                if not is_empty(folder):  # else a drive may be missing
+                    self.ledger.drop_bad_sidecar(bad.path)
             elif is_there(bad.path) and _content_of(bad.path) != bad.content_hash:
+                media_ids = self._media_beside(folder, sidecars.subjects_of(name))
                 self.ledger.drop_bad_sidecar(bad.path, read_again=media_ids)
+
+    def _media_beside(self, folder: Path, names: Iterable[str] | None) -> Iterable[str]:
+        """Media by their names in a folder; all in it and below without names."""
+        if names is None:
+            return self.ledger.media_ids_under(str(folder))
+        known = self.ledger.known_files(str(folder / name) for name in names)
+        return {found.media_id for found in known.values()}
 
     def _read_one(
         self, media: MediaRow, places: Sequence[tuple[str, str]]

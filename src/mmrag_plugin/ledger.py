@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_lease import WriterLease
-from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under
+from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_stages import BadSidecar, Failure, StageLines
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
@@ -25,6 +25,7 @@ from mmrag_plugin.ledger_tables import (
     left_out,
     media,
     metadata,
+    paths,
     roots,
     signals,
     stages,
@@ -86,8 +87,8 @@ class Ledger(MediaLines, StageLines, WordLines):
             self.begin_words(media_ids)
         return new
 
-    def add_root(self, root: str) -> None:
-        """Remember a folder that belongs to the library, unless it lies in one that does.
+    def add_root(self, root: str, *, is_file: bool = False) -> None:
+        """Remember a folder or file that belongs to the library, unless it lies in one that does.
 
         Folders inside it are part of it from now on, and their media are read again: the names of
         the folders between are words too. What was left out until it is named is so no more.
@@ -96,14 +97,16 @@ class Ledger(MediaLines, StageLines, WordLines):
             connection.execute(left_out.delete().where(left_out.c.path == root))
         if self.root_over(root) is None:
             with self._database.writing() as connection:
-                connection.execute(roots.delete().where(at_or_under(roots.c.path, root)))
+                if not is_file:  # nothing lies in a file, and to look for it takes long
+                    connection.execute(roots.delete().where(at_or_under(roots.c.path, root)))
                 connection.execute(roots.insert().values(path=root))
-                self._adopt(connection, root)
+                self._adopt(connection, root, paths.c.path == root if is_file else under(root))
 
     def root_over(self, path: str) -> str | None:
         """The folder of the library that a path is or lies in."""
-        inside = (root for root in self.roots() if Path(path).is_relative_to(root))
-        return next(inside, None)
+        places = [path, *map(str, Path(path).parents)]
+        with self._database.reading() as connection:
+            return connection.scalar(sa.select(roots.c.path).where(roots.c.path.in_(places)))
 
     def drop_roots(self, folder: str) -> None:
         """Forget the library's folders at or under a folder, and what is left out there."""

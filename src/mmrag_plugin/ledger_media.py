@@ -63,17 +63,18 @@ class MediaLines:
 
     def known_paths(self, root: str) -> dict[str, KnownPath]:
         """All known files at or under a folder, by path."""
-        query = sa.select(
-            paths.c.path,
-            paths.c.media_id,
-            paths.c.size_bytes,
-            paths.c.mtime_ns,
-            paths.c.sidecar_stamp,
-            media.c.content_hash,
-        ).join_from(paths, media)
         with self._database.reading() as connection:
-            rows = connection.execute(query.where(_under(root)))
+            rows = connection.execute(_known_query().where(under(root)))
             return {row.path: KnownPath(*row) for row in rows}
+
+    def known_files(self, files: Iterable[str]) -> dict[str, KnownPath]:
+        """Those of some files that are known, by path; one query for many."""
+        found: dict[str, KnownPath] = {}
+        with self._database.reading() as connection:
+            for batch in batches(files):
+                rows = connection.execute(_known_query().where(paths.c.path.in_(batch)))
+                found.update((row.path, KnownPath(*row)) for row in rows)
+        return found
 
     def media_with_hash(self, content_hash: str, kind: Kind) -> dict[str, list[str]]:
         """The media of a kind with exactly this content, each with its known paths."""
@@ -119,9 +120,9 @@ class MediaLines:
         with self._database.writing() as connection:
             self._database.upsert(connection, paths, row, ["path"])
 
-    def _adopt(self, connection: Connection, root: str) -> None:
-        """Enter what lies under a folder as found under it; its words change with that."""
-        strangers = sa.and_(_under(root), paths.c.root != root)
+    def _adopt(self, connection: Connection, root: str, inside: sa.ColumnElement[bool]) -> None:
+        """Enter what lies inside a root as found under it; its words change with that."""
+        strangers = sa.and_(inside, paths.c.root != root)
         here = sa.select(paths.c.media_id).where(strangers)
         connection.execute(read_anew().where(stages.c.media_id.in_(here)))
         connection.execute(paths.update().where(strangers).values(root=root))
@@ -266,7 +267,7 @@ class MediaLines:
         """Media with a path at or under a folder."""
         with self._database.reading() as connection:
             return frozenset(
-                connection.scalars(sa.select(paths.c.media_id).where(_under(folder)).distinct())
+                connection.scalars(sa.select(paths.c.media_id).where(under(folder)).distinct())
             )
 
     def media_ids_in_folders_called(self, name: str) -> frozenset[str]:
@@ -296,6 +297,17 @@ class MediaLines:
             cameras = connection.scalars(sa.select(media.c.camera).distinct())
             found = {camera_column(name) for name in cameras if wanted in name.casefold()}
         return tuple(sorted(found))
+
+
+def _known_query() -> sa.Select[Any]:
+    return sa.select(
+        paths.c.path,
+        paths.c.media_id,
+        paths.c.size_bytes,
+        paths.c.mtime_ns,
+        paths.c.sidecar_stamp,
+        media.c.content_hash,
+    ).join_from(paths, media)
 
 
 def _media_query() -> sa.Select[Any]:
@@ -328,7 +340,8 @@ def _starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement
     return sa.func.substr(column, 1, len(prefix)) == prefix
 
 
-def _under(folder: str) -> sa.ColumnElement[bool]:
+def under(folder: str) -> sa.ColumnElement[bool]:
+    """The condition that a media's path is a folder or lies in it."""
     return at_or_under(paths.c.path, folder)
 
 

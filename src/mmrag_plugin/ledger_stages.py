@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,9 +15,12 @@ from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import (
     WRITING,
     bad_sidecars,
+    left_out,
     media,
+    not_taken_in,
     paths,
     read_anew,
+    roots,
     signals,
     stages,
 )
@@ -129,17 +134,21 @@ class StageLines:
                 stages.update().where(stages.c.state == "failed").values(state=WRITING, stamp="")
             )
             connection.execute(bad_sidecars.update().values(content_hash=""))
+            connection.execute(not_taken_in.delete())
 
     def failures(self) -> list[Failure]:
-        """What failed and has not changed since, the first failing stage of each path."""
+        """What could not be taken in, and what failed since, the first failing stage of each path.
+
+        Nothing of it has changed since.
+        """
         query = (
             sa.select(paths.c.path, stages.c.stage, stages.c.reason, stages.c.remedy)
             .join_from(stages, paths, stages.c.media_id == paths.c.media_id)
             .where(stages.c.state == "failed")
             .order_by(paths.c.path)
         )
-        order = ["read", "embed", "ocr", "caption", "speech"]
-        first: dict[str, Failure] = {}
+        order = ["scan", "read", "embed", "ocr", "caption", "speech"]
+        first = {failure.path: failure for failure in self._not_taken_in()}
         with self._database.reading() as connection:
             for row in connection.execute(query):
                 failure = Failure(*row)
@@ -147,6 +156,31 @@ class StageLines:
                 if known is None or order.index(failure.stage) < order.index(known.stage):
                     first[failure.path] = failure
         return list(first.values())
+
+    def put_not_taken_in(self, places: Iterable[str], found: Iterable[Failure]) -> None:
+        """Enter what could not be taken in; places that were scanned hold nothing else of this."""
+        scanned = set(places)
+        with self._database.writing() as connection:
+            for path in list(connection.scalars(sa.select(not_taken_in.c.path))):
+                if path in scanned or not scanned.isdisjoint(_above(path)):
+                    connection.execute(not_taken_in.delete().where(not_taken_in.c.path == path))
+            for failure in found:
+                row = {
+                    "path": failure.path,
+                    "reason": failure.reason,
+                    "remedy": failure.remedy,
+                }
+                self._database.upsert(connection, not_taken_in, row, ["path"])
+
+    def _not_taken_in(self) -> Iterator[Failure]:
+        """What could not be taken in, of what still belongs to the library."""
+        with self._database.reading() as connection:
+            inside = set(connection.scalars(sa.select(roots.c.path)))
+            outside = set(connection.scalars(sa.select(left_out.c.path)))
+            for row in connection.execute(sa.select(not_taken_in).order_by(not_taken_in.c.path)):
+                places = {row.path, *_above(row.path)}
+                if places & inside and not places & outside:
+                    yield Failure(row.path, "scan", row.reason, row.remedy)
 
     def put_bad_sidecars(self, found: Iterable[BadSidecar]) -> None:
         """Enter sidecars that could not be read."""
@@ -166,6 +200,19 @@ class StageLines:
             connection.execute(bad_sidecars.delete().where(bad_sidecars.c.path == path))
             for batch in batches(read_again):
                 connection.execute(read_anew().where(stages.c.media_id.in_(batch)))
+
+    def drop_lone_bad_sidecars(self) -> None:
+        """Forget bad sidecars of which no media lie in their folder or below."""
+        known = self.bad_sidecars()
+        if not known:
+            return
+        folders = set[str]()
+        with self._database.reading() as connection:
+            for path in connection.scalars(sa.select(paths.c.path)):
+                folders.update(takewhile(lambda folder: folder not in folders, _above(path)))
+        for bad in known:
+            if next(_above(bad.path)) not in folders:
+                self.drop_bad_sidecar(bad.path)
 
     def put_read(self, stamp: str, read: Mapping[str, tuple[MediaFacts, Sequence[Signal]]]) -> None:
         """Enter what the read stage found: facts and signals, and that it is done."""
@@ -248,3 +295,8 @@ class StageLines:
             .where(media.c.media_id == media_id, media.c.words_stamp != "")
             .values(words_stamp=WRITING)
         )
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders over a path, the nearest first."""
+    return map(str, Path(path).parents)

@@ -82,6 +82,15 @@ bad_sidecars = sa.Table(
     sa.Column("remedy", sa.Text, nullable=False),
 )
 
+# What scans could not take in or nobody may open, as it was last looked at.
+not_taken_in = sa.Table(
+    "not_taken_in",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("remedy", sa.Text, nullable=False),
+)
+
 signals = sa.Table(
     "signals",
     metadata,

@@ -10,11 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.errors import (
-    NotALibrary,
-    ServiceError,
-    UsageError,
-)
+from mmrag_plugin.errors import NotALibrary, ServiceError, UsageError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_media import LibraryMedia
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted, careful, vlm_of
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
 
 _DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
-_PLANNED: tuple[Stage, ...] = ("read", "embed", "ocr")
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
@@ -157,7 +152,7 @@ class MediaLibrary(LibraryMedia):
 
         Loads the models, and raises what ``index`` would about them and about the paths.
         """
-        from mmrag_plugin.indexing import SidecarTree
+        from mmrag_plugin.indexing import SidecarTree, owed_media
         from mmrag_plugin.scanning import scan
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
@@ -165,16 +160,13 @@ class MediaLibrary(LibraryMedia):
             self.ledger, self._roots(paths), SidecarTree(FolderSidecars).stamp_for, dry_run=True
         )
         wanted = self.models.wanted()
-        stamps, gone = self._stamps(wanted), set(found.removed)
         rates = _DEFAULT_RATES | (self.ledger.fact("rates") or {})
-        pending: dict[Stage, int] = {}
-        for stage in _PLANNED:
-            if stage == "ocr" and self.settings.ocr == "off":
-                continue
-            pending[stage] = found.new_kinds.total()
-            for kind in self.readers:
-                known = self.ledger.pending(stage, stamps.of(stage, kind), kind=kind)
-                pending[stage] += len(set(known) - gone)
+        owed = owed_media(self.ledger, self._stamps(wanted), self.readers, found)
+        pending = {
+            stage: found.new_kinds.total() + len(media_ids)
+            for stage, media_ids in owed.items()
+            if stage != "ocr" or self.settings.ocr != "off"
+        }
         row_bytes = _ROW_BYTES + 8 * wanted.visual.dim
         return Plan(
             found,
@@ -190,16 +182,16 @@ class MediaLibrary(LibraryMedia):
 
         if paths:
             roots = list(dict.fromkeys(resolve_root(path) for path in paths))
-            self.warnings += about_left_out(self.ledger, roots)
+            warnings = about_left_out(self.ledger, roots)
         else:
-            roots = [Path(root) for root in self.ledger.roots()]
-            for root in [root for root in roots if not is_there(root)]:
-                self.warnings.append(f"{root} is not there now; what is known of it is kept.")
-                roots.remove(root)
+            known = self.ledger.roots()
+            roots = [Path(root) for root in known if is_there(root)]
+            away = [root for root in known if not is_there(root)]
+            warnings = [f"{root} is not there now; what is known of it is kept." for root in away]
         if not roots:
-            if self.warnings:
+            if warnings:
                 raise UsageError(
-                    self.warnings.pop(0),
+                    " ".join(warnings),
                     "Mount its drive, or name its place: mmrag relocate OLD NEW",
                 )
             raise UsageError("There is no folder to index.", "Name one: mmrag index FOLDER")
@@ -210,7 +202,9 @@ class MediaLibrary(LibraryMedia):
                     f"{root} lies in the library's own directory {home}.",
                     "Name the folders with the media.",
                 )
-        return [root for root in roots if not any(other in root.parents for other in roots)]
+        self.warnings += warnings
+        named = set(roots)
+        return [root for root in roots if named.isdisjoint(root.parents)]
 
     def _parts(self, wanted: Wanted) -> Parts:
         """Build what the indexing flow joins."""

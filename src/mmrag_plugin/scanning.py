@@ -9,17 +9,28 @@ from __future__ import annotations
 import filecmp
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.errors import UsageError
+from mmrag_plugin.index_run import batched
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.media import Kind
-from mmrag_plugin.walking import FoundFile, News, SidecarStamp, is_there, unreadable, walk
+from mmrag_plugin.walking import (
+    FoundFile,
+    News,
+    SidecarStamp,
+    is_empty,
+    is_text,
+    is_there,
+    may_be_source_code,
+    pick,
+    unreadable,
+    walk,
+)
 
 _BATCH = 200  # files entered in one transaction of the ledger
 
@@ -32,6 +43,7 @@ class ScanResult(News):
     updated: int = 0
     moved: int = 0
     removed: list[str] = field(default_factory=list)
+    read_again: set[str] = field(default_factory=set)  # known media, for other words about them
     seen_files: int = 0
     new_bytes: int = 0  # what of it has to be read, for an estimate
     new_kinds: Counter[Kind] = field(default_factory=Counter)
@@ -54,29 +66,42 @@ def scan(
     known: dict[str, KnownPath] = {}
     found: dict[str, FoundFile] = {}
     home: dict[str, str] = {}
+    emptied: dict[str, Path] = {}
     left_out = set(ledger.left_out()) - set(map(str, roots))
+    names: dict[Path, list[str]] = {}  # of roots that are single files, by folder
     for root in roots:
+        if not _is_folder(root):
+            names.setdefault(root.parent, []).append(root.name)
+            continue
         before = ledger.known_paths(str(root))
         whole = Path(ledger.root_over(str(root)) or root)
-        here = {file.path: file for file in walk(root, whole, sidecar_stamp, result, left_out)}
+        here = _media(walk(root, whole, sidecar_stamp, result, left_out), before)
         if before and not here:
             if not any(problem.path == str(root) for problem in result.problems):
-                result.warnings.append(_emptied(root, len(before)))
+                emptied |= dict.fromkeys(before, root)
             continue
         known |= before
         found |= here
         home |= dict.fromkeys(here, str(whole))
-        seen(len(found))
+        seen(len(here))
+    for folder, picked in names.items():
+        known |= ledger.known_files(str(folder / name) for name in picked)
+        over = ledger.root_over(str(folder))
+        here = _media(pick(folder, picked, Path(over or folder), sidecar_stamp, result), known)
+        found |= here
+        home |= {path: over or path for path in here}
+        seen(len(here))
     result.seen_files = len(found)
     # what can't be read today is not gone: neither the file nor what lies in the folder
-    unread = [Path(problem.path) for problem in result.problems]
+    unread = {problem.path for problem in result.problems}
     gone = {
         path
-        for path in set(known) - set(found)
-        if not any(Path(path).is_relative_to(place) for place in unread)
+        for path in known.keys() - found.keys()
+        if path not in unread and unread.isdisjoint(map(str, Path(path).parents))
     }
     unplugged = _in_emptied_folders(gone)
     gone -= unplugged.keys()
+    unplugged |= emptied
     moved = _Comparison(ledger, known, gone, home, result, dry_run).run(found)
     missed = Counter(folder for path, folder in unplugged.items() if path not in moved)
     result.warnings += [_emptied(folder, count) for folder, count in sorted(missed.items())]
@@ -89,6 +114,7 @@ def about_left_out(ledger: Ledger, named: Sequence[Path]) -> list[str]:
     Raises UsageError for a part of what is left out: it comes back as a whole or not at all.
     """
     warnings = []
+    names = set(named)
     for place in map(Path, ledger.left_out()):
         for path in named:
             if place in path.parents:
@@ -96,12 +122,33 @@ def about_left_out(ledger: Ledger, named: Sequence[Path]) -> list[str]:
                     f"{path} lies in {place}, which was taken out of the library.",
                     f"Take that in again: mmrag index {place}",
                 )
-        if place not in named and any(path in place.parents for path in named):
+        if place not in names and not names.isdisjoint(place.parents):
             warnings.append(
                 f"{place} stays out, for it was taken out of the library. "
                 f"To take it in again: mmrag index {place}"
             )
     return warnings
+
+
+def _is_folder(root: Path) -> bool:
+    return is_there(root) and root.is_dir()
+
+
+def _media(files: Iterable[FoundFile], known: Mapping[str, KnownPath]) -> dict[str, FoundFile]:
+    """What was found by path, without programs that are named like films."""
+    return {
+        file.path: file
+        for file in files
+        if not may_be_source_code(file.path)
+        or _is_untouched(file, known.get(file.path))
+        or not is_text(file.path)
+    }
+
+
+def _is_untouched(file: FoundFile, known: KnownPath | None) -> bool:
+    return known is not None and (
+        (known.size_bytes, known.mtime_ns) == (file.size_bytes, file.mtime_ns)
+    )
 
 
 def _emptied(folder: Path, count: int) -> str:
@@ -112,19 +159,13 @@ def _emptied(folder: Path, count: int) -> str:
 
 
 def _in_emptied_folders(gone: Iterable[str]) -> dict[str, Path]:
-    """Paths that lay in folders where nothing at all is left, each with its folder.
-
-    So does a folder look on which a drive is mounted at other times.
-    """
+    """Paths that lay in folders where nothing at all is left, each with its folder."""
     emptied: dict[Path, bool] = {}
     found: dict[str, Path] = {}
     for path in gone:
         folder = next(folder for folder in Path(path).parents if is_there(folder))
         if folder not in emptied:
-            try:
-                emptied[folder] = not any(folder.iterdir())
-            except OSError:  # it was there a moment ago
-                emptied[folder] = True
+            emptied[folder] = is_empty(folder)
         if emptied[folder]:
             found[path] = folder
     return found
@@ -164,7 +205,7 @@ class _Comparison:
         self.changed = {path: file for path, file in found.items() if not self._is_as_known(file)}
         for file in self.changed.values():
             self.changed_by_size.setdefault(file.size_bytes, []).append(file)
-        for batch in _batched(self.changed.values(), _BATCH):
+        for batch in batched(self.changed.values(), _BATCH):
             for file in batch:  # before the transaction, so that it is short
                 self._hash(file)
             with nullcontext() if self.dry_run else self.ledger.transaction():
@@ -183,16 +224,17 @@ class _Comparison:
 
     def _is_as_known(self, file: FoundFile) -> bool:
         known = self.known.get(file.path)
-        return known is not None and (
-            (known.size_bytes, known.mtime_ns, known.sidecar_stamp)
-            == (file.size_bytes, file.mtime_ns, file.sidecar_stamp)
+        return (
+            known is not None
+            and _is_untouched(file, known)
+            and known.sidecar_stamp == file.sidecar_stamp
         )
 
     def _hash(self, file: FoundFile) -> str:
         """The content's hash; empty for a file that can't be read, which is reported once."""
         if file.path not in self.hashes:
             known = self.known.get(file.path)
-            if known and (known.size_bytes, known.mtime_ns) == (file.size_bytes, file.mtime_ns):
+            if known and _is_untouched(file, known):
                 self.hashes[file.path] = known.content_hash  # only a sidecar changed
             else:
                 try:
@@ -282,6 +324,7 @@ class _Comparison:
         )
 
     def _look_again(self, media_id: str) -> None:
+        self.result.read_again.add(media_id)
         if not self.dry_run:
             self.ledger.redo("read", [media_id])  # folder and file names are words too
 
@@ -293,9 +336,3 @@ class _Comparison:
     def _count_work(self, file: FoundFile) -> None:
         self.result.new_bytes += file.size_bytes
         self.result.new_kinds[file.kind] += 1
-
-
-def _batched(items: Iterable[FoundFile], size: int) -> Iterator[list[FoundFile]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -1,6 +1,6 @@
 """Walk through folders: which media files lie in them, with sizes and times.
 
-Nothing is opened but files that may be programs by their names: ``.ts`` is TypeScript too.
+Nothing is opened here; whether a ``.ts`` is a film or TypeScript, ``is_text`` says of one file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from mmrag_plugin.media import Kind, kind_of
 _MAYBE_SOURCE_CODE = (".ts", ".mts")
 LIBRARY_MARKER = "mmrag-library.json"  # tells a library from any other directory
 Entries = dict[str, tuple[int, int]]  # the files of one folder: name -> (size_bytes, mtime_ns)
-# from a folder, its root and its files to what tells the sidecars of each of them apart
-SidecarStamp = Callable[[Path, Path, Entries], Callable[[str], str]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,10 @@ class News:
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+# From a folder, its root and its files to what tells the sidecars of each of them apart.
+SidecarStamp = Callable[[Path, Path, Entries, News], Callable[[str], str]]
 
 
 def list_folder(folder: Path, root: Path) -> Entries:
@@ -79,6 +81,17 @@ def is_there(path: Path | str) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether nothing at all lies in a folder, as far as anybody may look.
+
+    So does a folder look on which a drive is mounted at other times.
+    """
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return True
+
+
 def resolve_root(path: Path) -> Path:
     """The real path of a folder or file to index. Raises NoSuchPath or UsageError."""
     expanded = expand(path)
@@ -100,17 +113,13 @@ def walk(
     news: News,
     left_out: Collection[str] = (),
 ) -> Iterator[FoundFile]:
-    """Every media file under ``start``, which is ``root`` or lies in it, or is a file.
+    """Every media file under a folder, which is ``root`` or lies in it.
 
     Both are resolved. What people should hear of goes to ``news``. Files and folders that are
-    ``left_out`` are passed by.
+    ``left_out`` are passed by, and links to such folders or into them too.
     """
-    if not (is_there(start) and start.is_dir()):
-        yield from _single_file(
-            start, root if is_there(root) and root.is_dir() else start.parent, sidecar_stamp, news
-        )
-        return
     visited: set[tuple[int, int]] = set()
+    behind_links = {Path(real_path(path)) for path in left_out}
     folders, linked = [start], list[Path]()
     while folders or linked:
         # links come last: what lies inside the root is known by its own path, not by a link's
@@ -127,7 +136,7 @@ def walk(
             continue
         if LIBRARY_MARKER in entries:
             continue  # what mmrag keeps is not the person's media
-        stamp_for = sidecar_stamp(folder, root, entries)
+        stamp_for = sidecar_stamp(folder, root, entries, news)
         for file in _files(folder, entries, entries, stamp_for, news):
             if file.path not in left_out:
                 yield file
@@ -137,7 +146,8 @@ def walk(
             if not path.is_symlink():
                 folders.append(path)
             elif _leads_into(path, start):
-                linked.append(path)
+                if not any(_leads_into(path, place) for place in behind_links):
+                    linked.append(path)
             elif not _leads_into(path, root):
                 news.warnings.append(
                     f"{_printable(str(path))} is a link out of {root} and was not followed. "
@@ -165,21 +175,26 @@ def _look_into(folder: Path, root: Path, problems: list[Problem]) -> tuple[Entri
     return files, sorted(folders, reverse=True)
 
 
-def _single_file(
-    file: Path, root: Path, sidecar_stamp: SidecarStamp, news: News
+def pick(
+    folder: Path, names: Collection[str], root: Path, sidecar_stamp: SidecarStamp, news: News
 ) -> Iterator[FoundFile]:
+    """The media files of some names in a folder, which is ``root`` or lies in it."""
     try:
-        entries = list_folder(file.parent, root)
+        entries = list_folder(folder, root)
     except OSError as error:
-        news.problems.append(unreadable(str(file), error))
+        news.problems += (unreadable(str(folder / name), error) for name in names)
         return
-    if file.name in entries:
-        stamp_for = sidecar_stamp(file.parent, root, entries)
-        yield from _files(file.parent, entries, [file.name], stamp_for, news)
-    else:
-        news.problems.append(
-            Problem(str(file), "It is no plain file, or can't be read.", "Name a folder or a file.")
+    news.problems += (
+        Problem(
+            str(folder / name),
+            "It is no plain file, or can't be read.",
+            "Name a folder or a file.",
         )
+        for name in names
+        if name not in entries
+    )
+    stamp_for = sidecar_stamp(folder, root, entries, news)
+    yield from _files(folder, entries, entries.keys() & set(names), stamp_for, news)
 
 
 def _files(
@@ -189,25 +204,29 @@ def _files(
     stamp_for: Callable[[str], str],
     news: News,
 ) -> Iterator[FoundFile]:
+    beginning = os.path.join(folder, "")  # noqa: PTH118  (a Path for each file takes long)
     for name in sorted(names):
         kind = kind_of(name)
         if kind is None or name.startswith("."):
             continue
         size_bytes, mtime_ns = entries[name]
-        path = str(folder / name)
+        path = beginning + name
         if not is_encodable(path):
-            news.problems.append(
-                Problem(_printable(path), "Its name is no valid text.", "Rename the file.")
-            )
-        elif size_bytes == 0:
+            news.problems.append(misnamed(path))
+        elif size_bytes:
+            yield FoundFile(path, kind, size_bytes, mtime_ns, stamp_for(name))
+        elif not may_be_source_code(name):
             news.problems.append(
                 Problem(path, "The file is empty.", "Restore it from a backup or remove it.")
             )
-        elif not (name.lower().endswith(_MAYBE_SOURCE_CODE) and _is_text(path)):
-            yield FoundFile(path, kind, size_bytes, mtime_ns, stamp_for(name))
 
 
-def _is_text(path: str) -> bool:
+def may_be_source_code(path: str) -> bool:
+    """Whether a file may be a program, going by its name."""
+    return path.lower().endswith(_MAYBE_SOURCE_CODE)
+
+
+def is_text(path: str) -> bool:
     """Whether a file begins as text does; a broadcast stream never does, even a damaged one."""
     try:
         with Path(path).open("rb") as file:
@@ -234,6 +253,11 @@ def is_encodable(path: str) -> bool:
 
 def _printable(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
+
+
+def misnamed(path: str) -> Problem:
+    """Say that a file's name is no text, and what to do."""
+    return Problem(_printable(path), "Its name is no valid text.", "Rename the file.")
 
 
 def unreadable(path: str, error: OSError) -> Problem:

@@ -30,10 +30,6 @@ _IPTC_TITLE, _IPTC_KEYWORDS, _IPTC_CAPTION = (2, 5), (2, 25), (2, 120)
 _IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
 
 _PNG_FACTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
-_MAX_PNG_CHUNKS = 100_000
-_MAX_PNG_CHUNK_BYTES = 2 * 2**20
-
-_PNG_FACTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _MAX_PNG_FACT_BYTES = 2 * 2**20
 _MAX_PNG_CHUNKS = 100_000
 

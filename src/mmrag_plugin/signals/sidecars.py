@@ -65,6 +65,8 @@ class FolderSidecars:
     def taken_at(self, media_name: str) -> str | None:
         """The date that a file beside a media gives it, as ISO 8601, where one does."""
         for name, sidecar_format in self._own.get(media_name, []):
+            if not sidecar_format.dated:
+                continue
             with suppress(MediaError, ValueError, RecursionError, OSError):  # signals_for tells
                 if date := sidecar_format.taken_at(self._read(self._folder / name)):
                     return date
@@ -72,8 +74,17 @@ class FolderSidecars:
 
     def may_speak(self, name: str) -> bool:
         """Whether a file in this folder is a sidecar of a media in it, or a list."""
-        known = [self._lists, *self._own.values()]
-        return any(name == sidecar for sidecars in known for sidecar, _ in sidecars)
+        return self.subjects_of(name) != frozenset()
+
+    def subjects_of(self, name: str) -> frozenset[str] | None:
+        """The media in this folder whose sidecar a file is; None for a list."""
+        if any(name == listed for listed, _ in self._lists):
+            return None
+        return frozenset(
+            media_name
+            for media_name, sidecars in self._own.items()
+            if any(name == sidecar for sidecar, _ in sidecars)
+        )
 
     def problems(self) -> list[MediaError]:
         """Hand over the folder's files that could not be read, each once: then only news."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import PurePath
 from typing import ClassVar
@@ -19,12 +20,19 @@ class MediaNames:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.all = frozenset(names)
-        self._sorted = sorted(self.all)
-        self._by_key: dict[str, set[str]] = defaultdict(set)
+
+    @cached_property
+    def _sorted(self) -> list[str]:  # as the next, only where a folder holds more than media
+        return sorted(self.all)
+
+    @cached_property
+    def _by_key(self) -> dict[str, set[str]]:
+        by_key: dict[str, set[str]] = defaultdict(set)
         for name in self.all:
             stem = PurePath(name).stem
             for key in (name, folded(name), stem, folded(stem)):
-                self._by_key[key].add(name)
+                by_key[key].add(name)
+        return by_key
 
     def named(self, base: str) -> frozenset[str]:
         """Find the media whose name or stem is ``base``: as written, else whatever the case."""
@@ -41,6 +49,7 @@ class SidecarFormat(ABC):
     """One kind of file that speaks about media: about one of a like name, or about a folder."""
 
     name: ClassVar[str]
+    dated: ClassVar[bool] = False  # whether it may give its subjects a date
 
     @abstractmethod
     def subjects(self, sidecar_name: str, media: MediaNames) -> frozenset[str] | None:
