@@ -157,6 +157,15 @@ def test_forgetting_one_copy_keeps_the_media(library: MediaLibrary, photos: Path
     assert_agrees(library)
 
 
+def test_with_a_folder_goes_what_was_wrong_beside_its_media(
+    library: MediaLibrary, photos: Path
+) -> None:
+    (photos / "Porto" / "green.json").write_text("{broken")
+    assert len(library.index([]).failed) == 1
+    forget(library, photos / "Porto")
+    assert library.ledger.bad_sidecars() == []
+
+
 def test_a_forgetting_that_broke_off_is_ended_by_the_next(
     library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

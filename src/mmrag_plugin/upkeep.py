@@ -53,6 +53,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
         with ledger.transaction():
             ledger.drop_roots(place)
             ledger.drop_paths(sorted(known))
+            ledger.drop_lone_bad_sidecars()
             if ledger.root_over(place) and _holds_something(Path(place)):
                 ledger.leave_out(place)
         gone = ledger.pathless()
