@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from llama_index.core.schema import ImageNode
 
 from mmrag_plugin.errors import MmragError
-from mmrag_plugin.index_run import COMMIT_S, Run, batched, metadata_of
+from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of
 from mmrag_plugin.ledger import MediaRow
+from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Frame, Kind, Signal
 from mmrag_plugin.metadata import FRAME, frame_row_id
 
@@ -69,7 +70,7 @@ class PixelStages:
                     made[media.media_id] = []
                     continue
                 nodes: list[ImageNode] = []
-                for batch in batched(frames(), _EMBED_BATCH):
+                for batch in batches(frames(), _EMBED_BATCH):
                     vectors = visual.embed_pictures([frame.picture for frame in batch])
                     nodes += map(_frame_node, [media] * len(batch), batch, vectors)
                 made[media.media_id] = nodes
@@ -151,7 +152,7 @@ class PixelStages:
             return
         with ThreadPoolExecutor(2, thread_name_prefix="mmrag-decode") as pool:
             ahead: _Group = []
-            for batch in batched(media_ids, size):
+            for batch in batches(media_ids, size):
                 group = ahead
                 ahead = [
                     (media, pool.submit(decoded, media).result) for media in self.run.rows(batch)

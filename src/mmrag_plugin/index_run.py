@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from mmrag_plugin.bm25 import BM25_VERSION
 from mmrag_plugin.content_hash import content_hash_of
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 READ_STAMP = "read-2"
 COMMIT_S = 10.0  # no more work than this is lost by a kill
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -81,10 +78,14 @@ def remove_media(
 ) -> None:
     """Take media out of Milvus, and then out of the ledger."""
     if media_ids:
-        for store in stores:
-            store.delete_media(media_ids)
-            store.flush()
+        _delete_rows(stores, media_ids)
         ledger.drop_media(media_ids)
+
+
+def _delete_rows(stores: Iterable[MediaVectorStore], media_ids: Sequence[str]) -> None:
+    for store in stores:
+        store.delete_media(media_ids)
+        store.flush()
 
 
 class Run:
@@ -159,20 +160,13 @@ class Run:
         unread = [media_id for stage, _, media_id, _, _ in failures if stage == "read"]
         if seen := self.ledger.touched("embed", lost):
             self.ledger.begin("embed", sorted(seen))
-            self._delete(seen, self.parts.frames)
+            _delete_rows((self.parts.frames, *self.parts.others), sorted(seen))
         if named := self.ledger.projected_before(unread):
             self.ledger.begin_words(named)
-            self._delete(named, self.parts.words)
+            _delete_rows((self.parts.words, *self.parts.others), sorted(named))
             self.ledger.put_words("", {media_id: (0, frozenset()) for media_id in named})
         for failure in failures:
             self.ledger.failed(*failure)
-
-    def _delete(self, media_ids: Iterable[str], store: MediaVectorStore) -> None:
-        """Delete rows from a store, and from those that a broken-off switch has left."""
-        ids = sorted(media_ids)
-        for other in (store, *self.parts.others):
-            other.delete_media(ids)
-            other.flush()
 
     @contextmanager
     def timed(self, stage: Stage, total: int = 0) -> Iterator[None]:
@@ -201,10 +195,3 @@ def metadata_of(
         taken_at=media.taken_at,
         camera=media.camera,
     )
-
-
-def batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Split into lists of at most ``size``."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

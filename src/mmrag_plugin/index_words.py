@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from llama_index.core.schema import TextNode
 
-from mmrag_plugin.index_run import COMMIT_S, Run, batched, metadata_of
+from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of
+from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.words import word_rows
 
 _WORDS_BATCH = 64  # media that are looked up at once
@@ -54,7 +55,7 @@ class WordsStage:
         self, media_ids: Sequence[str]
     ) -> Iterator[tuple[str, list[TextNode], list[Sequence[str]]]]:
         dense = self.run.parts.text is not None
-        for batch in batched(media_ids, _WORDS_BATCH):
+        for batch in batches(media_ids, _WORDS_BATCH):
             media = self.run.ledger.media_rows(batch)
             signals = self.run.ledger.signals_of(batch)
             for media_id in batch:

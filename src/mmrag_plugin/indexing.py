@@ -16,9 +16,10 @@ from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
-from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, batched, remove_media
+from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
 from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
+from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.scanning import ScanResult, scan
 from mmrag_plugin.walking import (
@@ -210,7 +211,7 @@ class Indexer:
     def _read(self) -> None:
         pending = [media_id for ids in self._run.pending("read").values() for media_id in ids]
         with self._run.timed("read", len(pending)):
-            for batch in batched(pending, _READ_BATCH):
+            for batch in batches(pending, _READ_BATCH):
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
                 redated = set[str]()
                 places = self.ledger.places_of(batch)

@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def batches(items: Iterable[_T], size: int = _CHUNK) -> Iterator[list[_T]]:
-    """Split what goes into one statement into parts."""
+    """Split into lists of at most ``size``, by default what goes into one statement."""
     batch: list[_T] = []
     for item in items:
         batch.append(item)

@@ -224,7 +224,7 @@ class MediaLibrary(LibraryMedia):
             readers=self.readers,
             visual=wanted.visual,
             text=wanted.text,
-            text_reader=self._text_reader(),
+            text_reader=self._text_reader,
             sidecars=FolderSidecars,
             path_signals=path_signals,
             path_date=path_date,
@@ -235,7 +235,7 @@ class MediaLibrary(LibraryMedia):
     def _stamps(self, wanted: Wanted) -> Stamps:
         from mmrag_plugin.index_run import Stamps
 
-        reader = self._text_reader()
+        reader = self._text_reader
         return Stamps(
             wanted.visual.stamp,
             wanted.text.stamp if wanted.text else "",
@@ -243,6 +243,7 @@ class MediaLibrary(LibraryMedia):
             self._selector().stamp,
         )
 
+    @cached_property
     def _text_reader(self) -> TextReader | None:
         if self.settings.ocr == "off":
             return None

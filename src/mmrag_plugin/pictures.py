@@ -24,9 +24,7 @@ JPEG_QUALITY = 85
 # bytes repeat one, so that without a limit (libtiff has the same) a small file decodes for hours.
 MAX_SCANS = 100
 _SCAN = b"\xff\xda"
-_MARKER = re.compile(
-    rb"\xff([\x01-\xcf\xd8-\xfe])"
-)  # restarts and stuffed bytes stand among pixels
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # no restart, no byte among pixels
 _MAX_JPEG_BYTES = 256 * 2**20
 
 # Only formats that people keep pictures in, with decoders in C. Pillow's others are decoded in

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.errors import UsageError
-from mmrag_plugin.index_run import batched
 from mmrag_plugin.ledger import KnownPath, Ledger
+from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Kind
 from mmrag_plugin.walking import (
     FoundFile,
@@ -205,7 +205,7 @@ class _Comparison:
         self.changed = {path: file for path, file in found.items() if not self._is_as_known(file)}
         for file in self.changed.values():
             self.changed_by_size.setdefault(file.size_bytes, []).append(file)
-        for batch in batched(self.changed.values(), _BATCH):
+        for batch in batches(self.changed.values(), _BATCH):
             for file in batch:  # before the transaction, so that it is short
                 self._hash(file)
             with nullcontext() if self.dry_run else self.ledger.transaction():

@@ -132,17 +132,15 @@ class Searcher:
                 terms = list(dict.fromkeys(terms_of(query)))
                 counts, documents = self.ledger.document_counts(terms)
                 weights = query_vector(terms, counts, documents)
-                found[channel] = _deep(
-                    partial(self.words.search_words, weights, where=where), depth, limit
-                )
-                continue
-            vector = self._vector(channel, query, picture)
-            if vector.any():
-                store = self.frames if channel == "visual" else self.words
+                search = partial(self.words.search_words, weights, where=where)
+            else:
+                vector = self._vector(channel, query, picture)
+                if not vector.any():
+                    continue
                 vectors[channel] = vector
-                found[channel] = _deep(
-                    partial(store.search_dense, vector, where=where), depth, limit
-                )
+                store = self.frames if channel == "visual" else self.words
+                search = partial(store.search_dense, vector, where=where)
+            found[channel] = _deep(search, depth, limit)
         return found, vectors
 
     def _usable(

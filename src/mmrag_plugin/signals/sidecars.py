@@ -115,9 +115,7 @@ class FolderSidecars:
         while here is not None:
             from_above = PurePosixPath(here._folder.name, path)
             spellings = [path, from_above]
-            if (
-                not here._media.all
-            ):  # a folder of lists beside a folder of media: bare names will do
+            if not here._media.all:  # lists beside a folder of media: bare names will do
                 spellings.append(PurePosixPath(path.name))
             listed = here._read_lists()
             for spelling in spellings if listed else ():
