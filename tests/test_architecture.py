@@ -21,8 +21,9 @@ LAYERS: dict[str, str] = {
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning words index_* indexing fusion moments "
-    "reasons filters searching retrieval citations answering",
-    "library": "library library_media library_models library_place",
+    "reasons filters plan planning planned_search searching retrieval reranking "
+    "citations answering describing chatting agent_tools",
+    "library": "library library_asking library_media library_models library_place",
     "upkeep": "upkeep",
     "edges": "cli mmrag_mcp",
 }
@@ -32,6 +33,7 @@ NEIGHBOURS_TALK = {"vocabulary", "storage", "flows", "library"}
 SEAMS = {
     *(f"mmrag_plugin.{stage}.base" for stage in LAYERS["stages"].split()),
     "mmrag_plugin.vlm.prompts",
+    "mmrag_plugin.vlm.structured",
     "mmrag_plugin.signals.ocr",
     "mmrag_plugin.signals.sidecars",
 }

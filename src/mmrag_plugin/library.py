@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import NotALibrary, ServiceError, UsageError
 from mmrag_plugin.ledger import Ledger
-from mmrag_plugin.library_media import LibraryMedia
-from mmrag_plugin.library_models import LibraryModels, Model, Wanted, careful, vlm_of
+from mmrag_plugin.library_asking import LibraryAsking
+from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.settings import Settings, load_settings
 from mmrag_plugin.walking import expand, is_there
 
 if TYPE_CHECKING:
-    from llama_index.core.llms import LLM
     from PIL.Image import Image
 
-    from mmrag_plugin.answering import MediaQueryEngine
     from mmrag_plugin.index_run import Stamps
     from mmrag_plugin.indexing import IndexReport, Parts, Progress
     from mmrag_plugin.keyframes.base import KeyframeSelector
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.readers.base import MediaReader
     from mmrag_plugin.results import SearchResult
-    from mmrag_plugin.retrieval import MediaRetriever
     from mmrag_plugin.scanning import ScanResult
     from mmrag_plugin.searching import Searcher
     from mmrag_plugin.signals.ocr import TextReader
@@ -41,7 +38,7 @@ _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
 @dataclass(frozen=True)
-class Plan:
+class IndexPlan:
     """What ``mmrag index --dry-run`` expects of a run."""
 
     scan: ScanResult
@@ -51,7 +48,7 @@ class Plan:
     warnings: list[str]
 
 
-class MediaLibrary(LibraryMedia):
+class MediaLibrary(LibraryAsking):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
     Heavy parts (models, Milvus) are loaded when they are first needed.
@@ -147,7 +144,7 @@ class MediaLibrary(LibraryMedia):
         """Index without holding up the event loop."""
         return await asyncio.to_thread(self.index, paths, progress)
 
-    def plan(self, paths: Sequence[Path]) -> Plan:
+    def plan(self, paths: Sequence[Path]) -> IndexPlan:
         """Say what indexing would do, how long it would take and what room it needs.
 
         Loads the models, and raises what ``index`` would about them and about the paths.
@@ -168,7 +165,7 @@ class MediaLibrary(LibraryMedia):
             if stage != "ocr" or self.settings.ocr != "off"
         }
         row_bytes = _ROW_BYTES + 8 * wanted.visual.dim
-        return Plan(
+        return IndexPlan(
             found,
             pending,
             {stage: count * rates.get(stage, 0.0) for stage, count in pending.items()},
@@ -369,28 +366,6 @@ class MediaLibrary(LibraryMedia):
             filters = options.get("filters") or Filters()
             options["filters"] = replace(filters, leave_out=frozenset({own.media_id}))
         return replace(self.search("", picture=picture, **options), query=target)
-
-    # ---- LlamaIndex --------------------------------------------------------------------------
-
-    def as_retriever(self, **options: Any) -> MediaRetriever:
-        """A LlamaIndex retriever; options as of ``MediaRetriever``."""
-        from mmrag_plugin.retrieval import MediaRetriever
-
-        return MediaRetriever(self.search, **options)
-
-    def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
-        """A LlamaIndex query engine that answers with numbered sources."""
-        from mmrag_plugin.answering import build_query_engine
-
-        return build_query_engine(self, llm, **options)
-
-    def vlm(self, llm: LLM | None = None) -> LLM:
-        """The VLM of the settings, on Ollama; or somebody's own LLM.
-
-        An ``Ollama`` or ``OllamaMultiModal`` gets the checks of our adapter: pictures stay on this
-        machine unless the settings allow more, and errors say what to do.
-        """
-        return vlm_of(self.settings) if llm is None else careful(llm, self.settings)
 
     # ---- where it is kept -----------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from mmrag_plugin.cli.failures import show_failures
 
 if TYPE_CHECKING:
     from mmrag_plugin.indexing import IndexReport
-    from mmrag_plugin.library import MediaLibrary, Plan
+    from mmrag_plugin.library import IndexPlan, MediaLibrary
     from mmrag_plugin.media import Stage
 
 _PLANNED: dict[Stage, str] = {
@@ -129,7 +129,7 @@ def show_report(report: IndexReport) -> None:
     warn(report.warnings)
 
 
-def _show_plan(plan: Plan, *, json: bool) -> None:
+def _show_plan(plan: IndexPlan, *, json: bool) -> None:
     found = plan.scan
     if json:
         print_json(

@@ -1,0 +1,39 @@
+"""A plan: what a question asks for, in terms that a search can carry out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mmrag_plugin.filters import Filters
+
+Aim = Literal["find", "count"]
+Period = Literal["year", "month", "day"]
+Order = Literal["best", "newest", "oldest"]
+Planner = Literal["given", "rules", "model"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a question asks for.
+
+    ``visual`` is what the picture shows and ``text`` what is to be read or was said there; each is
+    empty where there is nothing of the kind, and without both everything that passes the filters
+    is meant. ``phrases`` must stand word for word in what is known of a media, ``without`` is what
+    it must not show. ``one_each`` asks for the best of each period, ``limit`` for so many hits.
+    ``like`` is the media whose looks are asked for, at ``like_at_s`` of a film.
+    """
+
+    question: str
+    visual: str = ""
+    text: str = ""
+    filters: Filters = field(default_factory=Filters)
+    phrases: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    aim: Aim = "find"
+    one_each: Period | None = None
+    order: Order = "best"
+    limit: int | None = None
+    like: str | None = None
+    like_at_s: float | None = None
+    planned_by: Planner = "rules"
