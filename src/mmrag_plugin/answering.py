@@ -1,4 +1,4 @@
-"""Answer questions about a library, and describe what is in it, with any LLM that takes pictures.
+"""Answer questions about a library with any LLM that takes pictures.
 
 A question's hits become numbered sources in one message: number, facts, fenced text and picture of
 each stand together, so that the model can tell which is which and cite [1], [2].
@@ -7,11 +7,11 @@ each stand together, so that the model can tell which is which and cite [1], [2]
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
@@ -28,12 +28,12 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from PIL.Image import Image
 
 from mmrag_plugin.citations import Citations
-from mmrag_plugin.errors import MediaError, UsageError
+from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import Hit
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.retrieval import hit_node
-from mmrag_plugin.timecode import format_span, format_time
+from mmrag_plugin.timecode import format_span
 from mmrag_plugin.untrusted import untrusted
 from mmrag_plugin.vlm.base import (
     aspoken,
@@ -46,11 +46,7 @@ from mmrag_plugin.vlm.prompts import (
     ANSWER_SYSTEM,
     ASK_WITHOUT_WORDS,
     ASKED_WITH,
-    DESCRIBE_FILM,
-    DESCRIBE_PHOTO,
-    DESCRIBE_SYSTEM,
     NOTHING_FOUND,
-    Detail,
 )
 
 MAX_PICTURES = 6
@@ -262,67 +258,6 @@ def build_query_engine(
         max_pictures=max_pictures,
         streaming=streaming,
     )
-
-
-# -- describing ---------------------------------------------------------------------------------
-
-TimedPicture: TypeAlias = "tuple[float | None, Image]"
-
-
-def describe(
-    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
-) -> str:
-    """Describe a photo (one frame) or a film (its frames and their times, in seconds).
-
-    ``known`` is text about the media (subtitles, names); the model is told not to obey it. Raises
-    UsageError without frames, ServiceError for an empty answer, and what the model raises.
-    """
-    return said(llm.chat(_describing(llm, frames, detail, known)))
-
-
-async def adescribe(
-    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
-) -> str:
-    """Describe without holding up the event loop."""
-    messages = await asyncio.to_thread(_describing, llm, frames, detail, known)
-    return said(await llm.achat(messages))
-
-
-def stream_describe(
-    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
-) -> Iterator[str]:
-    """Describe piece by piece."""
-    return spoken(llm.stream_chat(_describing(llm, frames, detail, known)))
-
-
-async def astream_describe(
-    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
-) -> AsyncIterator[str]:
-    """Describe piece by piece, without holding up the event loop."""
-    messages = await asyncio.to_thread(_describing, llm, frames, detail, known)
-    async for delta in aspoken(await llm.astream_chat(messages)):
-        yield delta
-
-
-def _describing(
-    llm: LLM, frames: Sequence[TimedPicture], detail: Detail, known: str
-) -> list[ChatMessage]:
-    if not frames:
-        raise UsageError("There is no picture to describe.", "Pass at least one frame.")
-    if detail not in DESCRIBE_PHOTO:
-        raise UsageError(f"{detail!r} is no detail.", f"Choose {', '.join(DESCRIBE_PHOTO)}.")
-    blocks: list[ContentBlock] = []
-    for number, (time_s, picture) in enumerate(frames, start=1):
-        at = "" if time_s is None else f", at {format_time(time_s)}"
-        blocks += [TextBlock(text=f"Picture {number}{at}:\n"), picture_block(picture)]
-    if known.strip():
-        blocks.append(TextBlock(text=f"\nWhat came with it:\n{untrusted('the file', known)}\n"))
-    task = DESCRIBE_PHOTO if len(frames) == 1 else DESCRIBE_FILM
-    blocks.append(TextBlock(text=f"\n{task[detail]}"))
-    return [
-        ChatMessage(role=MessageRole.SYSTEM, content=DESCRIBE_SYSTEM),
-        user_message(llm, blocks),
-    ]
 
 
 # -- sources --------------------------------------------------------------------------------------
