@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same door for type checkers, which don't run __getattr__
     from mmrag_plugin.answering import MediaQueryEngine, build_query_engine
+    from mmrag_plugin.chatting import MediaChatEngine, build_chat_engine
     from mmrag_plugin.errors import MmragError
     from mmrag_plugin.filters import Filters
     from mmrag_plugin.library import MediaLibrary
@@ -26,6 +27,8 @@ _DOOR = {
     "MediaRetriever": "retrieval",
     "MediaQueryEngine": "answering",
     "build_query_engine": "answering",
+    "MediaChatEngine": "chatting",
+    "build_chat_engine": "chatting",
     "PhotoReader": "readers.photo",
     "VideoReader": "readers.video",
     "Filters": "filters",
@@ -38,6 +41,7 @@ _DOOR = {
 __all__ = [
     "Filters",
     "Hit",
+    "MediaChatEngine",
     "MediaLibrary",
     "MediaQueryEngine",
     "MediaRetriever",
@@ -47,6 +51,7 @@ __all__ = [
     "Settings",
     "VideoReader",
     "__version__",
+    "build_chat_engine",
     "build_query_engine",
     "load_settings",
 ]

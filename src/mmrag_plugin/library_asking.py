@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.library_media import LibraryMedia
 from mmrag_plugin.library_models import careful, vlm_of
+from mmrag_plugin.walking import is_there
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
     from mmrag_plugin.answering import MediaQueryEngine
+    from mmrag_plugin.chatting import MediaChatEngine
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.retrieval import MediaRetriever
     from mmrag_plugin.settings import Settings
@@ -36,6 +39,21 @@ class LibraryAsking(LibraryMedia):
         from mmrag_plugin.answering import build_query_engine
 
         return build_query_engine(self, llm, **options)
+
+    def as_chat_engine(self, llm: LLM | None = None, **options: Any) -> MediaChatEngine:
+        """A LlamaIndex chat engine that remembers; options as of ``MediaChatEngine``."""
+        from mmrag_plugin.chatting import build_chat_engine
+
+        return build_chat_engine(self, llm, **options)
+
+    def paths_now(self, media_ids: Sequence[str]) -> dict[str, str]:
+        """A path of each media that the library knows, one that is there where there is one."""
+        copies = self.ledger.paths_of(media_ids)
+        return {
+            media_id: next(filter(is_there, paths), paths[0])
+            for media_id, paths in copies.items()
+            if paths
+        }
 
     def vlm(self, llm: LLM | None = None) -> LLM:
         """The VLM of the settings, on Ollama; or somebody's own LLM.
