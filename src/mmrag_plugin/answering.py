@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import PurePath
 from typing import Any, Protocol
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -33,8 +31,7 @@ from mmrag_plugin.media import Hit
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.retrieval import hit_node
-from mmrag_plugin.timecode import format_span
-from mmrag_plugin.untrusted import untrusted
+from mmrag_plugin.sources import source_text
 from mmrag_plugin.vlm.base import (
     aspoken,
     picture_block,
@@ -51,7 +48,6 @@ from mmrag_plugin.vlm.prompts import (
 
 MAX_PICTURES = 6
 MAX_SOURCES = 20
-SOURCE_TEXT_CHARS = 800
 ALL_TEXT_CHARS = 8_000  # this much in any script and six pictures fit 16,384 tokens
 
 
@@ -208,7 +204,7 @@ class MediaQueryEngine(BaseQueryEngine):
         shown = 0
         for number, hit in enumerate(case.hits, start=1):
             picture = self._open(hit, case.warnings) if shown < self._max_pictures else None
-            text = _source_text(number, hit, ALL_TEXT_CHARS // len(case.hits))
+            text = source_text(number, hit, ALL_TEXT_CHARS // len(case.hits))
             if picture is None:
                 blocks.append(TextBlock(text=f"{text}\n(Its picture is not shown.)\n"))
                 case.nodes.append(hit_node(hit, has_photo=False, number=number))
@@ -284,31 +280,6 @@ class _Case:
 
 def _bundle(question: QueryType) -> QueryBundle:
     return QueryBundle(question) if isinstance(question, str) else question
-
-
-def _source_text(number: int, hit: Hit, max_chars: int) -> str:
-    facts = "Photo" if hit.moment.kind == "image" else "Moment of a film"
-    if span := format_span(hit.moment.start_s, hit.moment.end_s):
-        facts += f", at {span}"
-    if taken := _readable_date(hit.taken_at):
-        facts += f", taken {taken}"
-    name = " ".join(PurePath(hit.path).name.split())
-    words = [f"file name: {name}"]
-    if hit.reason:
-        words.append(f"why it was found: {hit.reason}")
-    if hit.text:
-        words.append(f"text: {hit.text}")
-    fenced = untrusted(f"source {number}", "\n".join(words), min(max_chars, SOURCE_TEXT_CHARS))
-    return f"\n[{number}] {facts}\n{fenced}"
-
-
-def _readable_date(taken_at: str | None) -> str:
-    """Only what parses as a date is one; anything else came out of a file and is not for here."""
-    try:
-        date = datetime.fromisoformat((taken_at or "").replace("Z", "+00:00"))
-    except ValueError:
-        return ""
-    return f"{date:%Y-%m-%d %H:%M}"
 
 
 def _iter(text: str) -> Generator[str, None, None]:
