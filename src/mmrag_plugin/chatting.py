@@ -232,9 +232,7 @@ class MediaChatEngine(BaseChatEngine):
             try:
                 asked = self._turns.condensing(message, before)
                 condensed = await aask_for(self._llm, asked, Condensed)
-                follow = await asyncio.to_thread(
-                    self._turns.understood, condensed, message, before
-                )
+                follow = await asyncio.to_thread(self._turns.understood, condensed, message, before)
             except ServiceError:
                 pass
         history = await self._told(chat_history).aget(input=message)

@@ -17,7 +17,9 @@ _LEAD = (
     r"from|those|ones|taken|what about|how about|please|is|was|i want|in|on|of|what|happened) )*"
 )
 _REST = r"(?: (?:than|as) .*)?(?: please)?(?: instead)?"
-_OLDER = re.compile(rf"{_LEAD}(?:older|earlier|before)(?:{_THINGS}{_REST}| (?:that|this|those|.*\d))")
+_OLDER = re.compile(
+    rf"{_LEAD}(?:older|earlier|before)(?:{_THINGS}{_REST}| (?:that|this|those|.*\d))"
+)
 _NEWER = re.compile(
     rf"{_LEAD}(?:newer|later|more recent|after)(?:{_THINGS}{_REST}| (?:that|this|those|.*\d))"
 )

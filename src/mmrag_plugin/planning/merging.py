@@ -11,9 +11,7 @@ from mmrag_plugin.plan import Plan
 _PLACE = re.compile(r"\s*\b(?:in|at|near|from|on) (?:the )?[\w' -]+$", re.IGNORECASE)
 
 
-def narrowed(
-    last: Plan, asked: Plan, message: str, *, part: str = "", swap: bool = False
-) -> Plan:
+def narrowed(last: Plan, asked: Plan, message: str, *, part: str = "", swap: bool = False) -> Plan:
     """Ask for more of the same search: words are joined, filters that are set anew replace.
 
     ``part`` is the wording of a part of a sentence ("at night"), which is joined as it is. With

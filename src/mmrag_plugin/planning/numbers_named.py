@@ -24,7 +24,9 @@ _ORDINALS = {
     )
     for word in words.split()
 }
-_THING = r"(?:one|ones|picture|pictures|photo|photos|image|images|video|videos|film|films|clip|clips|"
+_THING = (
+    r"(?:one|ones|picture|pictures|photo|photos|image|images|video|videos|film|films|clip|clips|"
+)
 _THING += r"hit|hits|result|results|source|sources)"
 _ORDINAL = re.compile(
     rf"\bthe (?P<place>{'|'.join(_ORDINALS)}|last)(?: (?P<count>two|three))?"
