@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, closing
 from typing import Any
 
-import llama_index.core.instrumentation as instrument
 from llama_index.core.chat_engine.types import StreamingAgentChatResponse
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.events.chat_engine import (
     StreamChatDeltaReceivedEvent,
     StreamChatEndEvent,
@@ -24,7 +24,7 @@ from llama_index.core.schema import NodeWithScore
 
 from mmrag_plugin.errors import UsageError
 
-_dispatcher = instrument.get_dispatcher(__name__)
+_dispatcher = get_dispatcher(__name__)
 
 
 class ChatStream(StreamingAgentChatResponse):

@@ -18,7 +18,6 @@ from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.plan import Plan
 from mmrag_plugin.planning.follow_ups import FollowUp, follow_up
-from mmrag_plugin.planning.merging import merged_filters
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.retrieval import hit_node
 from mmrag_plugin.showing import ALL_TEXT_CHARS, Shown, show
@@ -127,20 +126,16 @@ class Turns:
         self._library = library
         self._llm = llm
         self._limit = limit
-        self._filters = filters or Filters()
         self._max_pictures = max_pictures
         self._max_earlier_pictures = max_earlier_pictures
         self._system_prompt = system_prompt
-        self._options = dict(options or {})
+        self._options = dict(options or {}) | ({"filters": filters} if filters else {})
 
     # ---- what it means ------------------------------------------------------------------------
 
     def understand(self, message: str, before: Conversation) -> FollowUp:
         """Say by rules what a message means."""
-        follow = follow_up(message, before, self._plan)
-        if follow.meaning == "fresh" and follow.plan is not None:
-            return replace(follow, plan=self._under_filters(follow.plan))
-        return follow
+        return follow_up(message, before, self._library.plan_question)
 
     def condensing(self, message: str, before: Conversation) -> list[ChatMessage]:
         """Write what a model is asked where the rules are not sure.
@@ -164,15 +159,8 @@ class Turns:
         named = tuple(number for number in condensed.refers_to if number in known)
         if not condensed.new_search:
             return FollowUp("look", refers_to=named or before.page, sure=False)
-        plan = self._plan(condensed.standalone_question.strip() or message)
-        return FollowUp("refine", self._under_filters(plan), named, sure=False)
-
-    def _plan(self, question: str) -> Plan:
-        return self._library.plan_question(question)
-
-    def _under_filters(self, plan: Plan) -> Plan:
-        """A plan with the conversation's own filters, where it sets no others."""
-        return replace(plan, filters=merged_filters(self._filters, plan.filters))
+        plan = self._library.plan_question(condensed.standalone_question.strip() or message)
+        return FollowUp("refine", plan, named, sure=False)
 
     # ---- what is found and told ---------------------------------------------------------------
 
@@ -189,8 +177,7 @@ class Turns:
         found_before = before.found if follow.meaning == "more" else 0
         result, hits = self._search(follow.plan, found_before)
         after, numbers = before.with_hits(hits)
-        turn = self._told(message, follow, after, numbers, history, result, found_before, before)
-        return turn
+        return self._told(message, follow, after, numbers, history, result, found_before)
 
     def _search(self, plan: Plan, found_before: int) -> tuple[SearchResult, list[Hit]]:
         page = min(plan.limit or self._limit, MAX_SOURCES)
@@ -209,7 +196,6 @@ class Turns:
         history: Sequence[ChatMessage],
         result: SearchResult | None = None,
         found_before: int = 0,
-        before: Conversation | None = None,
     ) -> TurnAtWork:
         warnings = list(result.warnings) if result else []
         at_work = TurnAtWork(
@@ -222,12 +208,11 @@ class Turns:
             model=self._llm.metadata.model_name,
         )
         earlier = self._earlier(follow, after, numbers)
-        count = getattr(result, "count", None)
-        if result is not None and not numbers and count is None:
-            narrows = before and before.last_plan and before.last_plan.words != result.query
-            if follow.meaning == "more" or not (earlier and narrows):
-                at_work.answer = NO_MORE if follow.meaning == "more" else NOTHING_FOUND
-                return at_work
+        count = getattr(result, "count", None)  # TODO
+        nothing = result is not None and not numbers and count is None
+        if nothing and not (earlier and follow.looks_again):
+            at_work.answer = NO_MORE if follow.meaning == "more" else NOTHING_FOUND
+            return at_work
         shown = self._shown(follow, after, numbers, earlier, warnings)
         blocks = shown.blocks
         if count is not None:
@@ -258,7 +243,7 @@ class Turns:
         earlier: list[int],
         warnings: list[str],
     ) -> Shown:
-        """This turn's sources and what is referred to, then the others of earlier turns."""
+        """Show the sources of this turn and what is referred to, then the others of earlier turns."""
         first = [*(n for n in earlier if n in follow.refers_to), *numbers]
         rest = [number for number in earlier if number not in first]
         if not first and not rest:

@@ -64,13 +64,13 @@ class MediaChatEngine(BaseChatEngine):
     those referred to first, then the newest; of others the model gets the words.
 
     ``memory`` is any of LlamaIndex's; the default keeps all that was said and tells the model the
-    last ``memory_tokens`` of it. ``filters`` hold for every question that doesn't set its own;
-    other options go to the library's ``search_plan``.
+    last ``memory_tokens`` of it. ``filters`` hold for the whole conversation and win over what a
+    message asks for; other options go to the library's ``search_plan``.
 
     Turns on one engine come one after the other, whoever asks. A turn that fails or is stopped
     leaves memory and conversation as they were. Responses have ``source_nodes`` as those of
-    ``MediaQueryEngine`` and ``metadata``: ``model``, ``warnings``, the ``numbers`` of the turn's own
-    sources, those ``cited``, and the ``plan`` that was searched for, or None.
+    ``MediaQueryEngine`` and ``metadata``: ``model``, ``warnings``, the ``numbers`` of the sources of
+    the turn, those ``cited``, and the ``plan`` that was searched for, or None.
 
     Raises what the library and the model raise, and ServiceError for an empty answer.
     """
@@ -250,11 +250,10 @@ class MediaChatEngine(BaseChatEngine):
         """The memory that this turn goes by."""
         if chat_history is None:
             return self._memory
-        given = ChatMemoryBuffer.from_defaults(
+        return ChatMemoryBuffer.from_defaults(
             chat_history=chat_history,
             token_limit=getattr(self._memory, "token_limit", MEMORY_TOKENS),
         )
-        return given
 
     def _end(self, turn: TurnAtWork, chat_history: list[ChatMessage] | None, answer: str) -> None:
         """Keep what was said: from here on the turn has been."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from mmrag_plugin.filters import Filters
@@ -13,8 +13,8 @@ from mmrag_plugin.plan import Plan
 
 _THINGS = r"(?: ones?| photos?| pictures?| images?| videos?| films?| shots?)?"
 _LEAD = (
-    r"(?:(?:and|but|now|any|some|something|anything|show|me|give|the|a bit|much|find|are|there|only|"
-    r"from|those|ones|taken|what about|how about|please|is|was|i want|in|on|of|what|happened) )*"
+    r"(?:(?:and|but|now|any|some|something|anything|show|me|give|the|a|one|a bit|much|find|are|"
+    r"there|only|from|those|ones|taken|what about|how about|please|is|was|i want|in|on|of|what|happened) )*"
 )
 _REST = r"(?: (?:than|as) .*)?(?: please)?(?: instead)?"
 _OLDER = re.compile(
@@ -23,46 +23,37 @@ _OLDER = re.compile(
 _NEWER = re.compile(
     rf"{_LEAD}(?:newer|later|more recent|after)(?:{_THINGS}{_REST}| (?:that|this|those|.*\d))"
 )
+_OTHER = "(?P<other>year|month|week|day)"
 _PERIOD = "(?P<period>year|month|week|day)"
 _BEFORE = re.compile(
-    rf"{_LEAD}(?:{_PERIOD} (?:before|earlier)|(?:previous|preceding) (?P<other>year|month|week|day))"
+    rf"{_LEAD}(?:{_PERIOD} (?:before|earlier)|(?:previous|preceding) {_OTHER})"
     rf"{_REST}(?: that| this)?"
 )
 _AFTER = re.compile(
-    rf"{_LEAD}(?:{_PERIOD} (?:after|later)|(?:next|following) (?P<other>year|month|week|day)){_REST}"
-    "(?: that| this)?"
+    rf"{_LEAD}(?:{_PERIOD} (?:after|later)|(?:next|following) {_OTHER}){_REST}(?: that| this)?"
 )
 _SAME = re.compile(
-    rf"(?:.*\b)?(?:from |on |in |of |taken )*the same {_PERIOD}(?: as .*)?(?: please)?"
+    rf"(?:.*\b)?(?:from |on |in |of |taken )*the same (?:{_PERIOD}|(?P<other>date))(?: as .*)?"
+    r"(?: please)?"
 )
-_A_YEAR = re.compile(rf"{_LEAD}(?:a|one) {_PERIOD} (?P<way>before|earlier|later|after){_REST}")
+_STEPS = ((_BEFORE, -1), (_AFTER, 1), (_SAME, 0))
 _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 _YEARS = 1000, 9000  # what a file says beyond is no date, and steps from it would overflow
 
-Dates = Callable[[Plan], Plan]
 
+def shifted_dates(text: str, hits: Sequence[Hit], last: Plan) -> Plan | None:
+    """What a message in lower case asks about time, told from hits: a plan of the new time alone.
 
-def shifted_dates(text: str, hits: Sequence[Hit], last: Plan | None) -> Dates | None:
-    """What a message in lower case asks about time, told from hits; None where it asks nothing.
-
-    The result gives, for the last plan, a plan that holds only its new time.
+    None where it asks nothing of the kind.
     """
     days = sorted(day for hit in hits if (day := _day(hit.taken_at)))
-    if found := _A_YEAR.fullmatch(text):
-        steps = -1 if found["way"] in ("before", "earlier") else 1
-        return lambda plan: _span(found["period"], steps, days, plan)
-    if found := _SAME.fullmatch(text):
-        return lambda plan: _span(found["period"], 0, days, plan)
-    if found := _BEFORE.fullmatch(text):
-        return lambda plan: _span(found["period"] or found["other"], -1, days, plan)
-    if found := _AFTER.fullmatch(text):
-        return lambda plan: _span(found["period"] or found["other"], 1, days, plan)
+    for pattern, steps in _STEPS:
+        if found := pattern.fullmatch(text):
+            return _span(found["period"] or found["other"], steps, days, last)
     if _OLDER.fullmatch(text):
-        return lambda plan: _older(days, plan)
-    if _NEWER.fullmatch(text):
-        return lambda plan: _newer(days, plan)
-    return None
+        return _older(days, last)
+    return _newer(days, last) if _NEWER.fullmatch(text) else None
 
 
 def _older(days: Sequence[date], plan: Plan) -> Plan:
@@ -94,7 +85,7 @@ def _span(period: str, steps: int, days: Sequence[date], plan: Plan) -> Plan:
         months = base.year * 12 + base.month - 1 + steps
         name = f"{months // 12:04}-{months % 12 + 1:02}"
         return Plan("", filters=Filters(since=name, until=name))
-    if period == "day":
+    if period in ("day", "date"):
         name = f"{base + timedelta(days=steps)}"
         return Plan("", filters=Filters(since=name, until=name))
     monday = base - timedelta(days=base.weekday()) + timedelta(weeks=steps)

@@ -29,7 +29,7 @@ class FollowUp:
     ``fresh`` is a question of its own, ``refine`` changes the last plan, ``more`` wants its next
     page, ``like`` what looks like a source, ``look`` asks about the sources ``refers_to``, ``talk``
     wants nothing of the library, ``restart`` a new conversation. ``missing`` are numbers that were
-    named and that no source has.
+    named and that no source has. ``looks_again`` where what was shown may answer it, too.
     """
 
     meaning: Meaning
@@ -37,11 +37,12 @@ class FollowUp:
     refers_to: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
     sure: bool = True
+    looks_again: bool = False
 
 
 _RESTART = re.compile(
-    r"(?:let'?s )?(?:start|begin) (?:over|again|afresh|anew|from scratch)|(?:a )?new (?:conversation|"
-    r"chat|topic)|reset(?: everything)?|forget (?:all|everything|it all|all of (?:it|that))"
+    r"(?:let'?s )?(?:start|begin) (?:over|again|afresh|anew|from scratch)|reset(?: everything)?|"
+    r"(?:a )?new (?:conversation|chat|topic)|forget (?:all|everything|it all|all of (?:it|that))"
 )
 _TALK_WORD = (
     r"(?:thanks?(?: you)?(?: (?:so much|very much|a lot))?|thx|ok(?:ay)?|great|nice|cool|perfect|"
@@ -51,42 +52,45 @@ _TALK_WORD = (
 )
 _TALK = re.compile(rf"{_TALK_WORD}(?:[\s,.!]+(?:{_TALK_WORD}|for (?:that|this|your help)))*")
 _MORE = re.compile(
-    r"(?:(?:and|any|some|show(?: me)?|give me|i want|are there(?: any)?) )*(?:more|others|the others|"
-    r"the rest|next(?: page| ones| please)?|further)(?: of (?:them|those|these|the same|that))?"
-    r"(?: (?:results|hits|pictures|photos|images|videos|films))?(?: please)?|go on|continue|what else|"
-    r"anything else|and then|keep going|is that all|is there more|are there more"
+    r"(?:(?:and|any|some|show(?: me)?|give me|i want|are there(?: any)?|is there) )*(?:more|others|"
+    r"the others|the rest|next(?: page| ones| please)?|further)(?: of (?:them|those|these|the same|"
+    r"that))?(?: (?:results|hits|pictures|photos|images|videos|films))?(?: please)?|go on|continue|"
+    r"what else|anything else|and then|keep going|is that all"
 )
 _LIKE = re.compile(
     r"\b(?:(?:more|others?|photos|pictures|images|videos|something|anything|looks?|looking)"
-    r"(?: \w+)? (?:like|similar to|resembling|as|such as)|similar to|resembl\w+|of the same kind as)"
-    r"\b|\bsimilar(?: ones?| pictures| photos)?$|\bmore of (?:this|that|it)\b"
+    r"(?: \w+)? (?:like|similar to|resembling|as|such as)|similar to|resembl\w+|of the same kind "
+    r"as)\b|\bsimilar(?: ones?| pictures| photos)?$|\bmore of (?:this|that|it)\b"
 )
+_LIKE_THIS = re.compile(r"\b(?:this|that|it|these|them)$|similar\b[^,]*$")
 _LOOK = re.compile(
     r"(?:please )?(?:(?:describe|explain|compare|read|translate|summari[sz]e|identify) "
-    r"(?:it|that|this|them|those|these|both|all|everything)(?: .*)?|tell me (?:more|about (?:it|that|"
-    r"this|them))(?: about (?:it|that|this|them))?|what (?:do|can) you see(?: there| on it| in it)?|"
+    r"(?:it|that|this|them|those|these|both|all|everything)(?: .*)?|"
+    r"tell me (?:more|about (?:it|that|this|them))(?: about (?:it|that|this|them))?|"
+    r"what (?:do|can) you see(?: there| on it| in it)?|"
     r"why(?: (?:is|do you think) (?:that|so))?|are you sure(?: .*)?|how do you know(?: .*)?|"
-    r"say (?:that|it) again|what do you mean(?: .*)?|in (?:more detail|other words|one sentence|german|"
-    r"english|french|spanish)|(?:shorter|longer)(?: please)?)"
+    r"say (?:that|it) again|what do you mean(?: .*)?|in (?:more detail|other words|one sentence|"
+    r"german|english|french|spanish)|(?:shorter|longer)(?: please)?)"
 )
 _QUESTION = re.compile(
-    r"(?:and |but |so )?(?:what|who|whose|whom|where|when|why|how|which|is|are|was|were|do|does|did|"
-    r"has|have|had|can|could|will|would)\b"
+    r"(?:and |but |so )?(?:what|who|whose|whom|where|when|why|how|which|is|are|was|were|do|does|"
+    r"did|has|have|had|can|could|will|would)\b"
 )
 _PRONOUN = re.compile(
     r"\b(?:it|its|this|that|these|those|they|them|their|he|she|him|her|his|hers|there|both)\b"
 )
 _THOSE_OF_THEM = re.compile(r"\b(?:of|among|between) (?:them|those|these)\b|\bthose (?:are|show)\b")
 _COMMAND = re.compile(
-    r"(?:please |can you |could you |now )*(?:show|find|list|search|look for|give|get|count|display|"
-    r"i(?:'m| am) looking for|i want|i need|do (?:i|we) have|are there|is there|how many)\b"
+    r"(?:please |can you |could you |now )*(?:show|find|list|search|look for|give|get|count|"
+    r"display|i(?:'m| am) looking for|i want|i need|do (?:i|we) have|are there|is there|how many)\b"
 )
 # words in front that mark a follow-up (the first group), and those that don't count either way
 _MARK = re.compile(
-    r"(?:(and|but|or|also|only|just|instead|what about|how about|i mean(?:t)?|rather|the ones?|those|"
-    r"ones|which of them(?: are| is| have| has)?|that (?:are|is|have|has|show)|which (?:are|is|have|"
-    r"has|show)|now only)|please|now|ok(?:ay)?|so|then|well|hm+|maybe|show(?: me)?|give me|find(?: me)?"
-    r"|no(?=,)|are there(?: any)?|is there(?: an?| any| one)?|do you have|any|some|one)\b[\s,]*",
+    r"(?:(and|but|or|also|only|just|instead|what about|how about|i mean(?:t)?|rather|the ones?|"
+    r"those|ones|which of them(?: are| is| have| has)?|that (?:are|is|have|has|show)|which (?:are|"
+    r"is|have|has|show)|now only)|please|now|ok(?:ay)?|so|then|well|hm+|maybe|show(?: me)?|give me|"
+    r"find(?: me)?|no(?=,)|are there(?: any)?|is there(?: an?| any| one)?|do you have|any|some|one)"
+    r"\b[\s,]*",
     re.IGNORECASE,
 )
 _TAIL = re.compile(r"[\s,]*\b(?:(instead|only|too|as well|rather)|please)\s*$", re.IGNORECASE)
@@ -101,7 +105,9 @@ _BEGINS_PART = re.compile(
     r"between|around|taken|made|of)\b",
     re.IGNORECASE,
 )
+_NOTHING = ("", "pictures", "photos", "images")
 _SHORT_WORDS = 2
+_PART_WORDS = 6
 
 
 def follow_up(message: str, before: Conversation, plan: MakePlan) -> FollowUp:
@@ -133,16 +139,17 @@ def _about_numbers(
     if missing:
         return FollowUp("look", refers_to=named, missing=missing)
     like = _LIKE.search(text)
-    if like and not named and re.search(r"\b(?:this|that|it|these|them)$|similar\b[^,]*$", text):
+    if like and not named and _LIKE_THIS.search(text):
         named = before.page[:1]
     if not named:
         return None
     if like:
         return FollowUp("like", _looks_like(message, named[0], before, last), named)
-    dates = shifted_dates(text, [before.sources[number - 1] for number in named], None)
-    if dates is not None and last is not None:
-        return FollowUp("refine", narrowed(last, dates(last), message), named)
-    return FollowUp("look", refers_to=named)
+    hits = [before.sources[number - 1] for number in named]
+    dates = shifted_dates(text, hits, last) if last else None
+    if last is None or dates is None:
+        return FollowUp("look", refers_to=named)
+    return FollowUp("refine", narrowed(last, dates, message), named)
 
 
 def _looks_like(message: str, number: int, before: Conversation, last: Plan | None) -> Plan:
@@ -159,7 +166,7 @@ def _about_dates(
         return None
     hits = [before.sources[number - 1] for number in before.page]
     dates = shifted_dates(text, hits, last)
-    return None if dates is None else FollowUp("refine", narrowed(last, dates(last), message))
+    return None if dates is None else FollowUp("refine", narrowed(last, dates, message))
 
 
 def _about_what_is_shown(
@@ -185,32 +192,29 @@ def _about_what_is_shown(
 
 def _refined(text: str, message: str, last: Plan | None, plan: MakePlan) -> FollowUp | None:
     """A message that changes the last plan."""
-    if last is None:
-        return None
     rest, marks = _unmarked(message)
-    if not rest:
+    if last is None or not rest:
         return None
-    negation = _NEGATION.fullmatch(rest)
-    if negation:
+    if negation := _NEGATION.fullmatch(rest):
         return FollowUp("refine", _without(last, negation["what"], message, plan))
     asked = plan(rest)
-    marked = bool(marks)
+    count = len(rest.split())
+    command, short = bool(_COMMAND.match(text)), count <= _SHORT_WORDS
     replacing = bool(_REPLACING & {word for mark in marks for word in mark.lower().split()})
-    begins_part = _BEGINS_PART.match(rest) is not None
-    if not asked.words or asked.words.lower() in ("", "pictures", "photos", "images"):
-        # only dates, a kind, an order: nothing new to look for
-        if marked or not _COMMAND.match(text) or len(rest.split()) <= _SHORT_WORDS:
-            return FollowUp("refine", narrowed(last, replace(asked, visual="", text=""), message))
+    joined: Plan | None = None
+    if asked.words.lower() in _NOTHING:  # only dates, a kind, an order: nothing new to look for
+        if marks or short or not command:
+            joined = narrowed(last, replace(asked, visual="", text=""), message)
+    elif _BEGINS_PART.match(rest) and (marks or count <= _PART_WORDS):
+        joined = narrowed(last, asked, message, part=rest, swap=replacing)
+    elif replacing or marks == ["and"]:
+        joined = replaced(last, asked, message)
+    elif marks or (short and not command):
+        joined = narrowed(last, asked, message)
+    if joined is None:
         return None
-    if begins_part and (marked or len(rest.split()) <= 6):
-        return FollowUp("refine", narrowed(last, asked, message, part=rest, swap=replacing))
-    if replacing or marks[:1] == ["and"]:
-        return FollowUp("refine", replaced(last, asked, message))
-    if marked:
-        return FollowUp("refine", narrowed(last, asked, message))
-    if not _COMMAND.match(text) and len(rest.split()) <= _SHORT_WORDS:
-        return FollowUp("refine", narrowed(last, asked, message), sure=False)
-    return None
+    sure = bool(marks) or not short or asked.words.lower() in _NOTHING or not asked.words
+    return FollowUp("refine", joined, sure=sure, looks_again=joined.words != last.words)
 
 
 def _without(last: Plan, what: str, message: str, plan: MakePlan) -> Plan:

@@ -44,8 +44,8 @@ _BEFORE = (
     r"between|with|zoom into|explain|translate|show me|only)"
 )
 _ALONE = re.compile(
-    rf"(?:^|\b{_BEFORE} |,\s?)(\d{{1,2}})(?=\?|$|,|'s| (?:and|or|say|says|show|shows|look|looks|is|was|"
-    r"please|but|with|without|taken|made|from|in|at|again|closer|mean|means|with)\b)"
+    rf"(?:^|\b{_BEFORE} |,\s?)(\d{{1,2}})(?=\?|$|,|'s| (?:and|or|say|says|show|shows|look|looks|is|"
+    r"was|please|but|with|without|taken|made|from|in|at|again|closer|mean|means)\b)"
 )
 _ASKS = re.compile(r"\b(?:like|describe|does|open|explain|compare|read) (\d{1,3})$")
 
