@@ -178,7 +178,7 @@ class Tools:
             row = _row(library, media_id)
             moment = _moment(row, start, end)
             pictures, words = library.moment_pictures(moment), library.words_of(moment)
-            from mmrag_plugin.answering import adescribe
+            from mmrag_plugin.describing import adescribe
 
             return adescribe, library.vlm(), pictures, words, library.settings.vlm
 

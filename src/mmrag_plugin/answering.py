@@ -1,4 +1,4 @@
-"""Answer questions about a library, and describe what is in it, with any LLM that takes pictures.
+"""Answer questions about a library with any LLM that takes pictures.
 
 A question's hits become numbered sources in one message: number, facts, fenced text and picture of
 each stand together, so that the model can tell which is which and cite [1], [2].
@@ -7,11 +7,9 @@ each stand together, so that the model can tell which is which and cite [1], [2]
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import PurePath
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
@@ -28,13 +26,12 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from PIL.Image import Image
 
 from mmrag_plugin.citations import Citations
-from mmrag_plugin.errors import MediaError, UsageError
+from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import Hit
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.retrieval import hit_node
-from mmrag_plugin.timecode import format_span, format_time
-from mmrag_plugin.untrusted import untrusted
+from mmrag_plugin.sources import source_text
 from mmrag_plugin.vlm.base import (
     aspoken,
     picture_block,
@@ -46,16 +43,11 @@ from mmrag_plugin.vlm.prompts import (
     ANSWER_SYSTEM,
     ASK_WITHOUT_WORDS,
     ASKED_WITH,
-    DESCRIBE_FILM,
-    DESCRIBE_PHOTO,
-    DESCRIBE_SYSTEM,
     NOTHING_FOUND,
-    Detail,
 )
 
 MAX_PICTURES = 6
 MAX_SOURCES = 20
-SOURCE_TEXT_CHARS = 800
 ALL_TEXT_CHARS = 8_000  # this much in any script and six pictures fit 16,384 tokens
 
 
@@ -212,7 +204,7 @@ class MediaQueryEngine(BaseQueryEngine):
         shown = 0
         for number, hit in enumerate(case.hits, start=1):
             picture = self._open(hit, case.warnings) if shown < self._max_pictures else None
-            text = _source_text(number, hit, ALL_TEXT_CHARS // len(case.hits))
+            text = source_text(number, hit, ALL_TEXT_CHARS // len(case.hits))
             if picture is None:
                 blocks.append(TextBlock(text=f"{text}\n(Its picture is not shown.)\n"))
                 case.nodes.append(hit_node(hit, has_photo=False, number=number))
@@ -264,67 +256,6 @@ def build_query_engine(
     )
 
 
-# -- describing ---------------------------------------------------------------------------------
-
-TimedPicture: TypeAlias = "tuple[float | None, Image]"
-
-
-def describe(
-    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
-) -> str:
-    """Describe a photo (one frame) or a film (its frames and their times, in seconds).
-
-    ``known`` is text about the media (subtitles, names); the model is told not to obey it. Raises
-    UsageError without frames, ServiceError for an empty answer, and what the model raises.
-    """
-    return said(llm.chat(_describing(llm, frames, detail, known)))
-
-
-async def adescribe(
-    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
-) -> str:
-    """Describe without holding up the event loop."""
-    messages = await asyncio.to_thread(_describing, llm, frames, detail, known)
-    return said(await llm.achat(messages))
-
-
-def stream_describe(
-    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
-) -> Iterator[str]:
-    """Describe piece by piece."""
-    return spoken(llm.stream_chat(_describing(llm, frames, detail, known)))
-
-
-async def astream_describe(
-    llm: LLM, frames: Sequence[TimedPicture], *, detail: Detail = "normal", known: str = ""
-) -> AsyncIterator[str]:
-    """Describe piece by piece, without holding up the event loop."""
-    messages = await asyncio.to_thread(_describing, llm, frames, detail, known)
-    async for delta in aspoken(await llm.astream_chat(messages)):
-        yield delta
-
-
-def _describing(
-    llm: LLM, frames: Sequence[TimedPicture], detail: Detail, known: str
-) -> list[ChatMessage]:
-    if not frames:
-        raise UsageError("There is no picture to describe.", "Pass at least one frame.")
-    if detail not in DESCRIBE_PHOTO:
-        raise UsageError(f"{detail!r} is no detail.", f"Choose {', '.join(DESCRIBE_PHOTO)}.")
-    blocks: list[ContentBlock] = []
-    for number, (time_s, picture) in enumerate(frames, start=1):
-        at = "" if time_s is None else f", at {format_time(time_s)}"
-        blocks += [TextBlock(text=f"Picture {number}{at}:\n"), picture_block(picture)]
-    if known.strip():
-        blocks.append(TextBlock(text=f"\nWhat came with it:\n{untrusted('the file', known)}\n"))
-    task = DESCRIBE_PHOTO if len(frames) == 1 else DESCRIBE_FILM
-    blocks.append(TextBlock(text=f"\n{task[detail]}"))
-    return [
-        ChatMessage(role=MessageRole.SYSTEM, content=DESCRIBE_SYSTEM),
-        user_message(llm, blocks),
-    ]
-
-
 # -- sources --------------------------------------------------------------------------------------
 
 
@@ -349,31 +280,6 @@ class _Case:
 
 def _bundle(question: QueryType) -> QueryBundle:
     return QueryBundle(question) if isinstance(question, str) else question
-
-
-def _source_text(number: int, hit: Hit, max_chars: int) -> str:
-    facts = "Photo" if hit.moment.kind == "image" else "Moment of a film"
-    if span := format_span(hit.moment.start_s, hit.moment.end_s):
-        facts += f", at {span}"
-    if taken := _readable_date(hit.taken_at):
-        facts += f", taken {taken}"
-    name = " ".join(PurePath(hit.path).name.split())
-    words = [f"file name: {name}"]
-    if hit.reason:
-        words.append(f"why it was found: {hit.reason}")
-    if hit.text:
-        words.append(f"text: {hit.text}")
-    fenced = untrusted(f"source {number}", "\n".join(words), min(max_chars, SOURCE_TEXT_CHARS))
-    return f"\n[{number}] {facts}\n{fenced}"
-
-
-def _readable_date(taken_at: str | None) -> str:
-    """Only what parses as a date is one; anything else came out of a file and is not for here."""
-    try:
-        date = datetime.fromisoformat((taken_at or "").replace("Z", "+00:00"))
-    except ValueError:
-        return ""
-    return f"{date:%Y-%m-%d %H:%M}"
 
 
 def _iter(text: str) -> Generator[str, None, None]:

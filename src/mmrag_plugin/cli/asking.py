@@ -98,7 +98,7 @@ def describe(
     json: options.Json = False,
 ) -> None:
     """Describe a picture or a film in words. Needs Ollama."""
-    from mmrag_plugin.answering import stream_describe
+    from mmrag_plugin.describing import stream_describe
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.library_models import vlm_of
     from mmrag_plugin.library_place import names
