@@ -208,7 +208,7 @@ class Turns:
             model=self._llm.metadata.model_name,
         )
         earlier = self._earlier(follow, after, numbers)
-        count = getattr(result, "count", None)  # TODO
+        count = result.count if result else None
         nothing = result is not None and not numbers and count is None
         if nothing and not (earlier and follow.looks_again):
             at_work.answer = NO_MORE if follow.meaning == "more" else NOTHING_FOUND
@@ -243,7 +243,7 @@ class Turns:
         earlier: list[int],
         warnings: list[str],
     ) -> Shown:
-        """Show the sources of this turn and what is referred to, then the others of earlier turns."""
+        """Show the sources of this turn and what is referred to, then those of earlier turns."""
         first = [*(n for n in earlier if n in follow.refers_to), *numbers]
         rest = [number for number in earlier if number not in first]
         if not first and not rest:

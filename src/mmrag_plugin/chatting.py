@@ -69,8 +69,8 @@ class MediaChatEngine(BaseChatEngine):
 
     Turns on one engine come one after the other, whoever asks. A turn that fails or is stopped
     leaves memory and conversation as they were. Responses have ``source_nodes`` as those of
-    ``MediaQueryEngine`` and ``metadata``: ``model``, ``warnings``, the ``numbers`` of the sources of
-    the turn, those ``cited``, and the ``plan`` that was searched for, or None.
+    ``MediaQueryEngine`` and ``metadata``: ``model``, ``warnings``, the ``numbers`` of the turn,
+    those ``cited``, and the ``plan`` that was searched for, or None.
 
     Raises what the library and the model raise, and ServiceError for an empty answer.
     """

@@ -14,7 +14,8 @@ from mmrag_plugin.plan import Plan
 _THINGS = r"(?: ones?| photos?| pictures?| images?| videos?| films?| shots?)?"
 _LEAD = (
     r"(?:(?:and|but|now|any|some|something|anything|show|me|give|the|a|one|a bit|much|find|are|"
-    r"there|only|from|those|ones|taken|what about|how about|please|is|was|i want|in|on|of|what|happened) )*"
+    r"there|only|from|those|ones|taken|what about|how about|please|is|was|i want|in|on|of|what|"
+    r"happened) )*"
 )
 _REST = r"(?: (?:than|as) .*)?(?: please)?(?: instead)?"
 _OLDER = re.compile(
