@@ -107,12 +107,17 @@ class ChatStream(StreamingAgentChatResponse):
 
     # ---- on an event loop ---------------------------------------------------------------------
 
-    def alisten(
+    async def alisten(
         self, pieces: AsyncGenerator[str, None], finish: Callable[[str], Awaitable[None]]
     ) -> None:
         """Take the pieces in a task; ``finish`` keeps the whole answer."""
         self.aqueue = asyncio.Queue()
         self._task = asyncio.create_task(self._alisten(pieces, finish))
+        try:
+            await asyncio.sleep(0)  # a task that is cancelled before it began closes nothing
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
 
     async def _alisten(
         self, pieces: AsyncGenerator[str, None], finish: Callable[[str], Awaitable[None]]
