@@ -18,7 +18,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -74,7 +74,11 @@ def runner_error(status: int, message: str, kind: str = "invalid_request_error")
 
 
 class OllamaDouble:
-    """``with OllamaDouble() as ollama: OllamaVLM("eye", ollama.url)``."""
+    """``with OllamaDouble() as ollama: OllamaVLM("eye", ollama.url)``.
+
+    Unless ``script`` says otherwise it answers what ``says`` makes of a request's body and
+    pictures, or which colours it sees.
+    """
 
     def __init__(self, models: dict[str, Model] | None = None, *, strict: bool = True) -> None:
         self.models = models or {"eye:latest": Model()}
@@ -84,6 +88,8 @@ class OllamaDouble:
         self.pictures: list[list[PIL.Image.Image]] = []  # of each chat request that was answered
         self.violations: list[str] = []
         self.busy = 0  # so many next chat requests get 503
+        self.delay_s = 0.0  # what each answer takes that is not scripted
+        self.says: Callable[[dict[str, Any], list[PIL.Image.Image]], str] | None = None
         self._replies: list[Reply] = []
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -231,11 +237,13 @@ class OllamaDouble:
         self._check_habits(body)
         with self._lock:
             self.pictures.append(pictures)
-            reply = self._replies.pop(0) if self._replies else Reply()
+            reply = self._replies.pop(0) if self._replies else Reply(delay_s=self.delay_s)
         time.sleep(reply.delay_s)
         if reply.error is not None and reply.status != 200:
             raise Refused(reply.status, reply.error)
-        content = say_what_is_seen(pictures) if reply.content is None else reply.content
+        content = reply.content
+        if content is None:
+            content = self.says(body, pictures) if self.says else say_what_is_seen(pictures)
         thinking, done_reason = reply.thinking, reply.done_reason
         if "thinking" in model.capabilities and body.get("think") is not False:
             thinking, content, done_reason = content, "", "length"  # all tokens went into thinking

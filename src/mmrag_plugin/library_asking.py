@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.library_media import LibraryMedia
@@ -9,8 +10,10 @@ from mmrag_plugin.library_models import careful, vlm_of
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
+    from PIL.Image import Image
 
     from mmrag_plugin.answering import MediaQueryEngine
+    from mmrag_plugin.reranking import Reranker
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.retrieval import MediaRetriever
     from mmrag_plugin.settings import Settings
@@ -21,15 +24,71 @@ class LibraryAsking(LibraryMedia):
 
     settings: Settings
 
-    def search(self, query: str, **options: Any) -> SearchResult:
-        """Find moments; the library knows how."""
+    def found(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
+        """Find moments in the order of the channels; the library knows how."""
         raise NotImplementedError
 
-    def as_retriever(self, **options: Any) -> MediaRetriever:
-        """A LlamaIndex retriever; options as of ``MediaRetriever``."""
+    def search(
+        self,
+        query: str,
+        *,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Find moments by words, by a picture or by both; options as of ``Searcher.search``.
+
+        With ``rerank`` the VLM (``llm``, or the one of the settings) judges so many of the first
+        hits, 12 if it is True, within ``rerank_s`` seconds, and what fits better moves up.
+        """
+        if not rerank:
+            return self.found(query, **options)
+        return self.reranker(rerank, rerank_s, llm).search(self.found, query, **options)
+
+    async def asearch(
+        self,
+        query: str,
+        *,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Find moments without holding up the event loop."""
+        if not rerank:
+            return await asyncio.to_thread(self.found, query, **options)
+        reranker = self.reranker(rerank, rerank_s, llm)
+        return await reranker.asearch(self.found, query, **options)
+
+    def reranker(
+        self, first: int | bool = True, seconds: float | None = None, llm: LLM | None = None
+    ) -> Reranker:
+        """What judges the first hits of a search (12 if ``first`` is True) by their pictures."""
+        from mmrag_plugin.reranking import FIRST, SECONDS, Reranker
+
+        return Reranker(
+            self.vlm(llm),
+            self.picture_of,
+            self.words_of,
+            first=FIRST if first is True else first,
+            seconds=SECONDS if seconds is None else seconds,
+        )
+
+    def as_retriever(
+        self,
+        *,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> MediaRetriever:
+        """A LlamaIndex retriever; ``rerank`` as of ``search``, options of ``MediaRetriever``."""
         from mmrag_plugin.retrieval import MediaRetriever
 
-        return MediaRetriever(self.search, **options)
+        if rerank:
+            options["reranker"] = self.reranker(rerank, rerank_s, llm)
+        return MediaRetriever(self.found, **options)
 
     def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
         """A LlamaIndex query engine that answers with numbered sources."""
