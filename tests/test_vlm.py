@@ -31,6 +31,7 @@ from mmrag_plugin.errors import (
     ServiceError,
     UsageError,
 )
+from mmrag_plugin.library_models import limited
 from mmrag_plugin.settings import load_settings
 from mmrag_plugin.untrusted import escape_media_text, untrusted
 from mmrag_plugin.vlm.base import (
@@ -39,7 +40,7 @@ from mmrag_plugin.vlm.base import (
     user_message,
 )
 from mmrag_plugin.vlm.fake import FakeVLM, main_colour
-from mmrag_plugin.vlm.ollama import NUM_CTX, OllamaVLM
+from mmrag_plugin.vlm.ollama import NUM_CTX, NUM_PREDICT, TEMPERATURE, OllamaVLM
 from mmrag_plugin.vlm.ollama_faults import unwrap
 from ollama_double import Model, OllamaDouble, Reply
 
@@ -180,6 +181,29 @@ def test_the_context_is_bounded_by_the_model_and_said_aloud(
         assert double.chats[0]["options"]["num_ctx"] == sent
         vlm(double, num_ctx=1234).chat(asked("hello"))
         assert double.chats[1]["options"]["num_ctx"] == 1234
+
+
+def test_a_copy_with_limits_asks_the_server_nothing_anew(double: OllamaDouble) -> None:
+    llm = vlm(double)
+    llm.preflight()
+    brief = llm.with_limits(max_tokens=64, temperature=0.0)
+    brief.chat(asked("hello"))
+    llm.chat(asked("hello"))
+    short, usual = (chat["options"] for chat in double.chats)
+    assert (short["num_predict"], short["temperature"]) == (64, 0.0)
+    assert (usual["num_predict"], usual["temperature"]) == (NUM_PREDICT, TEMPERATURE)
+    assert [path for path, _ in double.requests].count("/api/show") == 1
+
+
+def test_limits_reach_whoever_has_such_settings(double: OllamaDouble) -> None:
+    from llama_index.core.llms import MockLLM
+
+    assert limited(vlm(double), max_tokens=9).additional_kwargs["num_predict"] == 9  # type: ignore[attr-defined]
+    theirs = MockLLM(max_tokens=100)
+    assert limited(theirs, max_tokens=9, temperature=0.5).max_tokens == 9  # type: ignore[attr-defined]
+    assert theirs.max_tokens == 100
+    fake = FakeVLM()
+    assert limited(fake, max_tokens=9) is fake
 
 
 def test_a_thinking_model_is_told_not_to() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.library_media import LibraryMedia
-from mmrag_plugin.library_models import careful, vlm_of
+from mmrag_plugin.library_models import careful, limited, vlm_of
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
@@ -96,10 +96,18 @@ class LibraryAsking(LibraryMedia):
 
         return build_query_engine(self, llm, **options)
 
-    def vlm(self, llm: LLM | None = None) -> LLM:
+    def vlm(
+        self,
+        llm: LLM | None = None,
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> LLM:
         """The VLM of the settings, on Ollama; or somebody's own LLM.
 
         An ``Ollama`` or ``OllamaMultiModal`` gets the checks of our adapter: pictures stay on this
-        machine unless the settings allow more, and errors say what to do.
+        machine unless the settings allow more, and errors say what to do. ``max_tokens`` bounds
+        each answer; an LLM that knows no such setting goes without.
         """
-        return vlm_of(self.settings) if llm is None else careful(llm, self.settings)
+        chosen = vlm_of(self.settings) if llm is None else careful(llm, self.settings)
+        return limited(chosen, max_tokens=max_tokens, temperature=temperature)

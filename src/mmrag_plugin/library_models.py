@@ -210,3 +210,18 @@ def careful(llm: LLM, settings: Settings) -> LLM:
     if isinstance(llm, Ollama) and not isinstance(llm, OllamaVLM):
         return OllamaVLM.from_llm(llm, allow_remote=settings.allow_remote)
     return llm
+
+
+def limited(llm: LLM, *, max_tokens: int | None = None, temperature: float | None = None) -> LLM:
+    """A copy of an LLM with shorter answers or another temperature, as far as it has such settings.
+
+    The copy of an OllamaVLM shares what was found out about its server.
+    """
+    from mmrag_plugin.vlm.ollama import OllamaVLM
+
+    if isinstance(llm, OllamaVLM):
+        return llm.with_limits(max_tokens=max_tokens, temperature=temperature)
+    wanted = {"max_tokens": max_tokens, "temperature": temperature}
+    known = type(llm).model_fields
+    changed = {name: value for name, value in wanted.items() if value is not None and name in known}
+    return llm.model_copy(update=changed) if changed else llm

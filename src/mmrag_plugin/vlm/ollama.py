@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, closing
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import ollama
@@ -42,12 +43,21 @@ _T = TypeVar("_T")
 _Picture: TypeAlias = ImageBlock | ImageNode | ImageDocument
 
 
+@dataclass
+class _Server:
+    """What the server said about the model; copies of a VLM share it, so it is asked once."""
+
+    num_ctx: int = 0  # tokens; 0 before it was asked
+    calls_functions: bool = True
+
+
 class OllamaVLM(Ollama):
     """A vision model on an Ollama server.
 
     ``host`` is a URL; one that is not this machine, or a model that Ollama runs elsewhere, needs
     ``allow_remote``. ``num_ctx`` is the context in tokens, by default NUM_CTX or the model's own
-    if that is less. Nothing is asked of the server before the first request or ``preflight()``.
+    if that is less. ``max_tokens`` is the most that an answer may have. Nothing is asked of the
+    server before the first request or ``preflight()``.
 
     Every request raises OllamaUnavailable, ModelMissing, ModelCannotSee, RemoteNotAllowed, or
     ServiceError for anything else that goes wrong, an empty or broken answer included; MediaError
@@ -58,7 +68,7 @@ class OllamaVLM(Ollama):
     attempts: int = Field(default=3, ge=1, description="How often a busy server is asked.")
     backoff_s: float = Field(default=0.5, ge=0, description="The first wait; it doubles.")
 
-    _preflown: bool = PrivateAttr(default=False)
+    _server: _Server = PrivateAttr(default_factory=_Server)
 
     def __init__(
         self,
@@ -70,6 +80,7 @@ class OllamaVLM(Ollama):
         num_ctx: int | None = None,
         thinking: bool = False,
         temperature: float = TEMPERATURE,
+        max_tokens: int = NUM_PREDICT,
         keep_alive: float | str = "5m",
         additional_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -80,7 +91,7 @@ class OllamaVLM(Ollama):
             temperature=temperature,
             context_window=num_ctx or -1,
             request_timeout=request_timeout_s,
-            additional_kwargs={"num_predict": NUM_PREDICT, **(additional_kwargs or {})},
+            additional_kwargs={"num_predict": max_tokens, **(additional_kwargs or {})},
             keep_alive=keep_alive,
             thinking=thinking,
             allow_remote=allow_remote,
@@ -124,13 +135,29 @@ class OllamaVLM(Ollama):
         """A new client each time: one that is kept is tied to one event loop."""
         return ollama.AsyncClient(**client_options(self.base_url, self.request_timeout))
 
+    def with_limits(
+        self, *, max_tokens: int | None = None, temperature: float | None = None
+    ) -> OllamaVLM:
+        """The same model with shorter answers, or another temperature; no server is asked.
+
+        ``max_tokens`` is the most that an answer may have: beyond it the answer ends, and an object
+        that a schema asks for is cut short, which ``ask_for`` reports as an error.
+        """
+        changed: dict[str, Any] = {}
+        if max_tokens is not None:
+            changed["additional_kwargs"] = {**self.additional_kwargs, "num_predict": max_tokens}
+        if temperature is not None:
+            changed["temperature"] = temperature
+        return self.model_copy(update=changed)
+
     def get_context_window(self) -> int:
         """The ``num_ctx`` of every request; unlike the base class's, it asks no server."""
-        return self.context_window if self.context_window > 0 else NUM_CTX
+        return self.context_window if self.context_window > 0 else self._server.num_ctx or NUM_CTX
 
     def preflight(self) -> None:
         """Ask the server once whether it is there, has the model, and the model can see."""
-        if self._preflown:
+        if self._server.num_ctx:
+            self.is_function_calling_model = self._server.calls_functions
             return
         if not (self.allow_remote or is_this_machine(self.base_url)):
             raise _remote(f"Ollama at {self.base_url} is another machine")
@@ -148,12 +175,10 @@ class OllamaVLM(Ollama):
                 f"{self.model} takes no pictures (it can: {', '.join(map(str, capabilities))}).",
                 "Name a vision model with MMRAG_VLM, for example `ollama pull gemma3:4b`.",
             )
-        self.is_function_calling_model = "tools" in capabilities
-        if self.context_window <= 0:
-            info = shown.get("model_info") or {}
-            known = [size for key, size in info.items() if key.endswith(".context_length")]
-            self.context_window = min([NUM_CTX, *known])
-        self._preflown = True
+        info = shown.get("model_info") or {}
+        known = [size for key, size in info.items() if key.endswith(".context_length")]
+        self.is_function_calling_model = self._server.calls_functions = "tools" in capabilities
+        self._server.num_ctx = min([NUM_CTX, *known])
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer in one piece."""
