@@ -24,6 +24,7 @@ from media_made import describe, end_owners, opened, picture
 from mmrag_plugin.errors import MediaError, UsageError
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Hit, Moment
+from mmrag_plugin.plan import Plan
 from mmrag_plugin.reranking import GIVE_UP, Reranker, Verdict, reordered
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.vlm.fake import FakeVLM
@@ -373,6 +374,11 @@ async def test_every_door_of_a_library_reranks(library: MediaLibrary) -> None:
         assert next(found.path for found in result.hits) == wanted
         assert len(result.hits) == 2
         assert "judged 3 of 3" in result.hits[0].reason
+    asked = Plan(query, visual=query, limit=2)
+    planned = library.search_plan(asked, rerank=4, channels=["bm25"])
+    assert [found.path for found in planned.hits][:1] == [wanted]
+    assert len(planned.hits) == 2
+    assert planned.plan is not None
     engine = library.as_query_engine(rerank=True, **by_words)
     nodes = engine.retrieve(QueryBundle(query))
     assert nodes[0].node.metadata["path"] == wanted

@@ -39,6 +39,7 @@ FIRST = 12
 SECONDS = 30.0
 WORKERS = 2  # one is looked at while the other's picture is on its way; more only wait in Ollama
 GIVE_UP = 3  # failures before the first verdict
+VERDICT_TOKENS = 256
 REASON_CHARS = 120
 _HOPELESS = (OllamaUnavailable, ModelError, RemoteNotAllowed)  # the next request will fail, too
 
