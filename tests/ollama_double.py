@@ -1,31 +1,30 @@
 """A strict double of an Ollama server, on the wire: real sockets, Ollama's shapes and refusals.
 
 It decodes the pictures it is sent and answers with what it saw, so a test that reads the answer
-knows that the right pixels arrived in the right order. What a real server would take in silence and
-do something else with (``think`` left out, ``[img`` in a text) is written down in ``violations``;
-leaving the ``with`` block raises when there are any.
+knows that the right pixels arrived in the right order. With ``format`` it answers JSON that fits
+the schema. What a real server would take in silence and do something else with (``think`` left out,
+``[img`` in a text, a picture that tells where it was taken) is refused, and written down in
+``violations``; leaving the ``with`` block raises when there are any.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
 import hashlib
-import io
 import json
 import math
 import re
 import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import PIL.Image
 
 from mmrag_plugin.vlm.fake import say_what_is_seen
+from ollama_format import fitting
+from ollama_wire import Answer, Refused, Reply, decoded, handler, runner_error
+
+__all__ = ["Model", "OllamaDouble", "Refused", "Reply", "runner_error"]
 
 CREATED_AT = "2026-08-21T12:00:00.000000001Z"
 EMBEDDING_DIM = 64
@@ -41,36 +40,7 @@ class Model:
     tokens_per_picture: int = 256
     remote_host: str = ""
     told: bool = True
-
-
-@dataclass
-class Reply:
-    """One scripted answer of /api/chat. ``content`` None: say what is seen."""
-
-    content: str | None = None
-    status: int = 200
-    error: str | None = None
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    thinking: str = ""
-    done_reason: str = "stop"
-    delay_s: float = 0.0
-    break_after: int | None = None  # so many pieces, then the connection ends
-    how: str = "close"  # close: no last line; reset: chunk cut short; error: an error line; junk
-
-
-class Refused(Exception):
-    """What the server answers instead."""
-
-    def __init__(self, status: int, error: str, **extra: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.body = {"error": error, **extra}
-
-
-def runner_error(status: int, message: str, kind: str = "invalid_request_error") -> Refused:
-    """An error of llama-server, which Ollama passes on as JSON inside JSON."""
-    inner = {"error": {"code": status, "message": message, "type": kind}}
-    return Refused(status, json.dumps(inner))
+    family: str = "gemma3"
 
 
 class OllamaDouble:
@@ -84,9 +54,13 @@ class OllamaDouble:
         self.pictures: list[list[PIL.Image.Image]] = []  # of each chat request that was answered
         self.violations: list[str] = []
         self.busy = 0  # so many next chat requests get 503
+        self.loads: list[tuple[str, int]] = []  # each time a model was loaded, and its num_ctx
+        self.hang_ups = threading.Semaphore(0)  # released by clients that go away too early
         self._replies: list[Reply] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._stopped = threading.Event()
+        served = handler(self.answer, self._stopped, self.hang_ups)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), served)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
@@ -101,6 +75,7 @@ class OllamaDouble:
 
     def stop(self) -> None:
         """Stop answering: from now on the port refuses."""
+        self._stopped.set()
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -123,16 +98,19 @@ class OllamaDouble:
         """Set the next answers of /api/chat; after them it says again what it sees."""
         self._replies += [Reply(reply) if isinstance(reply, str) else reply for reply in replies]
 
-    # -- endpoints: each returns one body, or an iterator of lines ------------------------------
+    # -- endpoints --------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, raw: bytes) -> Any:
-        routes = {
+    def answer(self, method: str, path: str, raw: bytes, headers: dict[str, str]) -> Answer:
+        """Answer a request, or raise Refused."""
+        routes: dict[tuple[str, str], Any] = {
             ("GET", "/api/version"): lambda _: {"version": "0.33.0"},
             ("GET", "/api/tags"): lambda _: self._tags(),
+            ("GET", "/api/ps"): lambda _: self._running(),
             ("POST", "/api/show"): self._show,
             ("POST", "/api/chat"): self._chat,
             ("POST", "/api/embed"): self._embed,
         }
+        self.headers.append(headers)
         route = routes.get((method, path))
         if route is None:
             known = any(path == other for _, other in routes)
@@ -147,7 +125,8 @@ class OllamaDouble:
                 raise Refused(400, str(error)) from None
             with self._lock:
                 self.requests.append((path, body))
-        return route(body)
+        answer = route(body)
+        return answer if isinstance(answer, Answer) else Answer(Reply(), answer)
 
     def _model(self, body: dict[str, Any]) -> Model:
         name = body.get("model")
@@ -167,7 +146,7 @@ class OllamaDouble:
                     "modified_at": CREATED_AT,
                     "size": 3_300_000_000,
                     "digest": hashlib.sha256(name.encode()).hexdigest(),
-                    "details": _details(),
+                    "details": _details(model),
                     **({"capabilities": list(model.capabilities)} if model.told else {}),
                     **({"remote_host": model.remote_host} if model.remote_host else {}),
                 }
@@ -175,17 +154,21 @@ class OllamaDouble:
             ]
         }
 
+    def _running(self) -> dict[str, Any]:
+        loaded = dict(self.loads)  # the last counts
+        return {"models": [{"name": n, "model": n, "context_length": c} for n, c in loaded.items()]}
+
     def _show(self, body: dict[str, Any]) -> dict[str, Any]:
         model = self._model(body)
-        shown: dict[str, Any] = {"modified_at": CREATED_AT, "details": _details()}
+        shown: dict[str, Any] = {"modified_at": CREATED_AT, "details": _details(model)}
         if model.told:
             shown["capabilities"] = list(model.capabilities)
         if model.remote_host:  # such models have no model_info
             shown |= {"remote_host": model.remote_host, "remote_model": body["model"]}
         else:
             shown["model_info"] = {
-                "general.architecture": "gemma3",
-                "gemma3.context_length": model.context_length,
+                "general.architecture": model.family,
+                f"{model.family}.context_length": model.context_length,
             }
         return shown
 
@@ -215,11 +198,12 @@ class OllamaDouble:
                     503, "server busy, please try again.  maximum pending requests exceeded"
                 )
         self._check_fields(body, model)
-        pictures = [
-            _decoded(image)
+        sent = [
+            decoded(image)
             for message in body.get("messages") or []
             for image in message.get("images") or []
         ]
+        pictures = [picture for picture, _ in sent]
         if pictures and "vision" not in model.capabilities:
             raise runner_error(
                 500,
@@ -227,21 +211,38 @@ class OllamaDouble:
                 "provide the mmproj",
                 "server_error",
             )
+        self._check_habits(body, [private for _, private in sent if private])
         self._check_context(body, model, len(pictures))
-        self._check_habits(body)
         with self._lock:
             self.pictures.append(pictures)
             reply = self._replies.pop(0) if self._replies else Reply()
-        time.sleep(reply.delay_s)
+            num_ctx = (body.get("options") or {}).get("num_ctx") or 4096
+            loaded = name if name in self.models else f"{name}:latest"
+            if dict(self.loads).get(loaded) != num_ctx:
+                self.loads.append((loaded, num_ctx))
         if reply.error is not None and reply.status != 200:
             raise Refused(reply.status, reply.error)
-        content = say_what_is_seen(pictures) if reply.content is None else reply.content
+        return self._said(body, model, pictures, reply)
+
+    def _said(
+        self, body: dict[str, Any], model: Model, pictures: list[PIL.Image.Image], reply: Reply
+    ) -> Answer:
+        name, streams = body["model"], body.get("stream", True)
+        content, layout = reply.content, body.get("format")
+        if content is None and isinstance(layout, dict):
+            content = json.dumps(fitting(layout, pictures))
+        elif content is None:
+            content = say_what_is_seen(pictures)
         thinking, done_reason = reply.thinking, reply.done_reason
         if "thinking" in model.capabilities and body.get("think") is not False:
             thinking, content, done_reason = content, "", "length"  # all tokens went into thinking
         if reply.tool_calls:
             content = ""
-        pieces = re.findall(r"\s*\S+|\s+$", content) if body.get("stream", True) else [content]
+        pieces = re.findall(r"\s*\S+|\s+$", content)  # a token is a word
+        most = (body.get("options") or {}).get("num_predict") or -1
+        if 0 < most < len(pieces):
+            pieces, done_reason = pieces[:most], "length"
+            content = "".join(pieces)
         lines = [self._line(name, {"content": piece}) for piece in pieces]
         if thinking:
             lines.insert(0, self._line(name, {"content": "", "thinking": thinking}))
@@ -252,14 +253,14 @@ class OllamaDouble:
             "done_reason": done_reason,
             "total_duration": 1_000_000,
             "prompt_eval_count": 10,
-            "eval_count": max(1, len(content.split())),
+            "eval_count": max(1, len(pieces)),
         }
-        if not body.get("stream", True):
-            message = {"role": "assistant", "content": content}
-            message |= {"thinking": thinking} if thinking else {}
-            message |= {"tool_calls": reply.tool_calls} if reply.tool_calls else {}  # type: ignore[dict-item]
-            return last | {"message": message}
-        return self._stream([*lines, last], reply)
+        if streams:
+            return Answer(reply, lines=[*lines, last])
+        message: dict[str, Any] = {"role": "assistant", "content": content}
+        message |= {"thinking": thinking} if thinking else {}
+        message |= {"tool_calls": reply.tool_calls} if reply.tool_calls else {}
+        return Answer(reply, last | {"message": message})
 
     def _line(self, name: str, message: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -268,19 +269,6 @@ class OllamaDouble:
             "message": {"role": "assistant", **message},
             "done": False,
         }
-
-    def _stream(self, lines: list[dict[str, Any]], reply: Reply) -> Iterator[bytes | None]:
-        """Lines of NDJSON; None means that the connection breaks here."""
-        for number, line in enumerate(lines):
-            if reply.break_after is not None and number >= reply.break_after:
-                if reply.how == "error":
-                    yield json.dumps({"error": "model runner has unexpectedly stopped"}).encode()
-                elif reply.how == "junk":
-                    yield b"<html>bad gateway</html>"
-                elif reply.how == "reset":
-                    yield None
-                return
-            yield json.dumps(line).encode()
 
     # -- what a real server checks ---------------------------------------------------------------
 
@@ -315,96 +303,28 @@ class OllamaDouble:
                 f"request ({needed} tokens) exceeds the available context size ({num_ctx} tokens), "
                 "try increasing it",
                 "exceed_context_size_error",
+                n_prompt_tokens=needed,
+                n_ctx=num_ctx,
             )
 
     # -- what a real server takes, and gets wrong --------------------------------------------------
 
-    def _check_habits(self, body: dict[str, Any]) -> None:
+    def _check_habits(self, body: dict[str, Any], private: list[str]) -> None:
+        found = [f"a picture says more than it shows: {what}" for what in private]
         if body.get("think") is None:
-            self.violations.append("think was left out: thinking models would think")
+            found.append("think was left out: thinking models would think")
         if (body.get("options") or {}).get("num_ctx") is None:
-            self.violations.append("options.num_ctx was left out")
+            found.append("options.num_ctx was left out")
         for message in body.get("messages") or []:
             text, images = message.get("content") or "", message.get("images") or []
             tags, places = text.lower().count("[img"), text.count("[img]")
             if tags != places or (places and places != len(images)):
-                self.violations.append(
+                found.append(
                     f"{tags} times [img in a message with {len(images)} pictures: {text[:80]!r}"
                 )
-
-    # -- the wire ---------------------------------------------------------------------------------
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        double = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _serve(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                double.headers.append(dict(self.headers))
-                try:
-                    if not re.match(r"(127\.|localhost|\[::1\])", self.headers.get("Host") or ""):
-                        self._send(403, b"")
-                        return
-                    body = double.answer(self.command, self.path, raw)
-                except Refused as refused:
-                    self._send(refused.status, json.dumps(refused.body).encode())
-                    return
-                if isinstance(body, dict):
-                    self._send(200, json.dumps(body).encode())
-                else:
-                    self._send_lines(body)
-
-            do_GET = do_POST = do_DELETE = _serve  # noqa: N815
-
-            def _send(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json; charset=utf-8")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def _send_lines(self, lines: Iterator[bytes | None]) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-ndjson")
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                for line in lines:
-                    if line is None:
-                        self.wfile.write(b"ff\r\n{")  # announces 255 bytes and goes away
-                        self.close_connection = True
-                        return
-                    self.wfile.write(f"{len(line) + 1:x}\r\n".encode() + line + b"\n\r\n")
-                self.wfile.write(b"0\r\n\r\n")
-
-            def handle(self) -> None:
-                # clients may stop listening in the middle
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    super().handle()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        return Handler
-
-
-def _decoded(image: Any) -> PIL.Image.Image:
-    """Decode a picture as Go and llama.cpp do: plain base64, then JPEG or PNG."""
-    if not isinstance(image, str):
-        raise Refused(400, "json: cannot unmarshal into Go struct field Message.images")
-    try:
-        raw = base64.b64decode(image, validate=True)
-    except (binascii.Error, ValueError):
-        bad = re.search(r"[^A-Za-z0-9+/]", image)
-        at = bad.start() if bad else len(image)
-        raise Refused(400, f"illegal base64 data at input byte {at}") from None
-    try:
-        with PIL.Image.open(io.BytesIO(raw), formats=("JPEG", "PNG")) as picture:
-            copy: PIL.Image.Image = picture.copy()
-            return copy
-    except Exception:
-        raise runner_error(400, "Failed to load image or audio file") from None
+        self.violations += found
+        if found and self.strict:
+            raise Refused(400, f"the double is strict: {'; '.join(found)}")
 
 
 def _embedding(text: str) -> list[float]:
@@ -416,12 +336,12 @@ def _embedding(text: str) -> list[float]:
     return [value / length for value in vector]
 
 
-def _details() -> dict[str, Any]:
+def _details(model: Model) -> dict[str, Any]:
     return {
         "parent_model": "",
         "format": "gguf",
-        "family": "gemma3",
-        "families": ["gemma3"],
+        "family": model.family,
+        "families": [model.family],
         "parameter_size": "4.3B",
         "quantization_level": "Q4_K_M",
     }

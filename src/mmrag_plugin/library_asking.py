@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+from mmrag_plugin.errors import NotFound
 from mmrag_plugin.library_media import LibraryMedia
 from mmrag_plugin.library_models import careful, limited, vlm_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from llama_index.core.llms import LLM
+    from PIL.Image import Image
 
     from mmrag_plugin.answering import MediaQueryEngine
+    from mmrag_plugin.plan import Plan
+    from mmrag_plugin.planning.base import QuestionPlanner
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.retrieval import MediaRetriever
     from mmrag_plugin.settings import Settings
@@ -24,6 +31,49 @@ class LibraryAsking(LibraryMedia):
     def search(self, query: str, **options: Any) -> SearchResult:
         """Find moments; the library knows how."""
         raise NotImplementedError
+
+    def plan_question(
+        self, question: str, *, llm: LLM | None = None, today: date | None = None
+    ) -> Plan:
+        """Say what a question asks for: by rules, or by an LLM where its answer holds.
+
+        Raises UsageError for a filter in the question that is none.
+        """
+        from mmrag_plugin.planning.names import LedgerNames
+
+        planner = self._planner(llm)
+        return planner.plan(question, today=today or _today(), known=LedgerNames(self.ledger))
+
+    async def aplan_question(
+        self, question: str, *, llm: LLM | None = None, today: date | None = None
+    ) -> Plan:
+        """Say what a question asks for, without holding up the event loop."""
+        return await asyncio.to_thread(self.plan_question, question, llm=llm, today=today)
+
+    def _planner(self, llm: LLM | None) -> QuestionPlanner:
+        from mmrag_plugin.planning.rules import Rules
+
+        return Rules()
+
+    def search_plan(self, plan: Plan, *, limit: int = 10, **options: Any) -> SearchResult:
+        """Find what a plan asks for; options as of ``search``.
+
+        ``filters`` are given by hand and win over the plan's.
+        """
+        from mmrag_plugin.planned_search import PlannedSearch
+
+        carrying = PlannedSearch(self.ledger, self.search, self._looks)
+        return carrying.run(plan, limit=limit, **options)
+
+    async def asearch_plan(self, plan: Plan, *, limit: int = 10, **options: Any) -> SearchResult:
+        """Find what a plan asks for, without holding up the event loop."""
+        return await asyncio.to_thread(self.search_plan, plan, limit=limit, **options)
+
+    def _looks(self, media_id: str, at_s: float | None) -> Image:
+        row = self.ledger.media_rows([media_id]).get(media_id)
+        if row is None:
+            raise NotFound(f"There is no media {media_id!r}.", "Take an id that a search showed.")
+        return self._picture(row, at_s)
 
     def as_retriever(self, **options: Any) -> MediaRetriever:
         """A LlamaIndex retriever; options as of ``MediaRetriever``."""
@@ -52,3 +102,9 @@ class LibraryAsking(LibraryMedia):
         """
         chosen = vlm_of(self.settings) if llm is None else careful(llm, self.settings)
         return limited(chosen, max_tokens=max_tokens, temperature=temperature)
+
+
+def _today() -> date:
+    from datetime import datetime
+
+    return datetime.now().astimezone().date()

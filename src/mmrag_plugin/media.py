@@ -22,10 +22,16 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 SIGNAL_SOURCES: tuple[SignalSource, ...] = get_args(SignalSource)
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2 .mpo .ppm .pgm".split()
+    """
+    .jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .heic .heif .hif .heics .heifs
+    .avif .avifs .jxl .jp2 .j2k .j2c .jpc .jpf .jpx .mpo .ppm .pgm .pbm .pnm
+    """.split()
 )
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .3gp .wmv .flv .ogv".split()
+    """
+    .mp4 .m4v .mov .qt .mkv .webm .avi .divx .mpg .mpeg .mpe .m2v .vob .ts .mts .m2ts .3gp .3g2 .wmv
+    .asf .flv .f4v .ogv .ogm .mxf .dv
+    """.split()
 )
 
 
