@@ -207,7 +207,9 @@ class MediaChatEngine(BaseChatEngine):
             self._lock.release()
             raise
         stream = ChatStream(turn.nodes, turn.metadata, self._lock.release)
-        await stream.alisten(turn.citations.astream(pieces), partial(self._aend, turn, chat_history))
+        await stream.alisten(
+            turn.citations.astream(pieces), partial(self._aend, turn, chat_history)
+        )
         return stream
 
     # ---- a turn -------------------------------------------------------------------------------
