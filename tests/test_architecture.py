@@ -17,11 +17,12 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
     "vocabulary": "errors media timecode metadata settings pictures terms "
-    "xmp films results untrusted bm25 content_hash ollama_host",
+    "colours content_kind animations raw_pictures motion_photos "
+    "xmp dates people places films untrusted bm25 content_hash ollama_host",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning words index_* indexing fusion moments "
-    "reasons filters plan planning planned_search searching retrieval reranking "
+    "reasons results filters plan planning planned_search searching retrieval reranking "
     "citations sources answering describing chatting agent_tools",
     "library": "library library_asking library_media library_models library_place",
     "upkeep": "upkeep",

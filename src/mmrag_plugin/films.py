@@ -23,7 +23,7 @@ _JUMP_S = 1.0  # a clock that falls back by more was set anew: two recordings in
 
 # Containers of films. Playlists (HLS, DASH, concat scripts) are left out: a text file named .mp4
 # could make FFmpeg open any other file or address.
-_CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,gif,h264,hevc,mxf"
+_CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,gif,h264,hevc,mxf,dv"
 
 
 _SKIP = {"all": "DEFAULT", "references": "NONREF", "keys": "NONKEY"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.ledger import Ledger
 
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+_DAY = re.compile(r"(\d{1,2})-(\d{1,2})")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,10 @@ class Filters:
     ``since`` and ``until`` are dates, ``2019``, ``2019-05`` or ``2019-05-20``, both inclusive to
     their end. ``folder`` is an absolute path, or a path or name of a folder inside the library's.
     ``camera`` is part of a camera's name. ``has_text`` asks for text in the picture, or for none.
-    ``leave_out`` are ids of media.
+    ``yearly`` is a span of days in any year, ``("12-20", "01-06")``. ``near`` and ``people`` are
+    names that stand in a folder's or file's name, in what the file says of itself or in what
+    somebody wrote about it; ``phrases`` stand word for word in any text about it. ``leave_out``
+    are ids of media.
     """
 
     kind: Kind | None = None
@@ -37,11 +42,15 @@ class Filters:
     camera: str | None = None
     has_text: bool | None = None
     leave_out: frozenset[str] = frozenset()
+    near: str | None = None
+    people: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+    yearly: tuple[str, str] | None = None
 
     def resolve(self, ledger: Ledger) -> RowFilter | None:
         """Turn the restrictions into one on rows; None when there is none.
 
-        Raises UsageError for a date that is none, and a folder or camera that the library
+        Raises UsageError for a date that is none, and a folder, camera or name that the library
         doesn't know.
         """
         if self == Filters():
@@ -50,18 +59,17 @@ class Filters:
             raise UsageError(
                 f"Nothing was taken since {self.since} and until {self.until}.", "Swap the dates."
             )
-        only: frozenset[str] | None = None
         left_out = self.leave_out
-        if self.folder:
-            only = self._media_in_folder(ledger)
+        allowed = list(self._allowed(ledger))
         if self.has_text is not None:
             with_text = ledger.media_ids_with_text()
-            if not self.has_text:
-                left_out |= with_text
+            if self.has_text:
+                allowed.append(with_text)
             else:
-                only = with_text if only is None else only & with_text
-        if only is not None:
-            only, left_out = only - left_out, frozenset()
+                left_out |= with_text
+        only: frozenset[str] | None = None
+        if allowed:
+            only, left_out = allowed[0].intersection(*allowed) - left_out, frozenset()
         return RowFilter(
             kind=self.kind,
             taken_from_s=None if self.since is None else _first_second(self.since),
@@ -70,6 +78,24 @@ class Filters:
             media_ids=only,
             not_media_ids=left_out or None,
         )
+
+    def _allowed(self, ledger: Ledger) -> Iterator[frozenset[str]]:
+        """The media that pass each restriction that only the ledger can tell."""
+        if self.folder:
+            yield self._media_in_folder(ledger)
+        if self.yearly:
+            first, last = map(_day_of_year, self.yearly)
+            yield ledger.media_ids_in_season(first, last)
+        for name in (*([self.near] if self.near else []), *self.people):
+            named = ledger.media_ids_named(name)
+            if not named:
+                raise UsageError(
+                    f"Nothing in this library is marked with the name {name!r}.",
+                    "Names come from folders, files, keywords and captions beside the media.",
+                )
+            yield named
+        for phrase in self.phrases:
+            yield ledger.media_ids_quoting(phrase)
 
     def _cameras(self, ledger: Ledger) -> tuple[str, ...]:
         found = ledger.cameras_like(self.camera or "")
@@ -93,6 +119,17 @@ class Filters:
                 "Name a folder that was indexed, or one inside it: mmrag status lists them.",
             )
         return found
+
+
+def _day_of_year(day: str) -> str:
+    """A day as MM-DD; 02-29 is one. Raises UsageError."""
+    match = _DAY.fullmatch(day.strip())
+    try:
+        if match is None:
+            raise ValueError
+        return f"{datetime(2000, int(match[1]), int(match[2]), tzinfo=timezone.utc):%m-%d}"
+    except ValueError:
+        raise UsageError(f"{day!r} is not a day of the year.", "Write 06-21.") from None
 
 
 def _first_second(date: str) -> int:

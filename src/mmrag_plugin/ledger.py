@@ -17,6 +17,7 @@ from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_lease import WriterLease
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
+from mmrag_plugin.ledger_names import NameLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure, StageLines
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
@@ -36,7 +37,7 @@ from mmrag_plugin.media import Stage
 __all__ = ["WRITING", "BadSidecar", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
 
 
-class Ledger(MediaLines, StageLines, WordLines):
+class Ledger(MediaLines, NameLines, StageLines, WordLines):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 
     def __init__(self, url: str) -> None:

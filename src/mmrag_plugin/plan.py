@@ -22,6 +22,10 @@ class Plan:
     is meant. ``phrases`` must stand word for word in what is known of a media, ``without`` is what
     it must not show. ``one_each`` asks for the best of each period, ``limit`` for so many hits.
     ``like`` is the media whose looks are asked for, at ``like_at_s`` of a film.
+
+    ``given`` names the fields (of ``filters``, too) that a person wrote as such: they hold whatever
+    comes of it, while filters that were made of a sentence are let go when nothing passes them.
+    ``warnings`` is what the person should know about how the question was understood.
     """
 
     question: str
@@ -37,3 +41,15 @@ class Plan:
     like: str | None = None
     like_at_s: float | None = None
     planned_by: Planner = "rules"
+    given: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What is searched for, in one line; empty where only filters are asked for."""
+        return " ".join(part for part in (self.visual, self.text) if part)
+
+
+def literal(question: str) -> Plan:
+    """The plan that takes a question as it is: words to search for, and nothing else."""
+    return Plan(question, visual=question.strip(), planned_by="given")

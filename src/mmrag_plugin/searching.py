@@ -84,8 +84,12 @@ class Searcher:
         channels: Sequence[Channel] | None = None,
         min_confidence: Confidence = "none",
         per_media: int | None = None,
+        visual_query: str | None = None,
     ) -> SearchResult:
         """Find moments by words, by a picture, or by both.
+
+        ``visual_query`` is what the visual channel is asked instead of the query; where it is empty
+        and there is no picture, that channel is left out. The query is then not what is to be seen.
 
         Raises UsageError for an empty question, an impossible filter or an unknown channel.
         """
@@ -95,8 +99,9 @@ class Searcher:
         if limit < 1:
             raise UsageError(f"A limit of {limit} hits makes no sense.", "Ask for 1 or more.")
         where = (filters or Filters()).resolve(self.ledger)
-        wanted, warnings = self._usable(query, picture, channels)
-        found, vectors = self.look(query, picture, wanted, limit=limit, where=where)
+        seen = query if visual_query is None else visual_query
+        wanted, warnings = self._usable(query, picture, channels, seen)
+        found, vectors = self.look(query, picture, wanted, limit=limit, where=where, seen=seen)
         warnings += [
             f"The {channel} channel's model has nothing to say about these words."
             for channel in wanted
@@ -119,10 +124,12 @@ class Searcher:
         *,
         limit: int = PAGE,
         where: RowFilter | None = None,
+        seen: str | None = None,
     ) -> tuple[dict[Channel, Sequence[FoundRow]], dict[Channel, NDArray[np.float32]]]:
         """Ask each channel: its rows, best first, and what the dense ones asked with.
 
-        A channel whose model abstains (a vector of zeros) is left out.
+        The visual one is asked for ``seen``, if that is another. A channel whose model abstains (a
+        vector of zeros) is left out.
         """
         depth = max(DEPTH, 4 * limit)
         vectors: dict[Channel, NDArray[np.float32]] = {}
@@ -134,7 +141,8 @@ class Searcher:
                 weights = query_vector(terms, counts, documents)
                 search = partial(self.words.search_words, weights, where=where)
             else:
-                vector = self._vector(channel, query, picture)
+                words = seen if seen is not None and channel == "visual" else query
+                vector = self._vector(channel, words, picture)
                 if not vector.any():
                     continue
                 vectors[channel] = vector
@@ -144,7 +152,7 @@ class Searcher:
         return found, vectors
 
     def _usable(
-        self, query: str, picture: Image | None, channels: Sequence[Channel] | None
+        self, query: str, picture: Image | None, channels: Sequence[Channel] | None, seen: str
     ) -> tuple[list[Channel], list[str]]:
         for channel in channels or ():
             if channel not in CHANNELS:
@@ -162,7 +170,9 @@ class Searcher:
             )
         if not query:
             wanted = [channel for channel in wanted if channel == "visual"]
-        elif picture is None and "visual" in wanted and not self.visual.understands(query):
+        elif not seen and picture is None and wanted != ["visual"]:
+            wanted = [channel for channel in wanted if channel != "visual"]
+        elif picture is None and "visual" in wanted and not self.visual.understands(seen or query):
             wanted.remove("visual")
             warnings.append(
                 f"The visual model {self.visual.model_name!r} has nothing to say about these "

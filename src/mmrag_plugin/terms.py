@@ -10,6 +10,7 @@ import hashlib
 import re
 import threading
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -65,6 +66,32 @@ def terms_of(text: str) -> list[str]:
     ``B-42`` gives ``b``, ``42`` and ``b42``.
     """
     return [term for _, terms in _tokens(text) for term in terms]
+
+
+def telling_terms(text: str) -> list[str]:
+    """The terms of a text without its stop words, even where there is nothing else."""
+    analysed = map(_analyse, _TOKEN.findall(_CONTRACTION.sub("", text)))
+    return [term for terms, is_stop_word in analysed if not is_stop_word for term in terms]
+
+
+def names_in(words: str, text: str) -> bool:
+    """Whether words stand in a text one after the other, whatever their case and endings."""
+    return _runs_in(terms_of(words), terms_of(text))
+
+
+def quoted_in(phrase: str, text: str) -> bool:
+    """Whether a phrase stands in a text word for word, whatever its case and its signs."""
+    if _UNSPACED.search(phrase):
+        return _fold(phrase) in _fold(text)
+    return _runs_in(_WORD.findall(_fold(phrase)), _WORD.findall(_fold(text)))
+
+
+def _runs_in(wanted: Sequence[str], words: Sequence[str]) -> bool:
+    count = len(wanted)
+    return bool(count) and any(
+        word == wanted[0] and list(words[at : at + count]) == list(wanted)
+        for at, word in enumerate(words)
+    )
 
 
 def matching_words(query: str, text: str) -> list[str]:

@@ -1,0 +1,417 @@
+"""Carry a plan out: filters by the ledger, words by channel, order, counts, one for each year.
+
+Filters that a planner made of a sentence are let go one by one, with a warning, when nothing passes
+them; what a person wrote as a filter holds. What a question does not want is left out where words
+say that it is there, and moved behind the rest where it only looks like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.filters import Filters
+from mmrag_plugin.media import Hit, Moment
+from mmrag_plugin.plan import Period, Plan
+from mmrag_plugin.results import SearchResult
+from mmrag_plugin.walking import is_there
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from mmrag_plugin.ledger import Ledger
+
+DEEP = 500  # hits among which the newest, the oldest and the unwanted are looked for
+COUNTED = 1000  # media beyond which counting by looks stops
+MAX_PERIODS = 60
+_LENGTH: dict[Period, int] = {"year": 4, "month": 7, "day": 10}  # of a date that names it
+
+# What is let go first when nothing passes: what is guessed from the loosest words.
+_LET_GO = ("has_text", "kind", "camera", "people", "folder", "near", "phrases", "yearly", "dates")
+_PUT_BACK = ("camera", "folder", "near")  # words that were taken out of the question for these
+
+
+class PlainSearch(Protocol):
+    """What a plan is carried out with: the library's own search."""
+
+    def __call__(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
+        """Find moments by words, by a picture or by both."""
+
+
+Passing: TypeAlias = "list[tuple[str, str | None]]"  # media and their dates, newest first
+
+
+@dataclass
+class PlannedSearch:
+    """Carries plans out over one library."""
+
+    ledger: Ledger
+    search: PlainSearch
+    picture_of: Callable[[str, float | None], Image]  # of a media, at a time of a film
+
+    def run(
+        self,
+        plan: Plan,
+        *,
+        limit: int = 10,
+        filters: Filters | None = None,
+        picture: Image | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Find what a plan asks for; ``filters`` are given by hand and win over the plan's.
+
+        Other options are those of a search. Raises UsageError for an impossible filter that was
+        given by hand, and for a plan that asks for nothing.
+        """
+        plan = with_filters(plan, filters)
+        limit = plan.limit or limit
+        if limit < 1:
+            raise UsageError(f"A limit of {limit} hits makes no sense.", "Ask for 1 or more.")
+        if plan.like is not None and picture is None:
+            picture = self.picture_of(plan.like, plan.like_at_s)
+            plan = _leaving_out(plan, {plan.like})
+        if _is_plain(plan):
+            return self._plain(plan, limit, picture, options)
+        if not (plan.words or plan.phrases or plan.without or picture or _restricts(plan)):
+            raise UsageError("The question is empty.", "Say what to look for.")
+        plan, passing = self._relaxed(plan)
+        plan = _leaving_out(plan, self._telling(plan))
+        if plan.without:
+            left_out = plan.filters.leave_out
+            passing = [row for row in passing if row[0] not in left_out]
+        if not (plan.words or plan.phrases or picture):
+            result = self._listed(plan, passing, limit)
+        elif plan.aim == "count":
+            result = self._counted(plan, limit, picture, options)
+        elif plan.one_each:
+            result = self._one_each(plan, passing, limit, picture, options)
+        else:
+            result = self._ranked(plan, limit, picture, options)
+        warnings = [*plan.warnings, *result.warnings]
+        return replace(result, query=plan.question, plan=plan, warnings=warnings)
+
+    # ---- searching -----------------------------------------------------------------------------
+
+    def _plain(
+        self, plan: Plan, limit: int, picture: Image | None, options: dict[str, Any]
+    ) -> SearchResult:
+        found = self._look(plan, limit, picture, options)
+        warnings = [*plan.warnings, *found.warnings]
+        return replace(found, query=plan.question, plan=plan, warnings=warnings)
+
+    def _look(
+        self,
+        plan: Plan,
+        limit: int,
+        picture: Image | None,
+        options: dict[str, Any],
+        filters: Filters | None = None,
+    ) -> SearchResult:
+        """Search for what a plan says in words, each channel for what concerns it."""
+        asked = dict(options)
+        words = " ".join(part for part in (plan.visual, plan.text, *plan.phrases) if part)
+        if plan.text or plan.phrases:
+            asked["visual_query"] = plan.visual
+        restriction = replace(filters or plan.filters, phrases=plan.phrases)
+        if restriction != Filters():
+            asked["filters"] = restriction
+        return self.search(words, picture=picture, limit=limit, **asked)
+
+    def _ranked(
+        self, plan: Plan, limit: int, picture: Image | None, options: dict[str, Any]
+    ) -> SearchResult:
+        if plan.order == "best":
+            if not plan.without:
+                return self._look(plan, limit, picture, options)
+            found = self._look(plan, max(3 * limit, 30), picture, options)
+            return replace(found, hits=_numbered(self._unwanted_last(plan, found.hits)[:limit]))
+        found = self._surely(plan, DEEP, picture, options)
+        hits = self._unwanted_last(plan, found.hits) if plan.without else found.hits
+        ordered = sorted(hits, key=lambda hit: hit.taken_at or "", reverse=plan.order == "newest")
+        dated = [hit for hit in ordered if hit.taken_at]
+        return replace(found, hits=_numbered(dated[:limit]))
+
+    def _surely(
+        self,
+        plan: Plan,
+        limit: int,
+        picture: Image | None,
+        options: dict[str, Any],
+        filters: Filters | None = None,
+    ) -> SearchResult:
+        """Search for what matches at least weakly, strong matches alone where there are any."""
+        if options.get("min_confidence", "none") == "none":
+            options = {**options, "min_confidence": "weak"}
+        found = self._look(plan, limit, picture, options, filters)
+        strong = [hit for hit in found.hits if hit.confidence == "strong"]
+        return replace(found, hits=strong or found.hits)
+
+    def _unwanted_last(self, plan: Plan, hits: Sequence[Hit]) -> list[Hit]:
+        """Move behind the others what looks like what is not wanted."""
+        unwanted: set[str] = set()
+        for words in plan.without:
+            found = self.search(
+                words,
+                channels=["visual"],
+                limit=DEEP,
+                min_confidence="weak",
+                filters=plan.filters,
+            )
+            unwanted |= {hit.moment.media_id for hit in found.hits}
+        return sorted(hits, key=lambda hit: hit.moment.media_id in unwanted)
+
+    def _one_each(
+        self,
+        plan: Plan,
+        passing: Passing,
+        limit: int,
+        picture: Image | None,
+        options: dict[str, Any],
+    ) -> SearchResult:
+        periods = _periods(plan, passing)
+        hits: list[Hit] = []
+        warnings: list[str] = []
+        if len(periods) > MAX_PERIODS:
+            warnings.append(
+                f"The newest {MAX_PERIODS} of {len(periods)} {plan.one_each}s were looked at."
+            )
+        for period in periods[:MAX_PERIODS]:
+            inside = replace(plan.filters, since=period, until=period)
+            hits += self._surely(plan, 1, picture, options, inside).hits
+        hits.sort(key=lambda hit: hit.taken_at or "", reverse=plan.order == "newest")
+        return SearchResult(plan.question, _numbered(hits[: max(limit, MAX_PERIODS)]), warnings)
+
+    def _counted(
+        self, plan: Plan, limit: int, picture: Image | None, options: dict[str, Any]
+    ) -> SearchResult:
+        if not plan.words and plan.phrases and picture is None:
+            passing = self.ledger.media_passing(_resolvable(plan).resolve(self.ledger))
+            return replace(self._listed(plan, passing, limit), count=len(passing))
+        surely = {**options, "min_confidence": options.get("min_confidence", "weak")}
+        if surely["min_confidence"] == "none":
+            surely["min_confidence"] = "weak"
+        found = self._look(plan, COUNTED, picture, {**surely, "per_media": 1})
+        hits = self._unwanted_last(plan, found.hits) if plan.without else found.hits
+        levels: dict[str, bool] = {}
+        for hit in hits:
+            levels[hit.moment.media_id] = levels.get(hit.moment.media_id, False) or (
+                hit.confidence == "strong"
+            )
+        surely_count = sum(levels.values())
+        note = (
+            f"{surely_count} surely match and {len(levels) - surely_count} more may: looks and "
+            "meaning are compared, nobody has counted."
+        )
+        return replace(
+            found,
+            hits=_numbered(hits[:limit]),
+            count=surely_count,
+            warnings=[*found.warnings, note],
+        )
+
+    # ---- filters alone -------------------------------------------------------------------------
+
+    def _listed(self, plan: Plan, passing: Passing, limit: int) -> SearchResult:
+        """List what passes the filters: newest first, or as the plan orders."""
+        rows = list(passing)
+        if plan.one_each:
+            length = _LENGTH[plan.one_each]
+            first = {
+                taken_at[:length]: (media_id, taken_at) for media_id, taken_at in rows if taken_at
+            }
+            rows = sorted(first.values(), key=_date_of)
+            limit = max(limit, MAX_PERIODS)
+        elif plan.order == "oldest":
+            rows = sorted((row for row in rows if row[1]), key=_date_of)
+        media = self.ledger.media_rows([media_id for media_id, _ in rows[:limit]])
+        copies = self.ledger.paths_of(list(media))
+        hits: list[Hit] = []
+        for media_id, taken_at in rows[:limit]:
+            row = media.get(media_id)
+            if row is None:
+                continue  # forgotten a moment ago
+            path = next((path for path in copies[media_id] if is_there(path)), row.path)
+            hits.append(
+                Hit(
+                    rank=len(hits) + 1,
+                    moment=Moment(media_id, row.kind),
+                    path=path,
+                    score=0.0,
+                    confidence="strong",
+                    reason="passes the filters",
+                    taken_at=taken_at,
+                )
+            )
+        count = len(passing) if plan.aim == "count" else None
+        return SearchResult(plan.question, hits, count=count)
+
+    # ---- what restricts ------------------------------------------------------------------------
+
+    def _relaxed(self, plan: Plan) -> tuple[Plan, Passing]:
+        """Let planned filters go until something passes, no more than needed; each is a warning.
+
+        What passes is only looked up where somebody will ask for it.
+        """
+        names = [name for name in _LET_GO if _planned(plan, name)]
+        if not names and (plan.words or plan.phrases) and plan.one_each is None:
+            return plan, []
+        for dropped in _droppings(names):
+            tried = plan
+            for name in dropped:
+                tried = _without_filter(tried, name)
+            try:
+                passing = self.ledger.media_passing(_resolvable(tried).resolve(self.ledger))
+            except UsageError:
+                if len(dropped) == len(names):
+                    raise
+                continue
+            if passing:
+                break
+        return tried, passing
+
+    def _telling(self, plan: Plan) -> set[str]:
+        """Media of which words tell that they show what is not wanted."""
+        return {
+            media_id for words in plan.without for media_id in self.ledger.media_ids_telling(words)
+        }
+
+
+def with_filters(plan: Plan, filters: Filters | None) -> Plan:
+    """Let filters that were given by hand win over those of a plan."""
+    if filters is None or filters == Filters():
+        return plan
+    by_hand = {
+        name: value for name, value in vars(filters).items() if value not in (None, (), frozenset())
+    }
+    planned = plan.filters
+    if by_hand.keys() & {"since", "until"}:  # they say it all: a planned end may lie before
+        planned = replace(planned, since=None, until=None, yearly=None)
+    return replace(plan, filters=replace(planned, **by_hand), given=plan.given | frozenset(by_hand))
+
+
+def words_of_filter(plan: Plan, name: str) -> str:
+    """Say in words what a filter asks for."""
+    filters = plan.filters
+    since, until, days = filters.since, filters.until, filters.yearly or ("", "")
+    if since == until:
+        taken = f"taken in {since}"
+    else:
+        taken = " ".join(
+            ["taken"] + [f"from {since}"] * bool(since) + [f"to {until}"] * bool(until)
+        )
+    quoted = " and ".join(f'"{phrase}"' for phrase in plan.phrases)
+    return {
+        "dates": taken,
+        "yearly": f"taken from {days[0]} to {days[1]} of any year",
+        "has_text": "with text in it" if filters.has_text else "without text in it",
+        "people": f"marked with {' and '.join(filters.people)}",
+        "phrases": f"with the words {quoted}",
+        "kind": "a video" if filters.kind == "video" else "an image",
+        "camera": f"taken with {filters.camera}",
+        "folder": f"in the folder {filters.folder}",
+        "near": f"near {filters.near}",
+    }[name]
+
+
+def _planned(plan: Plan, name: str) -> bool:
+    """Whether a plan has this filter, and from a planner."""
+    if name == "dates":
+        asked = plan.filters.since or plan.filters.until
+        return bool(asked) and plan.given.isdisjoint({"since", "until"})
+    value = plan.phrases if name == "phrases" else getattr(plan.filters, name)
+    return value not in (None, ()) and name not in plan.given
+
+
+def _droppings(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """What may be let go: nothing, each by itself, then more and more together."""
+    yield ()
+    yield from ((name,) for name in names)
+    yield from (names[:count] for count in range(2, len(names) + 1))
+
+
+def _without_filter(plan: Plan, name: str) -> Plan:
+    said = words_of_filter(plan, name)
+    warning = f"Nothing is {said}, so that was not insisted on."
+    warnings = (*plan.warnings, warning)
+    if name == "phrases":
+        words = " ".join((plan.text, *plan.phrases)).strip()
+        return replace(plan, phrases=(), text=words, warnings=warnings)
+    filters = plan.filters
+    visual = plan.visual
+    if name == "dates":
+        filters = replace(filters, since=None, until=None)
+    elif name == "people":
+        visual = " ".join((*filters.people, visual)).strip()
+        filters = replace(filters, people=())
+    else:
+        if name in _PUT_BACK:
+            visual = f"{visual} {getattr(filters, name)}".strip()
+        filters = replace(filters, **{name: None})  # type: ignore[arg-type]
+    return replace(plan, filters=filters, visual=visual, warnings=warnings)
+
+
+def _resolvable(plan: Plan) -> Filters:
+    """The filters of a plan, its phrases among them."""
+    return replace(plan.filters, phrases=plan.phrases) if plan.phrases else plan.filters
+
+
+def _leaving_out(plan: Plan, media_ids: set[str]) -> Plan:
+    if not media_ids:
+        return plan
+    left_out = plan.filters.leave_out | media_ids
+    return replace(plan, filters=replace(plan.filters, leave_out=left_out))
+
+
+def _restricts(plan: Plan) -> bool:
+    return plan.filters != Filters() or plan.aim == "count" or plan.one_each is not None
+
+
+def _is_plain(plan: Plan) -> bool:
+    """Whether a plan is a search for words and nothing else, filters that were given aside."""
+    planned = any(_planned(plan, name) for name in _LET_GO)
+    special = plan.phrases or plan.without or plan.aim == "count" or plan.one_each
+    return bool(plan.visual) and not (planned or special or plan.order != "best")
+
+
+def _date_of(row: tuple[str, str | None]) -> str:
+    return row[1] or ""
+
+
+def _periods(plan: Plan, passing: Passing) -> list[str]:
+    """The years, months or days in which something that passes was taken; newest first."""
+    length = _LENGTH[plan.one_each or "year"]
+    return list(dict.fromkeys(taken_at[:length] for _, taken_at in passing if taken_at))
+
+
+def _numbered(hits: Sequence[Hit]) -> list[Hit]:
+    return [replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1)]
+
+
+def explained(plan: Plan) -> Iterator[str]:
+    """Say in words how a question was understood, one thing at a time."""
+    if plan.aim == "count":
+        yield "counts what is found"
+    names = ("dates", "yearly", "kind", "near", "people", "camera", "folder", "has_text", "phrases")
+    for name in names:
+        if name == "dates":
+            asked: object = plan.filters.since or plan.filters.until
+        else:
+            asked = plan.phrases if name == "phrases" else getattr(plan.filters, name)
+        if asked not in (None, ()):
+            yield words_of_filter(plan, name)
+    if plan.like:
+        yield f"looks like {plan.like}"
+    if plan.visual:
+        yield f"shows {plan.visual}"
+    if plan.text:
+        yield f"says {plan.text}"
+    if plan.without:
+        yield f"without {', '.join(plan.without)}"
+    if plan.one_each:
+        yield f"one for each {plan.one_each}"
+    if plan.order != "best":
+        yield f"{plan.order} first"
+    if plan.limit:
+        yield f"at most {plan.limit}"

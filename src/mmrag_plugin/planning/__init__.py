@@ -1,0 +1,1 @@
+"""Ways to make a plan of a question; each is a QuestionPlanner."""
