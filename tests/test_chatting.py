@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -20,10 +20,8 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.llms import LLM
 
-from mmrag_plugin.chat_streams import ChatStream
 from mmrag_plugin.chatting import MediaChatEngine, build_chat_engine
 from mmrag_plugin.errors import (
-    MediaError,
     NotFound,
     OllamaUnavailable,
     ServiceError,
@@ -38,7 +36,7 @@ from mmrag_plugin.results import SearchResult
 from mmrag_plugin.vlm.fake import FakeVLM
 from mmrag_plugin.vlm.ollama import OllamaVLM
 from mmrag_plugin.vlm.prompts import NO_MORE, NOTHING_FOUND, START_OVER
-from ollama_double import Model, OllamaDouble, Reply
+from ollama_double import OllamaDouble, Reply
 
 COLOURS = "red blue green yellow orange purple pink brown black white".split()
 

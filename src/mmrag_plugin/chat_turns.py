@@ -129,7 +129,9 @@ class Turns:
         self._max_pictures = max_pictures
         self._max_earlier_pictures = max_earlier_pictures
         self._system_prompt = system_prompt
-        self._options = dict(options or {}) | ({"filters": filters} if filters else {})
+        self._options = dict(options or {}) | (
+            {} if filters in (None, Filters()) else {"filters": filters}
+        )
 
     # ---- what it means ------------------------------------------------------------------------
 

@@ -98,6 +98,7 @@ class MediaChatEngine(BaseChatEngine):
         # LlamaIndex's newer Memory keeps a database open that nothing closes
         self._memory = memory or ChatMemoryBuffer.from_defaults(token_limit=memory_tokens)
         self._condense = condense
+        self._filters = filters or Filters()
         self._turns = Turns(
             library,
             llm,
@@ -115,6 +116,11 @@ class MediaChatEngine(BaseChatEngine):
     def conversation(self) -> Conversation:
         """The turns so far and the sources under their numbers."""
         return self._conversation
+
+    @property
+    def filters(self) -> Filters:
+        """What holds for the whole conversation."""
+        return self._filters
 
     @property
     def chat_history(self) -> list[ChatMessage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from mmrag_plugin.errors import NotFound, StorageError, UsageError
 KIND = "mmrag conversation"
 VERSION = 1
 SUFFIX = ".json"
+_NAME = re.compile(r"(?! )[\w()+,' -][\w().+,' -]{0,79}")
 _CONVERSATION = TypeAdapter(Conversation)
 
 PathsNow = Callable[[Sequence[str]], dict[str, str]]
@@ -94,6 +96,25 @@ def kept_conversations(folder: Path) -> list[KeptConversation]:
             kept = replace(kept, turns=len(turns), begins=begins)
         found.append(kept)
     return sorted(found, key=lambda kept: (-kept.changed_s, kept.name))
+
+
+def checked_name(name: str) -> str:
+    """A name for a conversation. Raises UsageError for one that is no plain file name."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} can't be a conversation's name.",
+            "Take 1 to 80 letters, digits, spaces, dots, dashes; no slash, no dot in front.",
+        )
+    return name
+
+
+def free_name(folder: Path, wanted: str) -> str:
+    """A name that no conversation has yet: the wanted one, or that with a number."""
+    name, number = wanted, 1
+    while (folder / f"{name}{SUFFIX}").exists():
+        number += 1
+        name = f"{wanted} ({number})"
+    return name
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def search(
     rerank_seconds: options.RerankSeconds = None,
     explain: options.Explain = False,
     export: Export = None,
+    pictures: options.Pictures = None,
     batch: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +115,7 @@ def search(
             _search_batch(opened, batch, asked)
             return
         result = opened.search(query or "", **asked)
-        _show(opened, result, explain=explain, export=export, json=json)
+        _show(opened, result, explain=explain, export=export, pictures=pictures, json=json)
 
 
 def similar(
@@ -134,6 +135,7 @@ def similar(
     min_confidence: options.MinConfidence = "none",
     explain: options.Explain = False,
     export: Export = None,
+    pictures: options.Pictures = None,
     visual_model: options.VisualModel = None,
     milvus_uri: options.MilvusUri = None,
     library: options.Library = None,
@@ -163,7 +165,7 @@ def similar(
         require(opened, target)
         at_s = None if start_s is None or end_s is None else (start_s + end_s) / 2
         result = opened.similar(target, at_s=at_s, **asked)
-        _show(opened, result, explain=explain, export=export, json=json)
+        _show(opened, result, explain=explain, export=export, pictures=pictures, json=json)
 
 
 def open_hit(
@@ -190,11 +192,11 @@ def open_hit(
             f"{row.path} is not there any more.",
             "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
         )
-    _start_viewer(path)
+    start_viewer(path)
     output.print(on_one_line(path), soft_wrap=True)
 
 
-def _start_viewer(path: str) -> None:
+def start_viewer(path: str) -> None:
     """Have the system's program show a file; it goes on when mmrag ends."""
     opener, package = ("open", "macOS") if sys.platform == "darwin" else ("xdg-open", "xdg-utils")
     program = shutil.which(opener)
@@ -242,7 +244,7 @@ def require(library: MediaLibrary, target: str) -> None:
 
 def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> None:
     asked["filters"].resolve(library.ledger)  # what nothing can pass is wrong for every line
-    for line in _lines(batch):
+    for line in lines_of(batch):
         query = line.decode(errors="backslashreplace")
         if query.encode() != line:  # a line that is none must not shift the answers
             print_json({"query": query, "hits": [], "warnings": ["This line is no UTF-8 text."]})
@@ -252,7 +254,7 @@ def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> 
             print_json(library.search(query, **asked).as_dict())
 
 
-def _lines(batch: Path) -> Iterator[bytes]:
+def lines_of(batch: Path) -> Iterator[bytes]:
     """The lines of a file or of stdin as they come; a query may hold other line ends."""
     piped = str(batch) == "-"
     try:
@@ -275,15 +277,19 @@ def _show(
     *,
     explain: bool,
     export: Path | None,
+    pictures: bool | None,
     json: bool,
 ) -> None:
     from mmrag_plugin.cli.hits import export as export_hits
     from mmrag_plugin.cli.hits import print_hits
+    from mmrag_plugin.cli.thumbnails import Thumbnails
 
     remember(library, result)
     if json:
         print_json(result.as_dict())
     else:
+        labelled = [(str(hit.rank), hit) for hit in result.hits]
+        Thumbnails(pictures).show(output, labelled, library.picture_of)
         print_hits(output, result.hits, explain=explain)
         warn(result.warnings)
     if export is not None and (result.hits or export.suffix):  # no folder for nothing
