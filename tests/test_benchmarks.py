@@ -81,7 +81,8 @@ def test_reranking_keeps_its_bounds_and_every_hit(
     found = measured("rerank", monkeypatch, capsys, *small)
     quick, slow = found["bounds"]  # type: ignore[misc]
     assert (quick["judged"], quick["requests"], quick["hits_lost"]) == (4, 4, 0)
-    assert (slow["judged"], slow["hits_lost"]) == (2, 0)
+    assert 0 < slow["judged"] < 4
+    assert slow["hits_lost"] == 0
     assert slow["wall_s"] < 1.5
     shares = found["colours"]
     assert isinstance(shares, dict)
