@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
-READ_STAMP = "read-2"
+READ_STAMP = "read-3"
 COMMIT_S = 10.0  # no more work than this is lost by a kill
 
 

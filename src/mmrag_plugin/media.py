@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, get_args
 
+from mmrag_plugin.dates import Dated
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -69,14 +71,15 @@ class Signal:
 class MediaFacts:
     """What a file says about itself without looking at its pixels.
 
-    ``taken_at`` is ISO 8601; without an offset it is local to the camera. ``duration_s`` is None
-    for images. ``latitude`` and ``longitude`` are degrees.
+    ``taken_at`` is ISO 8601; without an offset it is local to the camera. It is the most trusted of
+    ``dates``. ``duration_s`` is None for images. ``latitude`` and ``longitude`` are degrees.
     """
 
     width_px: int = 0
     height_px: int = 0
     duration_s: float | None = None
     taken_at: str | None = None
+    dates: tuple[Dated, ...] = ()
     camera: str = ""
     latitude: float | None = None
     longitude: float | None = None

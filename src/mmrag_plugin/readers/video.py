@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llama_index.core.schema import Document
 
+from mmrag_plugin.dates import dated, iso_date, most_trusted
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.films import Film, open_film, unreadable
 from mmrag_plugin.media import Frame, MediaFacts, Signal
+from mmrag_plugin.places import Position, degrees, position
 from mmrag_plugin.readers.base import MediaReader, caption, image_document
 from mmrag_plugin.readers.exif import annotation_signals, camera_name
-from mmrag_plugin.xmp import clean_text, iso_date
+from mmrag_plugin.xmp import clean_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,13 +77,16 @@ class VideoReader(MediaReader):
                     for word in re.split(r"[;,]", tags.get(name, ""))
                 ],
             )
+            dates = tuple(
+                date for name in _DATES for date in dated(iso_date(tags.get(name, "")), "film")
+            )
+            taken = most_trusted(dates)
             return MediaFacts(
                 width_px=width_px,
                 height_px=height_px,
                 duration_s=film.duration_s or film.measured_duration_s(),
-                taken_at=next(
-                    (date for name in _DATES if (date := iso_date(tags.get(name, "")))), None
-                ),
+                taken_at=taken.taken_at if taken else None,
+                dates=dates,
                 camera=camera_name(_first(tags, _MAKES), _first(tags, _MODELS)),
                 latitude=latitude,
                 longitude=longitude,
@@ -157,14 +162,11 @@ def _first(tags: dict[str, str], names: tuple[str, ...]) -> str:
     return next((tags[name] for name in names if tags.get(name)), "")
 
 
-def _position(text: str) -> tuple[float | None, float | None]:
+def _position(text: str) -> Position:
     match = _ISO_6709.fullmatch(text)
     if not match:
         return None, None
-    latitude, longitude = float(match[1]), float(match[2])
-    if abs(latitude) > 90 or abs(longitude) > 180 or latitude == longitude == 0:
-        return None, None
-    return latitude, longitude
+    return position(degrees(match[1], 90), degrees(match[2], 180))
 
 
 def _subtitles(film: Film) -> tuple[Signal, ...]:
