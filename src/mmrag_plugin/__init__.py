@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same door for type checkers, which don't run __getattr__
+    from mmrag_plugin.agent_tools import media_tools
     from mmrag_plugin.answering import MediaQueryEngine, build_query_engine
     from mmrag_plugin.chatting import MediaChatEngine, build_chat_engine
     from mmrag_plugin.errors import MmragError
@@ -29,6 +30,7 @@ _DOOR = {
     "build_query_engine": "answering",
     "MediaChatEngine": "chatting",
     "build_chat_engine": "chatting",
+    "media_tools": "agent_tools",
     "PhotoReader": "readers.photo",
     "VideoReader": "readers.video",
     "Filters": "filters",
@@ -54,6 +56,7 @@ __all__ = [
     "build_chat_engine",
     "build_query_engine",
     "load_settings",
+    "media_tools",
 ]
 
 

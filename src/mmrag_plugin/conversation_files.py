@@ -19,7 +19,7 @@ from mmrag_plugin.errors import NotFound, StorageError, UsageError
 KIND = "mmrag conversation"
 VERSION = 1
 SUFFIX = ".json"
-_NAME = re.compile(r"(?! )[\w()+,' -][\w().+,' -]{0,79}")
+_NAME = re.compile(r"[\w(+][\w().+,' -]{0,79}")
 _CONVERSATION = TypeAdapter(Conversation)
 
 PathsNow = Callable[[Sequence[str]], dict[str, str]]

@@ -150,7 +150,7 @@ class ChatSession:
 
     async def _streamed(self, message: str) -> ChatStream:
         # on an event loop, since Ctrl-C can stop what waits there at once
-        stream = await self._engine.astream_chat(message)
+        stream: ChatStream = await self._engine.astream_chat(message)
         async for piece in stream.async_response_gen():
             if not self._json:
                 output.print(piece, end="", soft_wrap=True)
