@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import mmrag_plugin.readers.photo as photo_module
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import (
     describe,
@@ -26,6 +25,7 @@ from media_made import (
     shut,
 )
 from mmrag_plugin import index_pixels, index_words, indexing
+from mmrag_plugin.errors import MissingExtra
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.index_report import IndexReport, Progress
 from mmrag_plugin.indexing import SidecarTree
@@ -202,8 +202,8 @@ def test_an_unchanged_library_is_not_even_opened(
     def poison(*_: Any, **__: Any) -> Any:
         raise AssertionError("a picture was opened")
 
-    monkeypatch.setattr(photo_module, "identified_picture", poison)
-    monkeypatch.setattr(photo_module, "open_picture", poison)
+    monkeypatch.setattr(PhotoReader, "facts", poison)
+    monkeypatch.setattr(PhotoReader, "frames", poison)
     assert counts(library.index([])) == {"unchanged": 1}
 
 
@@ -400,6 +400,23 @@ def test_a_bad_file_is_reported_every_time_and_stops_nothing(
     assert status(library)["failed"] == 0
     assert len(milvus_rows(library)["visual"]) == 2
     assert_agrees(library)
+
+
+def test_a_picture_that_waits_for_a_decoder_is_taken_in_once_it_is_there(
+    library: MediaLibrary, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = picture(photos / "a.png")
+
+    def lacking(*_: Any, **__: Any) -> Any:
+        raise MissingExtra(f"{path} needs a decoder.", "Run pip install decoder.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PhotoReader, "facts", lacking)
+        report = library.index([photos])
+        assert [problem.remedy for problem in report.failed] == ["Run pip install decoder."]
+        assert library.index([]).newly_failed == []
+    assert library.index([]).failed == []
+    assert len(milvus_rows(library)["visual"]) == 1
 
 
 def test_what_could_not_be_taken_in_is_forgotten_with_its_folder(

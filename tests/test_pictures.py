@@ -13,11 +13,13 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+from PIL import ImageCms
 
 from mmrag_plugin import pictures
+from mmrag_plugin.colours import to_rgb
 from mmrag_plugin.embeddings.base import bounded
-from mmrag_plugin.errors import MediaError
-from mmrag_plugin.pictures import open_picture, require_file, to_jpeg, to_rgb
+from mmrag_plugin.errors import MediaError, MissingExtra
+from mmrag_plugin.pictures import identified_picture, open_picture, require_file, to_jpeg
 
 
 def quartered(size: tuple[int, int] = (80, 40)) -> PIL.Image.Image:
@@ -115,6 +117,111 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
 def test_what_is_see_through_lies_on_white() -> None:
     image = PIL.Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     assert open_picture(saved(image, "PNG")).getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_white_drawings_that_are_see_through_lie_on_black(tmp_path: Path) -> None:
+    image = PIL.Image.new("RGBA", (400, 300), (255, 255, 255, 0))
+    image.paste((250, 250, 250, 255), (100, 100, 200, 200))
+    for at_least_px in (None, 50):
+        seen = open_picture(saved(image, "PNG"), at_least_px=at_least_px)
+        assert seen.getpixel((0, 0)) == (0, 0, 0)
+        assert max(band[1] for band in seen.getextrema()) == 250
+    dark = image.copy()
+    dark.paste((9, 9, 9, 255), (120, 120, 180, 180))
+    assert open_picture(saved(dark, "PNG")).getpixel((0, 0)) == (255, 255, 255)
+
+
+def profile(name: str) -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
+
+
+def swapped_profile() -> bytes:
+    """An sRGB profile whose red and blue are exchanged, which nobody can overlook."""
+    data = profile("sRGB")
+    tags = {data[at : at + 4]: at for at in range(132, 132 + 12 * data[131], 12)}
+    red, blue = tags[b"rXYZ"], tags[b"bXYZ"]
+    swapped = bytearray(data)
+    swapped[red : red + 4], swapped[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return bytes(swapped).replace(b"sRGB", b"GBRs").replace("sRGB".encode("utf-16-be"), b"\0?" * 4)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+@pytest.mark.parametrize("at_least_px", [None, 20])
+def test_colours_are_those_that_the_profile_means(form: str, at_least_px: int | None) -> None:
+    image = PIL.Image.new("RGB", (80, 40), (200, 30, 30))
+    kept = open_picture(saved(image, form, icc_profile=profile("sRGB")), at_least_px=at_least_px)
+    assert kept.getpixel((5, 5))[0] > 150 > kept.getpixel((5, 5))[2]
+    data = saved(image, form, icc_profile=swapped_profile())
+    meant = open_picture(data, at_least_px=at_least_px)
+    assert meant.getpixel((5, 5))[2] > 150 > meant.getpixel((5, 5))[0]
+    assert "icc_profile" not in meant.info, "else it would be applied once more"
+    assert to_rgb(meant).tobytes() == meant.tobytes()
+
+
+def test_wide_colours_of_a_phone_keep_their_strength(shared_data: Path) -> None:
+    path = shared_data / "tricky/exif/heic/IMG_5195.HEIC"
+    with identified_picture(path) as image:
+        assert "P3" in str(image.info["icc_profile"].replace(b"\0", b""))
+        as_stored = image.convert("RGB").resize((32, 32))
+    meant = open_picture(path).resize((32, 32))
+    assert meant.tobytes() != as_stored.tobytes()
+
+
+@pytest.mark.parametrize("spoiled", [b"x" * 200, profile("LAB"), swapped_profile()[:300]])
+def test_a_profile_that_is_broken_or_does_not_fit_is_passed_over(spoiled: bytes) -> None:
+    data = saved(quartered(), "PNG", icc_profile=spoiled)
+    assert corners(open_picture(data)) == ["red", "green", "blue", "white"]
+
+
+def test_cmyk_comes_out_as_it_was_printed(shared_data: Path) -> None:
+    folder = shared_data / "tricky/pillow/images"
+    mixed = open_picture(folder / "pil_sample_cmyk.jpg")
+    seen = open_picture(folder / "pil_sample_rgb.jpg")
+    differences = [abs(a - b) for a, b in zip(mixed.tobytes(), seen.tobytes(), strict=True)]
+    assert sum(differences) / len(differences) < 25
+
+
+def test_floats_between_nought_and_one_are_no_black_picture() -> None:
+    image = PIL.Image.new("F", (8, 8), 0.5)
+    image.putpixel((0, 0), 1.0)
+    assert open_picture(saved(image, "TIFF")).getpixel((4, 4))[0] in (127, 128)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16", "1", "LA"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_picture_in_bands_is_the_same_as_in_one_piece(
+    mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = PIL.Image.radial_gradient("L").resize((230, 170)).convert("RGB")
+    image = image.convert("L").convert("I;16") if mode == "I;16" else image.convert(mode)
+    form = "TIFF" if mode == "CMYK" else "PNG"
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(image, form, exif=exif)
+    expected = open_picture(data).reduce(3)
+    monkeypatch.setattr(pictures, "_BAND_PIXELS", 2000)
+    found = open_picture(data, at_least_px=50)
+    assert found.size == expected.size
+    assert found.tobytes() == expected.tobytes()
+
+
+def test_jpeg_xl_is_read_where_its_decoder_is_installed(shared_data: Path) -> None:
+    pytest.importorskip("pillow_jxl")
+    assert open_picture(shared_data / "tricky/formats/jxl/8bit-sRGB.jxl").size == (1440, 1080)
+
+
+def test_without_its_decoder_a_jpeg_xl_picture_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    known = {name: how for name, how in PIL.Image.OPEN.items() if name != "JXL"}
+    monkeypatch.setattr(PIL.Image, "OPEN", known)
+    path = tmp_path / "a.jxl"
+    path.write_bytes(b"\xff\x0a" + b"rest")
+    for source in (path, path.read_bytes()):
+        with pytest.raises(MissingExtra) as caught:
+            open_picture(source)
+        assert "mmrag-plugin[jxl]" in caught.value.remedy
 
 
 def test_sixteen_bit_tiffs_of_both_byte_orders_are_read(shared_data: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmrag_plugin.dates import iso_date
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.pictures import identified_picture
-from mmrag_plugin.xmp import XmpFacts, distinct, iso_date, parse_xmp
+from mmrag_plugin.xmp import XmpFacts, distinct, parse_xmp
 
 PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
@@ -37,7 +38,7 @@ PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 EXPECTED = XmpFacts(
     title="The harbour",
     keywords=("boats", "Animals", "Gull"),
-    people=("Anna",),
+    people=("Anna", "Rex"),
     taken_at="2019-07-06T05:04:03+02:00",
     rating=4,
     places=("Lisbon",),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.bm25 import BM25_VERSION
+from mmrag_plugin.colours import COLOURS_VERSION
 from mmrag_plugin.content_hash import content_hash_of
-from mmrag_plugin.errors import MediaError, MmragError
+from mmrag_plugin.errors import MediaError, MissingExtra, MmragError
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
-READ_STAMP = "read-2"
+READ_STAMP = "read-3"
 COMMIT_S = 10.0  # no more work than this is lost by a kill
 
 
@@ -44,9 +45,9 @@ class Stamps:
         """The stamp of a stage on a kind of media."""
         if stage == "read":
             return READ_STAMP
-        keyframes = f"|{self.keyframes}" if kind == "video" else ""
+        seen_as = f"|{self.keyframes}" if kind == "video" else f"|colours-{COLOURS_VERSION}"
         made_by = f"{METADATA_VERSION}|{self.visual}" if stage == "embed" else self.ocr
-        return f"{made_by}{keyframes}"
+        return f"{made_by}{seen_as}"
 
     @property
     def words(self) -> str:
@@ -134,6 +135,8 @@ class Run:
             yield
         except MediaError as error:
             self._fail(stage, media, error.message, error.remedy)
+        except MissingExtra as error:  # under no stamp: it is tried again when it may be there
+            self._fail(stage, media, error.message, error.remedy, stamp="")
         except MmragError:
             raise
         except Exception as error:  # a decoder that breaks on hostile bytes breaks on one file
@@ -141,7 +144,9 @@ class Run:
             remedy = "Open it in another program; report it if it looks fine there."
             self._fail(stage, media, reason, remedy)
 
-    def _fail(self, stage: Stage, media: MediaRow, reason: str, remedy: str) -> None:
+    def _fail(
+        self, stage: Stage, media: MediaRow, reason: str, remedy: str, stamp: str | None = None
+    ) -> None:
         try:
             content_hash_of(Path(media.path))
         except FileNotFoundError:
@@ -150,7 +155,8 @@ class Run:
             self.unreadable.add(media.media_id)
             self.report.failed.append(unreadable(media.path, error))
         else:
-            stamp = self.parts.stamps.of(stage, media.kind)
+            if stamp is None:
+                stamp = self.parts.stamps.of(stage, media.kind)
             self._failures.append((stage, stamp, media.media_id, reason, remedy))
 
     def enter_failures(self) -> None:

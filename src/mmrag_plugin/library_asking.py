@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import NotFound
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.answering import MediaQueryEngine
     from mmrag_plugin.plan import Plan
-    from mmrag_plugin.planning.base import QuestionPlanner
+    from mmrag_plugin.planning.model import ModelPlanner
+    from mmrag_plugin.reranking import Reranker
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.retrieval import MediaRetriever
     from mmrag_plugin.settings import Settings
@@ -28,9 +31,56 @@ class LibraryAsking(LibraryMedia):
 
     settings: Settings
 
-    def search(self, query: str, **options: Any) -> SearchResult:
-        """Find moments; the library knows how."""
+    def found(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
+        """Find moments in the order of the channels; the library knows how."""
         raise NotImplementedError
+
+    def search(
+        self,
+        query: str,
+        *,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Find moments by words, by a picture or by both; options as of ``Searcher.search``.
+
+        With ``rerank`` the VLM (``llm``, or the one of the settings) judges so many of the first
+        hits, 12 if it is True, within ``rerank_s`` seconds, and what fits better moves up.
+        """
+        if not rerank:
+            return self.found(query, **options)
+        return self.reranker(rerank, rerank_s, llm).search(self.found, query, **options)
+
+    async def asearch(
+        self,
+        query: str,
+        *,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Find moments without holding up the event loop."""
+        if not rerank:
+            return await asyncio.to_thread(self.found, query, **options)
+        reranker = self.reranker(rerank, rerank_s, llm)
+        return await reranker.asearch(self.found, query, **options)
+
+    def reranker(
+        self, first: int | bool = True, seconds: float | None = None, llm: LLM | None = None
+    ) -> Reranker:
+        """What judges the first hits of a search (12 if ``first`` is True) by their pictures."""
+        from mmrag_plugin.reranking import FIRST, SECONDS, VERDICT_TOKENS, Reranker
+
+        return Reranker(
+            self.vlm(llm, max_tokens=VERDICT_TOKENS, temperature=0.0),
+            self.picture_of,
+            self.words_of,
+            first=FIRST if first is True else first,
+            seconds=SECONDS if seconds is None else seconds,
+        )
 
     def plan_question(
         self, question: str, *, llm: LLM | None = None, today: date | None = None
@@ -40,30 +90,51 @@ class LibraryAsking(LibraryMedia):
         Raises UsageError for a filter in the question that is none.
         """
         from mmrag_plugin.planning.names import LedgerNames
+        from mmrag_plugin.planning.rules import Rules
 
-        planner = self._planner(llm)
+        planner = Rules() if llm is None else self._model_planner(llm)
         return planner.plan(question, today=today or _today(), known=LedgerNames(self.ledger))
 
     async def aplan_question(
         self, question: str, *, llm: LLM | None = None, today: date | None = None
     ) -> Plan:
         """Say what a question asks for, without holding up the event loop."""
-        return await asyncio.to_thread(self.plan_question, question, llm=llm, today=today)
+        from mmrag_plugin.planning.names import LedgerNames
 
-    def _planner(self, llm: LLM | None) -> QuestionPlanner:
-        from mmrag_plugin.planning.rules import Rules
+        if llm is None:
+            return await asyncio.to_thread(self.plan_question, question, today=today)
+        planner, known = self._model_planner(llm), LedgerNames(self.ledger)
+        return await planner.aplan(question, today=today or _today(), known=known)
 
-        return Rules()
+    def _model_planner(self, llm: LLM) -> ModelPlanner:
+        from mmrag_plugin.planning.model import PLAN_TOKENS, ModelPlanner
 
-    def search_plan(self, plan: Plan, *, limit: int = 10, **options: Any) -> SearchResult:
+        return ModelPlanner(self.vlm(llm, max_tokens=PLAN_TOKENS, temperature=0.0))
+
+    def search_plan(
+        self,
+        plan: Plan,
+        *,
+        limit: int = 10,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
         """Find what a plan asks for; options as of ``search``.
 
-        ``filters`` are given by hand and win over the plan's.
+        ``filters`` are given by hand and win over the plan's. Only the best are reranked: counts,
+        dates and periods stand in their own order.
         """
         from mmrag_plugin.planned_search import PlannedSearch
 
-        carrying = PlannedSearch(self.ledger, self.search, self._looks)
-        return carrying.run(plan, limit=limit, **options)
+        carrying = PlannedSearch(self.ledger, self.found, self._looks)
+        if not rerank or plan.aim != "find" or plan.one_each or plan.order != "best":
+            return carrying.run(plan, limit=limit, **options)
+        limit, plan = plan.limit or limit, replace(plan, limit=None)
+        return self.reranker(rerank, rerank_s, llm).search(
+            lambda _, **more: carrying.run(plan, **more), plan.question, limit=limit, **options
+        )
 
     async def asearch_plan(self, plan: Plan, *, limit: int = 10, **options: Any) -> SearchResult:
         """Find what a plan asks for, without holding up the event loop."""
@@ -75,17 +146,53 @@ class LibraryAsking(LibraryMedia):
             raise NotFound(f"There is no media {media_id!r}.", "Take an id that a search showed.")
         return self._picture(row, at_s)
 
-    def as_retriever(self, **options: Any) -> MediaRetriever:
-        """A LlamaIndex retriever; options as of ``MediaRetriever``."""
+    def search_question(
+        self,
+        question: str,
+        *,
+        picture: Image | None = None,
+        planner: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Plan a question, with the model ``planner`` if there is one, and find what it asks for.
+
+        Options are those of ``search_plan``.
+        """
+        if not question.strip():
+            return self.found(question, picture=picture, **options)
+        plan = self.plan_question(question, llm=planner)
+        return self.search_plan(plan, picture=picture, **options)
+
+    def as_retriever(
+        self,
+        *,
+        planned: bool = False,
+        planner: LLM | None = None,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> MediaRetriever:
+        """A LlamaIndex retriever; ``rerank`` as of ``search``, options of ``MediaRetriever``.
+
+        ``planned`` has questions planned, with the model ``planner`` if there is one.
+        """
         from mmrag_plugin.retrieval import MediaRetriever
 
-        return MediaRetriever(self.search, **options)
+        if rerank:
+            options["reranker"] = self.reranker(rerank, rerank_s, llm)
+        if not planned and planner is None:
+            return MediaRetriever(self.found, **options)
+        return MediaRetriever(partial(self.search_question, planner=planner), **options)
 
     def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
-        """A LlamaIndex query engine that answers with numbered sources."""
+        """A LlamaIndex query engine that answers with numbered sources.
+
+        Questions are planned unless ``planned`` is False; options as of ``as_retriever``.
+        """
         from mmrag_plugin.answering import build_query_engine
 
-        return build_query_engine(self, llm, **options)
+        return build_query_engine(self, llm, **{"planned": True, **options})
 
     def vlm(
         self,

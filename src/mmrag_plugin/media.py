@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, get_args
 
+from mmrag_plugin.dates import Dated
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -20,10 +22,16 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 SIGNAL_SOURCES: tuple[SignalSource, ...] = get_args(SignalSource)
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2 .mpo .ppm .pgm".split()
+    """
+    .jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .heic .heif .hif .heics .heifs
+    .avif .avifs .jxl .jp2 .j2k .j2c .jpc .jpf .jpx .mpo .ppm .pgm .pbm .pnm
+    """.split()
 )
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .3gp .wmv .flv .ogv".split()
+    """
+    .mp4 .m4v .mov .qt .mkv .webm .avi .divx .mpg .mpeg .mpe .m2v .vob .ts .mts .m2ts .3gp .3g2 .wmv
+    .asf .flv .f4v .ogv .ogm .mxf .dv
+    """.split()
 )
 
 
@@ -63,14 +71,15 @@ class Signal:
 class MediaFacts:
     """What a file says about itself without looking at its pixels.
 
-    ``taken_at`` is ISO 8601; without an offset it is local to the camera. ``duration_s`` is None
-    for images. ``latitude`` and ``longitude`` are degrees.
+    ``taken_at`` is ISO 8601; without an offset it is local to the camera. It is the most trusted of
+    ``dates``. ``duration_s`` is None for images. ``latitude`` and ``longitude`` are degrees.
     """
 
     width_px: int = 0
     height_px: int = 0
     duration_s: float | None = None
     taken_at: str | None = None
+    dates: tuple[Dated, ...] = ()
     camera: str = ""
     latitude: float | None = None
     longitude: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 import stat
@@ -9,10 +10,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from mmrag_plugin.errors import MediaError
+from mmrag_plugin.colours import rgb_of, to_rgb
+from mmrag_plugin.errors import MediaError, MissingExtra
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,9 +32,11 @@ _MAX_JPEG_BYTES = 256 * 2**20
 
 # Only formats that people keep pictures in, with decoders in C. Pillow's others are decoded in
 # Python (a 4 kB DDS file can take minutes) or start other programs (EPS).
-_FORMATS = "JPEG PNG WEBP GIF BMP TIFF HEIF AVIF JPEG2000 PPM".split()
+_FORMATS = "JPEG PNG WEBP GIF BMP TIFF HEIF AVIF JPEG2000 JXL PPM".split()
 _SLOW_DECODERS = ("ppm", "ppm_plain")  # in Python after all, of rare kinds of PPM: 1 s a megapixel
 _MAX_SLOW_PIXELS = 4_000_000
+_JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")  # as codestream, and in a container
+_BAND_PIXELS = 4_000_000  # of a large picture that are turned into RGB at once
 
 
 def open_picture(
@@ -44,27 +49,38 @@ def open_picture(
     smallest DCT scale that will do, which is several times faster. Raises MediaError with a remedy
     for anything that can't be decoded whole.
     """
-    import PIL.Image
-
     with identified_picture(source) as image:
         _refuse_what_takes_long(image, str(source) if isinstance(source, (str, Path)) else "")
         if at_least_px is not None:
             _draft(image, at_least_px)
-        image.load()
-        turn = _upright_by(orientation_of(image))
-        upright = to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
-        return upright if at_least_px is None else reduced(upright, at_least_px)
+        return upright_rgb(image, at_least_px=at_least_px)
+
+
+def upright_rgb(image: Image, *, at_least_px: int | None = None) -> Image:
+    """Decode the frame at which an opened picture stands, as upright RGB."""
+    import PIL.Image
+
+    image.load()
+    orientation = orientation_of(image)
+    factor = 1 if at_least_px is None else min(image.size) // at_least_px
+    if image.mode.startswith("I;16"):  # in variants that Pillow neither crops nor turns
+        image = image.convert("I")
+    if factor >= 2:
+        return _upright_in_bands(image, orientation, factor)
+    turn = _upright_by(orientation)
+    return to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
 
 
 @contextmanager
 def identified_picture(source: str | Path | bytes | io.BytesIO) -> Iterator[Image]:
     """Open a picture without decoding its pixels: size, format, EXIF and the like can be read.
 
-    Raises MediaError, also for what goes wrong while the caller reads from the picture.
+    Raises MediaError, also for what goes wrong while the caller reads from the picture, and
+    MissingExtra where the decoder of a format is not installed.
     """
     import PIL.Image
 
-    _register_heif()
+    _register_plugins()
     name = str(source) if isinstance(source, (str, Path)) else "the picture"
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -72,15 +88,21 @@ def identified_picture(source: str | Path | bytes | io.BytesIO) -> Iterator[Imag
             opened.seek(0)
         else:
             require_file(opened)
-        with _pillow_guard, PIL.Image.open(opened, formats=_FORMATS) as image:
+        formats = [name for name in _FORMATS if name in PIL.Image.OPEN]
+        with _pillow_guard, PIL.Image.open(opened, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name, f"{image.width} x {image.height} pixels")
             yield image
-    except MediaError:
+    except (MediaError, MissingExtra):
         raise
     except PIL.Image.DecompressionBombError as error:
         raise _too_large(name, str(error)) from None
     except PIL.UnidentifiedImageError:
+        if "JXL" not in PIL.Image.OPEN and _is_jpeg_xl(opened):
+            raise MissingExtra(
+                f"{name} is a JPEG XL picture, for which a decoder has to be installed.",
+                "Run `pip install 'mmrag-plugin[jxl]'`, then mmrag index again.",
+            ) from None
         raise _unreadable(name) from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         detail = str(error).replace(repr(name), "it").replace(name, "it") or type(error).__name__
@@ -131,28 +153,6 @@ def orientation_of(image: Image) -> int:
     except Exception:  # a picture is not worse for broken EXIF
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def to_rgb(image: Image) -> Image:
-    """Turn any Pillow mode into RGB the way a viewer shows it: alpha over white, 16 bit scaled."""
-    import PIL.Image
-
-    if image.mode == "RGB":
-        image.load()
-        return image
-    if image.mode.startswith("I;16"):
-        image = image.convert("I")
-    if image.mode in ("I", "F"):
-        low, high = image.getextrema()
-        if isinstance(low, (int, float)) and isinstance(high, (int, float)) and high > 255:
-            full = 65535 if high > 4095 or low < 0 else high
-            image = image.point(lambda value: value * (255 / full)).convert("L")
-        return image.convert("L").convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        white = PIL.Image.new("RGBA", layered.size, "white")
-        return PIL.Image.alpha_composite(white, layered).convert("RGB")
-    return image.convert("RGB")
 
 
 def reduced(image: Image, at_least_px: int) -> Image:
@@ -206,6 +206,32 @@ def _scans_more_than(limit: int, file: IO[bytes]) -> bool:
     return scans > limit
 
 
+def _upright_in_bands(image: Image, orientation: int, factor: int) -> Image:
+    """Turn a decoded picture upright and box-filter it down, a few rows at a time.
+
+    The whole of it is in the memory once, and not three times on its way to RGB. The bands begin
+    where the upright picture does, so that all orientations give the same pixels.
+    """
+    import PIL.Image
+
+    turn, convert = _upright_by(orientation), rgb_of(image)
+    sideways, from_behind = orientation >= 5, orientation in (3, 4, 6, 7)
+    width_px, height_px = image.size[::-1] if sideways else image.size
+    upright = PIL.Image.new("RGB", (-(-width_px // factor), -(-height_px // factor)))
+    step_px = factor * max(_BAND_PIXELS // (image.width * factor), 1)
+    for begin_px in range(0, image.height, step_px):
+        end_px = min(begin_px + step_px, image.height)
+        rows = (
+            (image.height - end_px, image.height - begin_px) if from_behind else (begin_px, end_px)
+        )
+        band = image.crop((0, rows[0], image.width, rows[1]))
+        if turn is not None:
+            band = band.transpose(PIL.Image.Transpose(turn))
+        place = (begin_px // factor, 0) if sideways else (0, begin_px // factor)
+        upright.paste(convert(band).reduce(factor), place)
+    return upright
+
+
 def _draft(image: Image, at_least_px: int) -> None:
     short_px = min(image.size)
     if image.format in ("JPEG", "MPO") and short_px > at_least_px:
@@ -245,7 +271,8 @@ def _unreadable(name: str, detail: str = "") -> MediaError:
     )
 
 
-def _register_heif() -> None:
+def _register_plugins() -> None:
+    """Have Pillow know HEIF, and JPEG XL where its decoder is installed: an extra."""
     import PIL.Image
 
     PIL.Image.init()
@@ -253,6 +280,15 @@ def _register_heif() -> None:
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
+    if "JXL" not in PIL.Image.OPEN and find_spec("pillow_jxl"):
+        importlib.import_module("pillow_jxl")
+
+
+def _is_jpeg_xl(source: str | Path | io.BytesIO) -> bool:
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:12].startswith(_JPEG_XL)
+    with Path(source).open("rb") as file:
+        return file.read(12).startswith(_JPEG_XL)
 
 
 class _PillowGuard:

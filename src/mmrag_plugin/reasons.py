@@ -17,7 +17,7 @@ _LABELS = {
     "subtitle": "subtitle",
     "speech": "said",
     "path": "folder or file name",
-    "exif": "date or camera",
+    "exif": "date, place or camera",
 }
 
 

@@ -6,13 +6,14 @@ The properties that people fill in: title, description, keywords, people, places
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from mmrag_plugin.dates import iso_date
 from mmrag_plugin.errors import MediaError
+from mmrag_plugin.places import degrees, position
 
 MAX_PACKET_BYTES = 2 * 2**20
 _MAX_DEPTH = 100
@@ -33,23 +34,29 @@ _IPTC_CORE = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
 _IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _MWG_REGIONS = "http://www.metadataworkinggroup.com/schemas/regions/"
 _MICROSOFT_REGION = "http://ns.microsoft.com/photo/1.2/t/Region#"
+_MICROSOFT_PHOTO = "http://ns.microsoft.com/photo/1.0/"
 
-_DATE = re.compile(
-    r"(\d{4})[-:/.](\d{1,2})[-:/.](\d{1,2})"
-    r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d*)?)?)?"
-    r"\s*(Z|[+-]\d{2}:?\d{2})?\s*"
+_HIERARCHIES = (
+    (_LIGHTROOM, "hierarchicalSubject"),
+    (_DIGIKAM, "TagsList"),
+    (_MICROSOFT_PHOTO, "LastKeywordXMP"),
 )
-_COMPACT_DATE = re.compile(
-    r"(\d{4})(\d{2})(\d{2})(?:[T ]?(\d{2})(\d{2})(\d{2})(?:[.,]\d*)?)?\s*(Z|[+-]\d{2}:?\d{2})?",
-    re.ASCII,
-)
-_FIRST_PHOTOGRAPH = 1826
+_LEVELS = re.compile(r"\s*[|/]\s*")
+# Photo managers keep the names of people below a tag of this name, in the language of the program.
+_PEOPLE_TAGS = frozenset("people persons person faces personen personnes personas persone".split())
+_FACES = frozenset(("Face", "Pet", ""))  # of regions; others are focus areas and bar codes
+_CREATED_PLACE, _SHOWN_PLACE = "LocationCreated", "LocationShown"
+_PLACE_PARTS = ("Sublocation", "City", "ProvinceState", "CountryName")
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
 class XmpFacts:
-    """What a packet says. ``taken_at`` is ISO 8601; ``rating`` is -1 (rejected) to 5 stars."""
+    """What a packet says; ``rating`` is -1 (rejected) to 5 stars, the place is in degrees.
+
+    Dates are ISO 8601: ``taken_at`` by the camera's clock, ``satellite_at`` by a receiver's.
+    """
 
     title: str = ""
     description: str = ""
@@ -58,6 +65,10 @@ class XmpFacts:
     taken_at: str | None = None
     rating: int | None = None
     places: tuple[str, ...] = ()
+    creator: str = ""
+    satellite_at: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
 
 
 def parse_xmp(packet: bytes | str) -> XmpFacts:
@@ -83,60 +94,44 @@ def parse_xmp(packet: bytes | str) -> XmpFacts:
     def first(*names: tuple[str, str]) -> str:
         return next((text for name in names for text in texts(*name)), "")
 
+    def date(*names: tuple[str, str]) -> str | None:
+        return next(
+            (date for name in names for text in texts(*name) if (date := iso_date(text))), None
+        )
+
     keywords = [*texts(_DC, "subject")]
-    for text in texts(_LIGHTROOM, "hierarchicalSubject"):
-        keywords += text.split("|")
-    for text in texts(_DIGIKAM, "TagsList"):
-        keywords += text.split("/")
-    dates = ((_EXIF, "DateTimeOriginal"), (_PHOTOSHOP, "DateCreated"), (_XMP, "CreateDate"))
+    people = [*texts(_IPTC_EXT, "PersonInImage"), *_regions(root)]
+    for name in _HIERARCHIES:
+        for text in texts(*name):
+            top, *below = _LEVELS.split(text)
+            if below and top.casefold() in _PEOPLE_TAGS:
+                people.append(below[-1])
+            else:
+                keywords += [top, *below]
+    named = {name.casefold() for name in people}
+    latitude, longitude = position(
+        degrees(first((_EXIF, "GPSLatitude")), 90), degrees(first((_EXIF, "GPSLongitude")), 180)
+    )
     return XmpFacts(
         title=first((_DC, "title"), (_PHOTOSHOP, "Headline")),
         description=first(
-            (_DC, "description"), (_TIFF, "ImageDescription"), (_IPTC_CORE, "AltTextAccessibility")
+            (_DC, "description"),
+            (_TIFF, "ImageDescription"),
+            (_EXIF, "UserComment"),
+            (_IPTC_CORE, "AltTextAccessibility"),
         ),
-        keywords=distinct(keywords),
-        people=distinct([*texts(_IPTC_EXT, "PersonInImage"), *_faces(root)]),
-        taken_at=next(
-            (date for name in dates for text in texts(*name) if (date := iso_date(text))), None
+        keywords=distinct(word for word in keywords if word.casefold() not in named),
+        people=distinct(people),
+        taken_at=date(
+            (_EXIF, "DateTimeOriginal"), (_PHOTOSHOP, "DateCreated"), (_XMP, "CreateDate")
         ),
         rating=_rating(first((_XMP, "Rating"))),
-        places=distinct(
-            text
-            for name in (
-                (_IPTC_CORE, "Location"),
-                (_PHOTOSHOP, "City"),
-                (_PHOTOSHOP, "State"),
-                (_PHOTOSHOP, "Country"),
-            )
-            for text in texts(*name)
-        ),
+        places=distinct([*_places(texts), *_place_structures(root)]),
+        creator=first((_DC, "creator")),
+        satellite_at=date((_EXIF, "GPSTimeStamp"), (_EXIF, "GPSDateTime")),
+        latitude=latitude,
+        longitude=longitude,
     )
-
-
-def iso_date(text: str, offset: str = "") -> str | None:
-    """Turn the date of an EXIF, XMP, IPTC or film tag into ISO 8601; None where it is no date.
-
-    ``offset`` (``+02:00``) counts where the text names none itself. Fractions of a second are
-    dropped, and so are dates before the first photograph: those are clocks that were never set.
-    """
-    text = text.strip("\x00 \t\r\n")
-    match = _DATE.fullmatch(text) or _COMPACT_DATE.fullmatch(text)
-    if not match:
-        return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    zone = (match[7] or offset.strip("\x00 ")).replace("Z", "+00:00")
-    if zone and not re.fullmatch(r"[+-]\d{2}:?\d{2}", zone):
-        zone = ""
-    if len(zone) == 5:
-        zone = f"{zone[:3]}:{zone[3:]}"
-    try:
-        iso = datetime(year, month, day, hour, minute, second).isoformat() + zone
-        datetime.fromisoformat(iso)  # refuses offsets of a day and more
-    except ValueError:
-        return None
-    if year < _FIRST_PHOTOGRAPH or iso.startswith(("1904-01-01T00:00:00", "1970-01-01T00:00:00")):
-        return None
-    return iso
 
 
 def distinct(texts: Iterable[str]) -> tuple[str, ...]:
@@ -221,12 +216,31 @@ def _values(node: Element) -> Iterator[str]:
             yield text
 
 
-def _faces(root: Element) -> Iterator[str]:
+def _regions(root: Element) -> Iterator[str]:
+    """Yield who is marked in the picture, and who is named beside it with more than a name."""
     for node in root.iter():
         values = dict(node.attrib) | {child.tag: child.text or "" for child in node}
-        if values.get(_name(_MWG_REGIONS, "Type"), "Face") == "Face":
+        if values.get(_name(_MWG_REGIONS, "Type"), "") in _FACES:
             yield values.get(_name(_MWG_REGIONS, "Name"), "")
         yield values.get(_name(_MICROSOFT_REGION, "PersonDisplayName"), "")
+        if node.tag == _name(_IPTC_EXT, "PersonName"):
+            yield from _values(node)
+
+
+def _places(texts: Callable[[str, str], Iterator[str]]) -> Iterator[str]:
+    yield from texts(_IPTC_CORE, "Location")
+    for part in ("City", "State", "Country"):
+        yield from texts(_PHOTOSHOP, part)
+
+
+def _place_structures(root: Element) -> Iterator[str]:
+    for kind in (_CREATED_PLACE, _SHOWN_PLACE):
+        for place in root.iter(_name(_IPTC_EXT, kind)):
+            for node in place.iter():
+                for part in _PLACE_PARTS:
+                    yield node.get(_name(_IPTC_EXT, part), "")
+                    for child in node.findall(_name(_IPTC_EXT, part)):
+                        yield from _values(child)
 
 
 def _rating(text: str) -> int | None:

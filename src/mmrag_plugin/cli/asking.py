@@ -35,6 +35,17 @@ def ask(
     camera: options.Camera = None,
     has_text: options.HasText = None,
     min_confidence: options.MinConfidence = "none",
+    rerank: options.Rerank = False,
+    rerank_first: options.RerankFirst = None,
+    rerank_seconds: options.RerankSeconds = None,
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="How the question becomes filters: by rules, by the model (seconds more), or not "
+            "at all (literal).",
+            metavar="WAY",
+        ),
+    ] = "rules",
     vlm: options.Vlm = None,
     allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
@@ -56,7 +67,12 @@ def ask(
         has_text=has_text,
         channels=None,
         min_confidence=min_confidence,
+        rerank=rerank,
+        rerank_first=rerank_first,
+        rerank_seconds=rerank_seconds,
     )
+    if plan not in ("rules", "model", "literal"):
+        raise UsageError(f"--plan {plan} is not known.", "Choose rules, model or literal.")
     with options.open_library(
         library=library,
         home=home,
@@ -65,6 +81,8 @@ def ask(
         visual_model=visual_model,
         milvus_uri=milvus_uri,
     ) as opened:
+        asked["planned"] = plan != "literal"
+        asked["planner"] = opened.vlm() if plan == "model" else None
         answer = opened.as_query_engine(**asked).ask(question)
         if answer.sources:  # `mmrag open` takes the numbers that are shown
             hits = list(answer.sources)

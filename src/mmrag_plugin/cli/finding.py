@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +47,7 @@ def add_to(app: typer.Typer) -> None:
 
 def search(
     query: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    limit: options.Limit = 10,
+    limit: options.LimitOr = None,
     kind: options.KindOption = None,
     since: options.Since = None,
     until: options.Until = None,
@@ -55,7 +56,16 @@ def search(
     has_text: options.HasText = None,
     channels: options.Channels = None,
     min_confidence: options.MinConfidence = "none",
-    explain: options.Explain = False,
+    rerank: options.Rerank = False,
+    rerank_first: options.RerankFirst = None,
+    rerank_seconds: options.RerankSeconds = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Show how the question was understood, and ranks by channel."
+        ),
+    ] = False,
+    literal: options.Literal = False,
     export: Export = None,
     batch: Annotated[
         Path | None,
@@ -64,17 +74,23 @@ def search(
             metavar="FILE",
         ),
     ] = None,
+    vlm: options.Vlm = None,
+    allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
     milvus_uri: options.MilvusUri = None,
     library: options.Library = None,
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Find photos and moments of films by what they show and what is known about them."""
+    """Find photos and moments of films by what they show and what is known about them.
+
+    Dates, places, people and the like in the question become filters, as do after:2024-05,
+    near:Lisbon, "exact words" and -unwanted: docs/asking.md.
+    """
     from mmrag_plugin.cli.hits import check_export
 
     asked = options.search_options(
-        limit=limit,
+        limit=limit or 10,
         kind=kind,
         since=since,
         until=until,
@@ -83,11 +99,14 @@ def search(
         has_text=has_text,
         channels=channels,
         min_confidence=min_confidence,
+        rerank=rerank,
+        rerank_first=rerank_first,
+        rerank_seconds=rerank_seconds,
     )
     if query is None and batch is None:
         raise UsageError("Nothing to search for.", "Give words, or --batch FILE.")
-    if batch is not None and (query is not None or explain or export is not None):
-        other = "words" if query is not None else "--explain" if explain else "--export"
+    if batch is not None and (query is not None or export is not None):
+        other = "words" if query is not None else "--export"
         raise UsageError(
             f"--batch and {other} don't go together: it prints one JSON object a line.",
             f"Leave {other} or --batch out.",
@@ -95,12 +114,17 @@ def search(
     if export is not None:
         check_export(export)
     with options.open_library(
-        library=library, home=home, visual_model=visual_model, milvus_uri=milvus_uri
+        library=library,
+        home=home,
+        vlm=vlm,
+        allow_remote=allow_remote,
+        visual_model=visual_model,
+        milvus_uri=milvus_uri,
     ) as opened:
         if batch is not None:
-            _search_batch(opened, batch, asked)
+            _search_batch(opened, batch, asked, literal=literal, limit=limit)
             return
-        result = opened.search(query or "", **asked)
+        result = _searched(opened, query or "", asked, literal=literal, limit=limit)
         _show(opened, result, explain=explain, export=export, json=json)
 
 
@@ -227,7 +251,24 @@ def require(library: MediaLibrary, target: str) -> None:
     )
 
 
-def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> None:
+def _searched(
+    library: MediaLibrary, query: str, asked: dict[str, Any], *, literal: bool, limit: int | None
+) -> SearchResult:
+    """Search for what a question asks, or for its words; a limit that was given wins."""
+    if literal or not query.strip():
+        return library.search(query, **asked)
+    plan = library.plan_question(query)
+    return library.search_plan(plan if limit is None else replace(plan, limit=limit), **asked)
+
+
+def _search_batch(
+    library: MediaLibrary,
+    batch: Path,
+    asked: dict[str, Any],
+    *,
+    literal: bool,
+    limit: int | None,
+) -> None:
     asked["filters"].resolve(library.ledger)  # what nothing can pass is wrong for every line
     for line in _lines(batch):
         query = line.decode(errors="backslashreplace")
@@ -236,7 +277,12 @@ def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> 
         elif not query.strip():
             print_json({"query": query, "hits": [], "warnings": ["This line is empty."]})
         else:
-            print_json(library.search(query, **asked).as_dict())
+            try:
+                found = _searched(library, query, asked, literal=literal, limit=limit)
+            except UsageError as error:  # of this line's own grammar
+                print_json({"query": query, "hits": [], "warnings": [str(error)]})
+            else:
+                print_json(found.as_dict())
 
 
 def _lines(batch: Path) -> Iterator[bytes]:
@@ -266,11 +312,17 @@ def _show(
 ) -> None:
     from mmrag_plugin.cli.hits import export as export_hits
     from mmrag_plugin.cli.hits import print_hits
+    from mmrag_plugin.planning.explaining import explained, plan_as_dict
 
     remember(library, result)
     if json:
-        print_json(result.as_dict())
+        planned = {"plan": plan_as_dict(result.plan)} if explain and result.plan else {}
+        print_json({**result.as_dict(), **planned})
     else:
+        if explain and result.plan is not None:
+            output.print(on_one_line(f"Understood: {'; '.join(explained(result.plan))}"))
+        if result.count is not None:
+            output.print(f"{result.count} {'media' if result.count != 1 else 'media file'}")
         print_hits(output, result.hits, explain=explain)
         warn(result.warnings)
     if export is not None and (result.hits or export.suffix):  # no folder for nothing

@@ -1,33 +1,38 @@
-"""What a picture says about itself: EXIF (CIPA DC-008), IPTC-IIM and XMP, without its pixels."""
+"""What a picture says about itself: EXIF (CIPA DC-008), IPTC and XMP, without its pixels."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import struct
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from mmrag_plugin.dates import Dated, dated, iso_date, most_trusted
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import MediaFacts, Signal
+from mmrag_plugin.people import people_signals
 from mmrag_plugin.pictures import orientation_of
-from mmrag_plugin.xmp import XmpFacts, clean_text, distinct, iso_date, parse_xmp
+from mmrag_plugin.places import Position, degrees, position
+from mmrag_plugin.readers.iptc import IptcRecords
+from mmrag_plugin.xmp import XmpFacts, clean_text, distinct, parse_xmp
 
 if TYPE_CHECKING:
     from PIL.Image import Exif, Image
 
 MAX_TEXT_CHARS = 8_000  # of one annotation; longer ones are dumps of programs
 
-_DESCRIPTION, _MAKE, _MODEL, _DATE_TIME = 0x010E, 0x010F, 0x0110, 0x0132
+_DESCRIPTION, _MAKE, _MODEL, _DATE_TIME, _ARTIST = 0x010E, 0x010F, 0x0110, 0x0132, 0x013B
+_RATING = 0x4746  # Windows: stars
 _XP_TITLE, _XP_COMMENT, _XP_KEYWORDS, _XP_SUBJECT = 0x9C9B, 0x9C9C, 0x9C9E, 0x9C9F
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _DATE_ORIGINAL, _DATE_DIGITIZED = 0x9003, 0x9004
 _OFFSET, _OFFSET_ORIGINAL, _OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
 _USER_COMMENT = 0x9286
-_IPTC_TITLE, _IPTC_KEYWORDS, _IPTC_CAPTION = (2, 5), (2, 25), (2, 120)
-_IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
+_GPS_LATITUDE, _GPS_LONGITUDE, _GPS_TIME, _GPS_DATE = 2, 4, 7, 29
+
+_MAX_CREATOR_CHARS = 200
 
 _PNG_FACTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _MAX_PNG_FACT_BYTES = 2 * 2**20
@@ -60,40 +65,53 @@ def picture_facts(image: Image) -> MediaFacts:
     _find_trailing_png_chunks(image)
     exif = _exif_of(image)
     details = _ifd(exif, _EXIF_IFD)
-    iptc = _iptc_of(image)
+    iptc = IptcRecords(image)
     xmp = _xmp_of(image)
+    gps = _ifd(exif, _GPS_IFD)
     sideways = orientation_of(image) >= 5
     width_px, height_px = image.size[::-1] if sideways else image.size
-    camera = camera_name(_text(exif.get(_MAKE)), _text(exif.get(_MODEL)))
-    latitude, longitude = _position(_ifd(exif, _GPS_IFD))
-    titles = [_wide(exif.get(_XP_TITLE)), *_iptc_texts(iptc, _IPTC_TITLE), xmp.title]
+    make, model = _text(exif.get(_MAKE)), _text(exif.get(_MODEL))
+    camera = camera_name(make, model)
+    latitude, longitude = _position(gps)
+    if latitude is None:
+        latitude, longitude = xmp.latitude, xmp.longitude
+    titles = [_wide(exif.get(_XP_TITLE)), *iptc.titles, xmp.title]
     descriptions = [
         _text(exif.get(_DESCRIPTION)),
         _wide(exif.get(_XP_COMMENT)),
         _wide(exif.get(_XP_SUBJECT)),
         _user_comment(details.get(_USER_COMMENT), exif.endian),
-        *_iptc_texts(iptc, _IPTC_CAPTION),
+        *iptc.captions,
         *_png_texts(image),
         xmp.description,
     ]
+    people = {name.casefold() for name in xmp.people}
     keywords = [
         *re.split(r"[;,]", _wide(exif.get(_XP_KEYWORDS))),
-        *_iptc_texts(iptc, _IPTC_KEYWORDS),
+        *iptc.keywords,
         *xmp.keywords,
-        *xmp.people,
+        *iptc.places,
         *xmp.places,
     ]
-    maker_names = {camera.casefold(), _text(exif.get(_MAKE)).casefold()}
+    maker_names = {camera.casefold(), make.casefold()}
+    creator = _text(exif.get(_ARTIST)) or xmp.creator or iptc.creator
+    dates = _dates(exif, details, iptc, xmp)
+    taken = most_trusted(dates)
     return MediaFacts(
         width_px=width_px,
         height_px=height_px,
-        taken_at=_taken_at(exif, details, iptc, xmp),
+        taken_at=taken.taken_at if taken else None,
+        dates=dates,
         camera=camera,
         latitude=latitude,
         longitude=longitude,
-        signals=annotation_signals(
-            [text for text in (*titles, *descriptions) if text.casefold() not in maker_names],
-            keywords,
+        signals=(
+            *annotation_signals(
+                [text for text in (*titles, *descriptions) if text.casefold() not in maker_names],
+                [word for word in keywords if word.strip().casefold() not in people],
+            ),
+            *people_signals(xmp.people),
+            *_remarks(creator, _stars(exif, xmp)),
         ),
     )
 
@@ -141,15 +159,6 @@ def _ifd(exif: Exif, tag: int) -> dict[int, Any]:
         return {}
 
 
-def _iptc_of(image: Any) -> dict[tuple[int, int], Any]:
-    from PIL.IptcImagePlugin import getiptcinfo
-
-    try:
-        return getiptcinfo(image) or {}
-    except Exception:
-        return {}
-
-
 def _xmp_of(image: Image) -> XmpFacts:
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     try:
@@ -180,18 +189,24 @@ def _find_trailing_png_chunks(image: Any) -> None:
         file.seek(position)
 
 
-def _taken_at(
-    exif: Exif, details: dict[int, Any], iptc: dict[tuple[int, int], Any], xmp: XmpFacts
-) -> str | None:
-    """When the shutter opened, from the field closest to it; the file's date comes last."""
-    gps = _ifd(exif, _GPS_IFD)
+def _dates(
+    exif: Exif, details: dict[int, Any], iptc: IptcRecords, xmp: XmpFacts
+) -> tuple[Dated, ...]:
+    """All dates, from the one closest to when the shutter opened to that of the file."""
     original = iso_date(_text(details.get(_DATE_ORIGINAL)), _text(details.get(_OFFSET_ORIGINAL)))
     digitized = iso_date(_text(details.get(_DATE_DIGITIZED)), _text(details.get(_OFFSET_DIGITIZED)))
-    by_satellite = _gps_date(gps)  # always UTC
+    by_satellite = _gps_date(_ifd(exif, _GPS_IFD)) or xmp.satellite_at  # the former always in UTC
     changed = iso_date(_text(exif.get(_DATE_TIME)), _text(details.get(_OFFSET)))
-    if by_satellite and changed and _within_a_day(by_satellite, changed):
-        by_satellite = None  # the file has not been edited since, and its clock is the camera's
-    return original or xmp.taken_at or digitized or _iptc_date(iptc) or by_satellite or changed
+    # a file that has not been edited since bears the time of the camera's clock
+    unedited = by_satellite and changed and _within_a_day(by_satellite, changed)
+    return (
+        *dated(original, "exif"),
+        *dated(xmp.taken_at, "xmp"),
+        *dated(digitized, "digitized"),
+        *dated(iptc.taken_at, "iptc"),
+        *dated(by_satellite, "satellite"),
+        *dated(changed, "digitized" if unedited else "edited"),
+    )
 
 
 def _within_a_day(first: str, second: str) -> bool:
@@ -199,38 +214,45 @@ def _within_a_day(first: str, second: str) -> bool:
     return abs(next(wall_clocks) - next(wall_clocks)) < timedelta(hours=26)
 
 
-def _iptc_date(iptc: dict[tuple[int, int], Any]) -> str | None:
-    date = next(iter(_iptc_texts(iptc, _IPTC_DATE)), "")
-    time = next(iter(_iptc_texts(iptc, _IPTC_TIME)), "")
-    # the offset is dropped: most programs write +0000 or their own, not the camera's
-    return iso_date(date + time[:6]) or iso_date(date)
-
-
 def _gps_date(gps: dict[int, Any]) -> str | None:
     try:
-        hour, minute, second = (int(float(part)) for part in gps[7])
-        return iso_date(f"{_text(gps[29])} {hour:02}:{minute:02}:{second:02}", "+00:00")
+        hour, minute, second = (int(float(part)) for part in gps[_GPS_TIME])
+        return iso_date(f"{_text(gps[_GPS_DATE])} {hour:02}:{minute:02}:{second:02}", "+00:00")
     except Exception:
         return None
 
 
-def _position(gps: dict[int, Any]) -> tuple[float | None, float | None]:
-    latitude = _degrees(gps.get(2), gps.get(1), "S", 90)
-    longitude = _degrees(gps.get(4), gps.get(3), "W", 180)
-    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
-        return None, None  # 0, 0 is what a receiver without a fix writes
-    return latitude, longitude
+def _position(gps: dict[int, Any]) -> Position:
+    return position(
+        _degrees(gps.get(_GPS_LATITUDE), gps.get(_GPS_LATITUDE - 1), "S", 90),
+        _degrees(gps.get(_GPS_LONGITUDE), gps.get(_GPS_LONGITUDE - 1), "W", 180),
+    )
 
 
 def _degrees(parts: Any, reference: Any, negative: str, limit: int) -> float | None:
     try:
-        degrees, minutes, seconds = ([float(part) for part in parts] + [0.0, 0.0])[:3]
-        value = degrees + minutes / 60 + seconds / 3600
+        whole, minutes, seconds = ([float(part) for part in parts] + [0.0, 0.0])[:3]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    if not math.isfinite(value) or not 0 <= value <= limit:
+    value = degrees(whole + minutes / 60 + seconds / 3600, limit)
+    if value is None or value < 0:
         return None
-    return round(-value if _text(reference).upper().startswith(negative) else value, 7)
+    return -value if _text(reference).upper().startswith(negative) else value
+
+
+def _stars(exif: Exif, xmp: XmpFacts) -> int:
+    rated = exif.get(_RATING)
+    if xmp.rating is None and isinstance(rated, int) and 0 <= rated <= 5:
+        return rated
+    return xmp.rating or 0
+
+
+def _remarks(creator: str, stars: int) -> Iterator[Signal]:
+    """Who took the picture and how it was rated: facts rather than what is seen in it."""
+    if creator and not is_junk(creator):
+        yield Signal("exif", f"by {creator[:_MAX_CREATOR_CHARS]}")
+    if stars:
+        yield Signal("exif", "rejected" if stars < 0 else f"{stars} star{'s' * (stars > 1)}")
 
 
 def _text(value: Any) -> str:
@@ -271,11 +293,6 @@ def _user_comment(value: Any, endian: str | None) -> str:
     if code.startswith(b"JIS"):
         return clean_text(body.decode("iso2022_jp", errors="ignore"))
     return _text(body if code.startswith(b"ASCII") or not code.strip(b"\x00") else value)
-
-
-def _iptc_texts(iptc: dict[tuple[int, int], Any], tag: tuple[int, int]) -> list[str]:
-    values = iptc.get(tag, [])
-    return [_text(value) for value in (values if isinstance(values, list) else [values])]
 
 
 def _png_texts(image: Image) -> Iterator[str]:

@@ -1,10 +1,11 @@
-"""The words of what a file says about itself: the date as people say it, and the camera."""
+"""The words of a media's facts: the date as people say it, the place by its names, the camera."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from mmrag_plugin.media import MediaFacts, Signal
+from mmrag_plugin.signals.place_words import place_words
 
 # English whatever the locale: calendar.month_name would change the terms with the machine.
 _MONTHS = (
@@ -14,8 +15,12 @@ _WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 
 def facts_signals(facts: MediaFacts) -> list[Signal]:
-    """Give ``exif`` signals: ``Friday 6 October 2023`` and the camera, each where it is known."""
-    texts = (date_words(facts.taken_at), " ".join(facts.camera.split()))
+    """Give ``exif`` signals: ``Friday 6 October 2023``, the place, the camera, where known."""
+    texts = (
+        date_words(facts.taken_at),
+        place_words(facts.latitude, facts.longitude),
+        " ".join(facts.camera.split()),
+    )
     return [Signal("exif", text) for text in texts if text]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from mmrag_plugin.xmp import iso_date
+from mmrag_plugin.dates import iso_date
 
 _DAY = r"((?:19|20)\d\d)[-_. ]?(0[1-9]|1[0-2])[-_. ]?(0[1-9]|[12]\d|3[01])"
 _CLOCK = (
