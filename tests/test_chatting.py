@@ -1,4 +1,4 @@
-"""Conversing: memory, numbers that stay, pictures within a budget, turns that fail or are stopped."""
+"""Conversing: memory, numbers that stay, a budget of pictures, turns that fail or are stopped."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_a_number_that_there_is_not_is_said_and_the_model_is_not_asked(
     engine = chat_engine(Shelf([hit(1), hit(2)]), double)
     engine.chat("show me photos of beaches")
     answer = engine.chat("what does number 17 say?").response
-    assert answer == "There is no source [17] here; the last is [2]."
+    assert answer == "There is no source 17 here; the last is 2."
     assert len(double.chats) == 1
 
 

@@ -28,6 +28,7 @@ from PIL.Image import Image
 from mmrag_plugin.citations import Citations
 from mmrag_plugin.media import Hit
 from mmrag_plugin.pictures import open_picture
+from mmrag_plugin.planning.explaining import explained
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.showing import ALL_TEXT_CHARS, PictureOf, show
 from mmrag_plugin.vlm.base import (
@@ -244,6 +245,8 @@ class MediaQueryEngine(BaseQueryEngine):
         blocks += shown.blocks
         case.nodes = shown.nodes
         question = query.query_str.strip() or ASK_WITHOUT_WORDS
+        if about := _how_found(found):
+            blocks.append(TextBlock(text=about))
         blocks.append(TextBlock(text=f"\nThe question: {question}"))
         case.messages = [
             ChatMessage(role=MessageRole.SYSTEM, content=self._system_prompt),
@@ -297,6 +300,18 @@ class _Case:
 
     def as_answer(self, text: str) -> Answer:
         return Answer(text, tuple(self.hits), self.model, tuple(self.warnings))
+
+
+def _how_found(found: SearchResult) -> str:
+    """What a model can't see in the sources: the filters that they passed, and how many there are.
+
+    The words are the question's own, or the library's name for them.
+    """
+    plan = found.plan
+    if plan is None or plan.words == plan.question.strip():
+        return ""
+    counted = "" if found.count is None else f" The library counts {found.count} of them."
+    return f"\nThe sources were searched for as: {'; '.join(explained(plan))}.{counted}"
 
 
 def _bundle(question: QueryType) -> QueryBundle:

@@ -291,6 +291,5 @@ def _retold(message: ChatMessage) -> ChatMessage:
 
 
 def _no_such(missing: Sequence[int], before: Conversation) -> str:
-    numbers = ", ".join(f"[{number}]" for number in missing)
-    known = len(before.sources)
-    return f"There is no source {numbers} here; the last is [{known}]."
+    numbers = " and no ".join(map(str, missing))
+    return f"There is no source {numbers} here; the last is {len(before.sources)}."

@@ -38,6 +38,14 @@ def ask(
     rerank: options.Rerank = False,
     rerank_first: options.RerankFirst = None,
     rerank_seconds: options.RerankSeconds = None,
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="How the question becomes filters: by rules, by the model (seconds more), or not "
+            "at all (literal).",
+            metavar="WAY",
+        ),
+    ] = "rules",
     vlm: options.Vlm = None,
     allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
@@ -65,6 +73,8 @@ def ask(
         rerank_first=rerank_first,
         rerank_seconds=rerank_seconds,
     )
+    if plan not in ("rules", "model", "literal"):
+        raise UsageError(f"--plan {plan} is not known.", "Choose rules, model or literal.")
     with options.open_library(
         library=library,
         home=home,
@@ -73,6 +83,8 @@ def ask(
         visual_model=visual_model,
         milvus_uri=milvus_uri,
     ) as opened:
+        asked["planned"] = plan != "literal"
+        asked["planner"] = opened.vlm() if plan == "model" else None
         stream = opened.as_query_engine(**asked).stream_ask(question)
         for piece in stream:
             if not json:

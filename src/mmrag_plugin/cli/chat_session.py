@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ from mmrag_plugin.cli.hits import print_hits
 from mmrag_plugin.conversation_files import checked_name, free_name
 from mmrag_plugin.errors import MmragError, NotFound, UsageError
 from mmrag_plugin.filters import Filters
-from mmrag_plugin.planned_search import explained
+from mmrag_plugin.planning.explaining import explained, plan_as_dict
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.walking import is_there
 
@@ -170,7 +171,7 @@ class ChatSession:
                 "answer": stream.response,
                 "sources": [{"number": n, **sources[n - 1].as_dict()} for n in shown],
                 "cited": stream.metadata["cited"],
-                "plan": list(explained(plan)) if plan else [],
+                "plan": plan_as_dict(plan) if plan else None,
                 "model": stream.metadata["model"],
                 "warnings": stream.metadata["warnings"],
             }
@@ -239,7 +240,7 @@ class ChatSession:
         if self._name not in (None, name):
             (self._folder / f"{self._name}.json").unlink(missing_ok=True)
         self._name = name
-        self._say(f"Kept as {name}: mmrag chat --resume {name}")
+        self._say(f"Kept as {name}: mmrag chat --resume {shlex.quote(name)}")
 
     # ---- keeping ------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +47,7 @@ def add_to(app: typer.Typer) -> None:
 
 def search(
     query: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    limit: options.Limit = 10,
+    limit: options.LimitOr = None,
     kind: options.KindOption = None,
     since: options.Since = None,
     until: options.Until = None,
@@ -58,7 +59,13 @@ def search(
     rerank: options.Rerank = False,
     rerank_first: options.RerankFirst = None,
     rerank_seconds: options.RerankSeconds = None,
-    explain: options.Explain = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Show how the question was understood, and ranks by channel."
+        ),
+    ] = False,
+    literal: options.Literal = False,
     export: Export = None,
     pictures: options.Pictures = None,
     batch: Annotated[
@@ -76,11 +83,15 @@ def search(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Find photos and moments of films by what they show and what is known about them."""
+    """Find photos and moments of films by what they show and what is known about them.
+
+    Dates, places, people and the like in the question become filters, as do after:2024-05,
+    near:Lisbon, "exact words" and -unwanted: docs/asking.md.
+    """
     from mmrag_plugin.cli.hits import check_export
 
     asked = options.search_options(
-        limit=limit,
+        limit=limit or 10,
         kind=kind,
         since=since,
         until=until,
@@ -95,8 +106,8 @@ def search(
     )
     if query is None and batch is None:
         raise UsageError("Nothing to search for.", "Give words, or --batch FILE.")
-    if batch is not None and (query is not None or explain or export is not None):
-        other = "words" if query is not None else "--explain" if explain else "--export"
+    if batch is not None and (query is not None or export is not None):
+        other = "words" if query is not None else "--export"
         raise UsageError(
             f"--batch and {other} don't go together: it prints one JSON object a line.",
             f"Leave {other} or --batch out.",
@@ -112,9 +123,9 @@ def search(
         milvus_uri=milvus_uri,
     ) as opened:
         if batch is not None:
-            _search_batch(opened, batch, asked)
+            _search_batch(opened, batch, asked, literal=literal, limit=limit)
             return
-        result = opened.search(query or "", **asked)
+        result = _searched(opened, query or "", asked, literal=literal, limit=limit)
         _show(opened, result, explain=explain, export=export, pictures=pictures, json=json)
 
 
@@ -242,7 +253,24 @@ def require(library: MediaLibrary, target: str) -> None:
     )
 
 
-def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> None:
+def _searched(
+    library: MediaLibrary, query: str, asked: dict[str, Any], *, literal: bool, limit: int | None
+) -> SearchResult:
+    """Search for what a question asks, or for its words; a limit that was given wins."""
+    if literal or not query.strip():
+        return library.search(query, **asked)
+    plan = library.plan_question(query)
+    return library.search_plan(plan if limit is None else replace(plan, limit=limit), **asked)
+
+
+def _search_batch(
+    library: MediaLibrary,
+    batch: Path,
+    asked: dict[str, Any],
+    *,
+    literal: bool,
+    limit: int | None,
+) -> None:
     asked["filters"].resolve(library.ledger)  # what nothing can pass is wrong for every line
     for line in lines_of(batch):
         query = line.decode(errors="backslashreplace")
@@ -251,7 +279,12 @@ def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> 
         elif not query.strip():
             print_json({"query": query, "hits": [], "warnings": ["This line is empty."]})
         else:
-            print_json(library.search(query, **asked).as_dict())
+            try:
+                found = _searched(library, query, asked, literal=literal, limit=limit)
+            except UsageError as error:  # of this line's own grammar
+                print_json({"query": query, "hits": [], "warnings": [str(error)]})
+            else:
+                print_json(found.as_dict())
 
 
 def lines_of(batch: Path) -> Iterator[bytes]:
@@ -283,11 +316,17 @@ def _show(
     from mmrag_plugin.cli.hits import export as export_hits
     from mmrag_plugin.cli.hits import print_hits
     from mmrag_plugin.cli.thumbnails import Thumbnails
+    from mmrag_plugin.planning.explaining import explained, plan_as_dict
 
     remember(library, result)
     if json:
-        print_json(result.as_dict())
+        planned = {"plan": plan_as_dict(result.plan)} if explain and result.plan else {}
+        print_json({**result.as_dict(), **planned})
     else:
+        if explain and result.plan is not None:
+            output.print(on_one_line(f"Understood: {'; '.join(explained(result.plan))}"))
+        if result.count is not None:
+            output.print(f"{result.count} {'media' if result.count != 1 else 'media file'}")
         labelled = [(str(hit.rank), hit) for hit in result.hits]
         Thumbnails(pictures).show(output, labelled, library.picture_of)
         print_hits(output, result.hits, explain=explain)
