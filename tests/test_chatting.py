@@ -300,7 +300,7 @@ def test_more_brings_the_next_page_and_says_when_there_is_none(double: OllamaDou
     for numbers in ([3, 4], [5]):
         assert engine.chat("more").metadata["numbers"] == numbers
     assert engine.chat("more").response == NO_MORE
-    assert {plan.filters for plan in shelf.plans} == {Filters(near="Lisbon")}
+    assert {plan.filters for plan in shelf.plans} == {Filters(kind="image", near="Lisbon")}
     assert [options["limit"] for options in shelf.options] == [2, 4, 6, 7]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from mmrag_plugin.conversation import Conversation
-from mmrag_plugin.plan import Plan
+from mmrag_plugin.plan import Order, Plan
 from mmrag_plugin.planning.dates_shown import shifted_dates
 from mmrag_plugin.planning.merging import narrowed, replaced
 from mmrag_plugin.planning.numbers_named import numbers_named
@@ -77,7 +77,8 @@ _QUESTION = re.compile(
     r"did|has|have|had|can|could|will|would)\b"
 )
 _PRONOUN = re.compile(
-    r"\b(?:it|its|this|that|these|those|they|them|their|he|she|him|her|his|hers|there|both)\b"
+    r"\b(?:it|its|this|that|these|those|they|them|their|he|she|him|her|his|hers|"
+    r"(?<!is )(?<!are )there|both)\b"
 )
 _THOSE_OF_THEM = re.compile(r"\b(?:of|among|between) (?:them|those|these)\b|\bthose (?:are|show)\b")
 _COMMAND = re.compile(
@@ -87,13 +88,13 @@ _COMMAND = re.compile(
 # words in front that mark a follow-up (the first group), and those that don't count either way
 _MARK = re.compile(
     r"(?:(and|but|or|also|only|just|instead|what about|how about|i mean(?:t)?|rather|the ones?|"
-    r"those|ones|which of them(?: are| is| have| has)?|that (?:are|is|have|has|show)|which (?:are|"
-    r"is|have|has|show)|now only)|please|now|ok(?:ay)?|so|then|well|hm+|maybe|show(?: me)?|give me|"
-    r"find(?: me)?|no(?=,)|are there(?: any)?|is there(?: an?| any| one)?|do you have|any|some|one)"
-    r"\b[\s,]*",
+    r"the(?=.* ones?$)|those|ones|which of them(?: are| is| have| has)?|"
+    r"that (?:are|is|have|has|show)|which (?:are|is|have|has|show)|now only)|"
+    r"please|now|ok(?:ay)?|so|then|well|hm+|maybe|show(?: me)?|give me|find(?: me)?|no(?=,)|"
+    r"are there(?: any)?|is there(?: an?| any| one)?|do you have|any|some|one)\b[\s,]*",
     re.IGNORECASE,
 )
-_TAIL = re.compile(r"[\s,]*\b(?:(instead|only|too|as well|rather)|please)\s*$", re.IGNORECASE)
+_TAIL = re.compile(r"[\s,]*\b(?:(instead|only|too|as well|rather|ones?)|please)\s*$", re.IGNORECASE)
 _NEGATION = re.compile(
     r"(?:(?:not|without|no|except(?: for)?|excluding|leave out|but not|hide|minus|none)"
     r"(?: (?:the|any|a|an|with|of|those|ones|at))*) (?P<what>.+)",
@@ -101,10 +102,18 @@ _NEGATION = re.compile(
 )
 _REPLACING = frozenset("instead rather meant mean what how".split())
 _BEGINS_PART = re.compile(
-    r"(?:with|in|at|on|near|by|from|under|where|who|showing|wearing|during|before|after|since|until|"
+    r"(?:with|in|at|on|near|by|from|under|showing|wearing|during|before|after|since|until|"
     r"between|around|taken|made|of)\b",
     re.IGNORECASE,
 )
+_ORDERS: dict[str, Order] = {
+    "oldest": "oldest",
+    "earliest": "oldest",
+    "newest": "newest",
+    "latest": "newest",
+    "most recent": "newest",
+}
+_LONGEST = 300  # characters; what is longer says what it wants by itself
 _NOTHING = ("", "pictures", "photos", "images")
 _SHORT_WORDS = 2
 _PART_WORDS = 6
@@ -118,7 +127,7 @@ def follow_up(message: str, before: Conversation, plan: MakePlan) -> FollowUp:
     if _TALK.fullmatch(text):
         return FollowUp("talk")
     last = before.last_plan
-    if last is None and not before.sources:
+    if (last is None and not before.sources) or len(message) > _LONGEST:
         return FollowUp("fresh", plan(message))
     if last is not None and _MORE.fullmatch(text):
         return FollowUp("more", last)
@@ -184,7 +193,8 @@ def _about_what_is_shown(
         asked_before = set(terms_of(last.words)) if last else set()
         if asked_before & set(terms_of(text)):
             return FollowUp("look", refers_to=before.page, sure=False)
-    if command and pronoun and last is not None and not _MARK.match(text):
+    asks = command or not _QUESTION.match(text)
+    if asks and pronoun and last is not None and not _unmarked(message)[1]:
         joined = narrowed(last, Plan(message, visual=message), message)
         return FollowUp("refine", joined, sure=False)
     return None
@@ -197,14 +207,14 @@ def _refined(text: str, message: str, last: Plan | None, plan: MakePlan) -> Foll
         return None
     if negation := _NEGATION.fullmatch(rest):
         return FollowUp("refine", _without(last, negation["what"], message, plan))
-    asked = plan(rest)
+    asked = _asked(rest, last, plan)
     count = len(rest.split())
     command, short = bool(_COMMAND.match(text)), count <= _SHORT_WORDS
     replacing = bool(_REPLACING & {word for mark in marks for word in mark.lower().split()})
     joined: Plan | None = None
     if asked.words.lower() in _NOTHING:  # only dates, a kind, an order: nothing new to look for
         if marks or short or not command:
-            joined = narrowed(last, replace(asked, visual="", text=""), message)
+            joined = narrowed(last, replace(asked, visual="", text=""), message, part=rest)
     elif _BEGINS_PART.match(rest) and (marks or count <= _PART_WORDS):
         joined = narrowed(last, asked, message, part=rest, swap=replacing)
     elif replacing or marks == ["and"]:
@@ -215,6 +225,18 @@ def _refined(text: str, message: str, last: Plan | None, plan: MakePlan) -> Foll
         return None
     sure = bool(marks) or not short or asked.words.lower() in _NOTHING or not asked.words
     return FollowUp("refine", joined, sure=sure, looks_again=joined.words != last.words)
+
+
+def _asked(rest: str, last: Plan, plan: MakePlan) -> Plan:
+    """The plan of what is left; a bare name is a place, or a person, where one was asked for."""
+    if order := _ORDERS.get(rest.lower().removeprefix("the ")):
+        return Plan(rest, order=order)
+    before = {"in": last.filters.near, "of": last.filters.people}
+    for word, asked_before in before.items():
+        named = plan(f"{word} {rest}") if asked_before else None
+        if named and not named.words and (named.filters.near or named.filters.people):
+            return named
+    return plan(rest)
 
 
 def _without(last: Plan, what: str, message: str, plan: MakePlan) -> Plan:

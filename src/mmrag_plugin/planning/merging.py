@@ -14,9 +14,13 @@ _PLACE = re.compile(r"\s*\b(?:in|at|near|from|on) (?:the )?[\w' -]+$", re.IGNORE
 def narrowed(last: Plan, asked: Plan, message: str, *, part: str = "", swap: bool = False) -> Plan:
     """Ask for more of the same search: words are joined, filters that are set anew replace.
 
-    ``part`` is the wording of a part of a sentence ("at night"), which is joined as it is. With
-    ``swap`` it takes the place of such a part at the end of what was looked for.
+    ``part`` is the wording of a part of a sentence ("at night"), which is joined as it is; people
+    after "with" come to those before. With ``swap`` it takes the place of such a part at the end
+    of what was looked for.
     """
+    if part.lower().startswith("with ") and asked.filters.people:
+        people = dict.fromkeys((*last.filters.people, *asked.filters.people))
+        asked = replace(asked, filters=replace(asked.filters, people=tuple(people)))
     visual = last.visual
     if swap and part:
         visual = _PLACE.sub("", visual) or visual

@@ -40,12 +40,13 @@ _NAMED = re.compile(
 )
 # and these do before a number that stands alone
 _BEFORE = (
-    r"(?:like|to|does|do|describe|about|is|was|in|on|than|compare|read|does|of|open|from|and|or|"
+    r"(?:like|to|as|are|does|do|describe|about|is|was|in|on|than|compare|read|does|of|open|from|and|or|"
     r"between|with|zoom into|explain|translate|show me|only)"
 )
 _ALONE = re.compile(
     rf"(?:^|\b{_BEFORE} |,\s?)(\d{{1,2}})(?=\?|$|,|'s| (?:and|or|say|says|show|shows|look|looks|is|"
-    r"was|please|but|with|without|taken|made|from|in|at|again|closer|mean|means)\b)"
+    r"was|please|but|with|without|taken|made|from|in|at|again|closer|mean|means|"
+    r"older|newer|earlier|later|different|alike|the same)\b)"
 )
 _ASKS = re.compile(r"\b(?:like|describe|does|open|explain|compare|read) (\d{1,3})$")
 
