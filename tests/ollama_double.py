@@ -2,9 +2,10 @@
 
 It decodes the pictures it is sent and answers with what it saw, so a test that reads the answer
 knows that the right pixels arrived in the right order. With ``format`` it answers JSON that fits
-the schema. What a real server would take in silence and do something else with (``think`` left out,
-``[img`` in a text, a picture that tells where it was taken) is refused, and written down in
-``violations``; leaving the ``with`` block raises when there are any.
+the schema; ``says`` puts any other answer in the place of both. What a real server would take in
+silence and do something else with (``think`` left out, ``[img`` in a text, a picture that tells
+where it was taken) is refused, and written down in ``violations``; leaving the ``with`` block
+raises when there are any.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import math
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from typing import Any
@@ -54,6 +56,8 @@ class OllamaDouble:
         self.pictures: list[list[PIL.Image.Image]] = []  # of each chat request that was answered
         self.violations: list[str] = []
         self.busy = 0  # so many next chat requests get 503
+        self.delay_s = 0.0  # what each answer takes that is not scripted
+        self.says: Callable[[dict[str, Any], list[PIL.Image.Image]], str] | None = None
         self.loads: list[tuple[str, int]] = []  # each time a model was loaded, and its num_ctx
         self.hang_ups = threading.Semaphore(0)  # released by clients that go away too early
         self._replies: list[Reply] = []
@@ -215,7 +219,7 @@ class OllamaDouble:
         self._check_context(body, model, len(pictures))
         with self._lock:
             self.pictures.append(pictures)
-            reply = self._replies.pop(0) if self._replies else Reply()
+            reply = self._replies.pop(0) if self._replies else Reply(delay_s=self.delay_s)
             num_ctx = (body.get("options") or {}).get("num_ctx") or 4096
             loaded = name if name in self.models else f"{name}:latest"
             if dict(self.loads).get(loaded) != num_ctx:
@@ -229,7 +233,9 @@ class OllamaDouble:
     ) -> Answer:
         name, streams = body["model"], body.get("stream", True)
         content, layout = reply.content, body.get("format")
-        if content is None and isinstance(layout, dict):
+        if content is None and self.says is not None:
+            content = self.says(body, pictures)
+        elif content is None and isinstance(layout, dict):
             content = json.dumps(fitting(layout, pictures))
         elif content is None:
             content = say_what_is_seen(pictures)

@@ -17,7 +17,7 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
     "vocabulary": "errors media timecode metadata settings pictures terms "
-    "colours content_kind animations raw_pictures motion_photos "
+    "colours content_kind picture_check animations raw_pictures motion_photos "
     "xmp dates people places remarks films untrusted bm25 content_hash ollama_host",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
@@ -35,10 +35,13 @@ SEAMS = {
     *(f"mmrag_plugin.{stage}.base" for stage in LAYERS["stages"].split()),
     "mmrag_plugin.vlm.prompts",
     "mmrag_plugin.vlm.structured",
+    "mmrag_plugin.vlm.canary",
     "mmrag_plugin.signals.ocr",
     "mmrag_plugin.signals.sidecars",
 }
 EXCEPTIONS = {
+    # What is decoded of a film is what a selector chooses: the seams meet here.
+    ("mmrag_plugin.readers.decoding", "mmrag_plugin.keyframes.base"),
     # A reader works alone in LlamaIndex, so it brings the selector that is the default.
     ("mmrag_plugin.readers.video", "mmrag_plugin.keyframes.base"),
     ("mmrag_plugin.readers.video", "mmrag_plugin.keyframes.iframes"),

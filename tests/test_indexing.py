@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import mmrag_plugin.readers.photo as photo_module
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import (
     describe,
@@ -203,8 +202,8 @@ def test_an_unchanged_library_is_not_even_opened(
     def poison(*_: Any, **__: Any) -> Any:
         raise AssertionError("a picture was opened")
 
-    monkeypatch.setattr(photo_module, "identified_picture", poison)
-    monkeypatch.setattr(photo_module, "open_picture", poison)
+    monkeypatch.setattr(PhotoReader, "facts", poison)
+    monkeypatch.setattr(PhotoReader, "frames", poison)
     assert counts(library.index([])) == {"unchanged": 1}
 
 
@@ -412,7 +411,7 @@ def test_a_picture_that_waits_for_a_decoder_is_taken_in_once_it_is_there(
         raise MissingExtra(f"{path} needs a decoder.", "Run pip install decoder.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mmrag_plugin.readers.photo.identified_picture", lacking)
+        patch.setattr(PhotoReader, "facts", lacking)
         report = library.index([photos])
         assert [problem.remedy for problem in report.failed] == ["Run pip install decoder."]
         assert library.index([]).newly_failed == []

@@ -51,7 +51,7 @@ def put(ledger: Ledger, path: str, content_hash: str = "", root: str = "/photos"
 def test_an_id_begins_as_the_hash_and_a_twin_of_old_content_gets_another(ledger: Ledger) -> None:
     first = ledger.mint("a" * 40, "image")
     assert first == "a" * 16
-    ledger.content_changed(first, "b" * 40)
+    ledger.content_changed(first, "b" * 40, "image")
     assert ledger.mint("a" * 40, "image") == "a" * 16 + "-2"
     assert ledger.mint("a" * 40, "video") == "a" * 16 + "-3"
 
@@ -181,7 +181,7 @@ def test_an_edit_has_every_stage_look_again_and_keeps_the_id(ledger: Ledger) -> 
     media_id = put(ledger, "/photos/a.jpg")
     ledger.put_read("r", {media_id: (MediaFacts(), [])})
     ledger.done("embed", "e", {media_id: 1})
-    ledger.content_changed(media_id, "c" * 40)
+    ledger.content_changed(media_id, "c" * 40, "image")
     assert ledger.pending("read", "r") == ledger.pending("embed", "e") == [media_id]
     assert ledger.media_with_hash("c" * 40, "image") == {media_id: ["/photos/a.jpg"]}
     assert ledger.media_with_hash("c" * 40, "video") == {}

@@ -35,8 +35,9 @@ from mmrag_plugin.media import Signal
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.readers.base import MediaReader
 from mmrag_plugin.readers.exif import annotation_signals, camera_name, is_junk
+from mmrag_plugin.readers.film_facts import _cue_text
 from mmrag_plugin.readers.photo import PhotoReader
-from mmrag_plugin.readers.video import VideoReader, _cue_text, frame_at
+from mmrag_plugin.readers.video import VideoReader, frame_at
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
  xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">

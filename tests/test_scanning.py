@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from made_films import write_film
 from mmrag_plugin import content_hash, scanning, walking
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.indexing import SidecarTree
@@ -245,6 +247,40 @@ def test_a_file_that_gets_another_kind_of_name_is_read_as_that_kind(scanned: Sca
     scanned()
     path.rename(path.with_suffix(".mp4"))
     assert counts(scanned()) == {"added": 1, "removed": 1}
+    [row] = scanned.ledger.media_rows().values()
+    assert row.kind == "video"
+
+
+def test_the_content_says_what_a_file_is_whatever_it_is_called(scanned: Scanned) -> None:
+    frames = [PIL.Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(scanned.root / "moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(scanned.root / "still.gif")
+    frames[1].save(scanned.root / "photo.mp4", format="PNG")
+    write_film(scanned.root / "film.avi", [(9, 9, 9)] * 5).rename(scanned.root / "film.jpg")
+    planned = scanned(dry_run=True)
+    assert planned.new_kinds == {"image": 2, "video": 2}
+    assert counts(scanned()) == {"added": 4}
+    rows = {Path(row.path).name: row.kind for row in scanned.ledger.media_rows().values()}
+    assert rows == {
+        "moving.gif": "video",
+        "still.gif": "image",
+        "photo.mp4": "image",
+        "film.jpg": "video",
+    }
+    assert counts(scanned()) == {}
+    (scanned.root / "photo.mp4").rename(scanned.root / "photo.png")
+    assert counts(scanned()) == {"moved": 1}
+
+
+def test_a_picture_that_is_edited_into_an_animation_keeps_its_id(scanned: Scanned) -> None:
+    path = scanned.root / "a.gif"
+    frames = [PIL.Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(path)
+    scanned()
+    before = scanned.ids()
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert counts(scanned()) == {"updated": 1}
+    assert scanned.ids() == before
     [row] = scanned.ledger.media_rows().values()
     assert row.kind == "video"
 

@@ -247,6 +247,8 @@ def build_query_engine(
     """
     if kwargs.get("min_confidence", "none") == "none":
         kwargs["min_confidence"] = "weak"
+    if kwargs.get("rerank"):
+        kwargs["llm"] = llm  # who answers also judges
     return MediaQueryEngine(
         library.as_retriever(**kwargs),
         library.vlm(llm),

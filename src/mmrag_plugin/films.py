@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mmrag_plugin.animations import Animation, open_animation
+from mmrag_plugin.content_kind import is_animatable
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.pictures import MAX_PIXELS, require_file
 
@@ -42,6 +44,11 @@ class Film:
             self.start_s = float(started / 1_000_000)
         else:
             self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))
+
+    @property
+    def clock_may_jump(self) -> bool:
+        """Whether the clock of the container may have been set anew midway."""
+        return bool(self.container.format.name == "mpegts")
 
     @property
     def duration_s(self) -> float | None:
@@ -154,11 +161,23 @@ class Film:
 
 
 @contextmanager
-def open_film(path: Path) -> Iterator[Film]:
-    """Open a film for reading. Raises MediaError where there is no picture stream to decode."""
+def open_film(path: Path) -> Iterator[Film | Animation]:
+    """Open a film, or an animated picture, for reading.
+
+    Raises MediaError where there is no picture stream to decode.
+    """
+    require_file(path)
+    with path.open("rb") as file:
+        head = file.read(16)
+    opened = open_animation(path) if is_animatable(head) else _open_container(path)
+    with opened as film:
+        yield film
+
+
+@contextmanager
+def _open_container(path: Path) -> Iterator[Film]:
     import av
 
-    require_file(path)
     try:
         container = av.open(
             str(path.absolute()),

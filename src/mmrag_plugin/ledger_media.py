@@ -162,7 +162,7 @@ class MediaLines:
                 for table in (signals, stages, paths, media):
                     connection.execute(table.delete().where(table.c.media_id.in_(batch)))
 
-    def content_changed(self, media_id: str, content_hash: str) -> None:
+    def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:
         """Note an in-place edit: every stage has to look again, the id stays.
 
         What was seen and heard in the old content is forgotten; what is written about the media
@@ -170,7 +170,9 @@ class MediaLines:
         """
         with self._database.writing() as connection:
             connection.execute(
-                media.update().where(media.c.media_id == media_id).values(content_hash=content_hash)
+                media.update()
+                .where(media.c.media_id == media_id)
+                .values(content_hash=content_hash, kind=kind)
             )
             connection.execute(
                 stages.update()

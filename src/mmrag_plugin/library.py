@@ -335,8 +335,8 @@ class MediaLibrary(LibraryAsking):
             self._searchers[key] = searcher
         return searcher
 
-    def search(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
-        """Find moments by words, by a picture or by both; options as of ``Searcher.search``."""
+    def found(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
+        """Find moments in the order of the channels; options as of ``Searcher.search``."""
         searcher = self.searcher()
         try:
             result = searcher.search(query, picture=picture, **options)
@@ -347,10 +347,6 @@ class MediaLibrary(LibraryAsking):
             result = again.search(query, picture=picture, **options)
         result.warnings[:0] = self._taken_warnings()
         return result
-
-    async def asearch(self, query: str, **options: Any) -> SearchResult:
-        """Find moments without holding up the event loop."""
-        return await asyncio.to_thread(self.search, query, **options)
 
     def similar(self, target: str, *, at_s: float | None = None, **options: Any) -> SearchResult:
         """Find what looks like a picture: a file that the person names, a media id or a path.

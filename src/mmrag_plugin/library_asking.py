@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import NotFound
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.answering import MediaQueryEngine
     from mmrag_plugin.plan import Plan
     from mmrag_plugin.planning.base import QuestionPlanner
+    from mmrag_plugin.reranking import Reranker
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.retrieval import MediaRetriever
     from mmrag_plugin.settings import Settings
@@ -28,9 +30,56 @@ class LibraryAsking(LibraryMedia):
 
     settings: Settings
 
-    def search(self, query: str, **options: Any) -> SearchResult:
-        """Find moments; the library knows how."""
+    def found(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
+        """Find moments in the order of the channels; the library knows how."""
         raise NotImplementedError
+
+    def search(
+        self,
+        query: str,
+        *,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Find moments by words, by a picture or by both; options as of ``Searcher.search``.
+
+        With ``rerank`` the VLM (``llm``, or the one of the settings) judges so many of the first
+        hits, 12 if it is True, within ``rerank_s`` seconds, and what fits better moves up.
+        """
+        if not rerank:
+            return self.found(query, **options)
+        return self.reranker(rerank, rerank_s, llm).search(self.found, query, **options)
+
+    async def asearch(
+        self,
+        query: str,
+        *,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Find moments without holding up the event loop."""
+        if not rerank:
+            return await asyncio.to_thread(self.found, query, **options)
+        reranker = self.reranker(rerank, rerank_s, llm)
+        return await reranker.asearch(self.found, query, **options)
+
+    def reranker(
+        self, first: int | bool = True, seconds: float | None = None, llm: LLM | None = None
+    ) -> Reranker:
+        """What judges the first hits of a search (12 if ``first`` is True) by their pictures."""
+        from mmrag_plugin.reranking import FIRST, SECONDS, VERDICT_TOKENS, Reranker
+
+        return Reranker(
+            self.vlm(llm, max_tokens=VERDICT_TOKENS, temperature=0.0),
+            self.picture_of,
+            self.words_of,
+            first=FIRST if first is True else first,
+            seconds=SECONDS if seconds is None else seconds,
+        )
 
     def plan_question(
         self, question: str, *, llm: LLM | None = None, today: date | None = None
@@ -55,15 +104,30 @@ class LibraryAsking(LibraryMedia):
 
         return Rules()
 
-    def search_plan(self, plan: Plan, *, limit: int = 10, **options: Any) -> SearchResult:
+    def search_plan(
+        self,
+        plan: Plan,
+        *,
+        limit: int = 10,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
         """Find what a plan asks for; options as of ``search``.
 
-        ``filters`` are given by hand and win over the plan's.
+        ``filters`` are given by hand and win over the plan's. Only the best are reranked: counts,
+        dates and periods stand in their own order.
         """
         from mmrag_plugin.planned_search import PlannedSearch
 
-        carrying = PlannedSearch(self.ledger, self.search, self._looks)
-        return carrying.run(plan, limit=limit, **options)
+        carrying = PlannedSearch(self.ledger, self.found, self._looks)
+        if not rerank or plan.aim != "find" or plan.one_each or plan.order != "best":
+            return carrying.run(plan, limit=limit, **options)
+        limit, plan = plan.limit or limit, replace(plan, limit=None)
+        return self.reranker(rerank, rerank_s, llm).search(
+            lambda _, **more: carrying.run(plan, **more), plan.question, limit=limit, **options
+        )
 
     async def asearch_plan(self, plan: Plan, *, limit: int = 10, **options: Any) -> SearchResult:
         """Find what a plan asks for, without holding up the event loop."""
@@ -75,11 +139,20 @@ class LibraryAsking(LibraryMedia):
             raise NotFound(f"There is no media {media_id!r}.", "Take an id that a search showed.")
         return self._picture(row, at_s)
 
-    def as_retriever(self, **options: Any) -> MediaRetriever:
-        """A LlamaIndex retriever; options as of ``MediaRetriever``."""
+    def as_retriever(
+        self,
+        *,
+        rerank: int | bool = False,
+        rerank_s: float | None = None,
+        llm: LLM | None = None,
+        **options: Any,
+    ) -> MediaRetriever:
+        """A LlamaIndex retriever; ``rerank`` as of ``search``, options of ``MediaRetriever``."""
         from mmrag_plugin.retrieval import MediaRetriever
 
-        return MediaRetriever(self.search, **options)
+        if rerank:
+            options["reranker"] = self.reranker(rerank, rerank_s, llm)
+        return MediaRetriever(self.found, **options)
 
     def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
         """A LlamaIndex query engine that answers with numbered sources."""

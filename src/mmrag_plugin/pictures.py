@@ -49,21 +49,26 @@ def open_picture(
     smallest DCT scale that will do, which is several times faster. Raises MediaError with a remedy
     for anything that can't be decoded whole.
     """
-    import PIL.Image
-
     with identified_picture(source) as image:
         _refuse_what_takes_long(image, str(source) if isinstance(source, (str, Path)) else "")
         if at_least_px is not None:
             _draft(image, at_least_px)
-        image.load()
-        orientation = orientation_of(image)
-        # 16-bit modes come in variants that Pillow neither crops nor turns
-        decoded = image.convert("I") if image.mode.startswith("I;16") else image
-        factor = 1 if at_least_px is None else min(image.size) // at_least_px
-        if factor >= 2:
-            return _upright_in_bands(decoded, orientation, factor)
-        turn = _upright_by(orientation)
-        return to_rgb(decoded if turn is None else decoded.transpose(PIL.Image.Transpose(turn)))
+        return upright_rgb(image, at_least_px=at_least_px)
+
+
+def upright_rgb(image: Image, *, at_least_px: int | None = None) -> Image:
+    """Decode the frame at which an opened picture stands, as upright RGB."""
+    import PIL.Image
+
+    image.load()
+    orientation = orientation_of(image)
+    factor = 1 if at_least_px is None else min(image.size) // at_least_px
+    if image.mode.startswith("I;16"):  # in variants that Pillow neither crops nor turns
+        image = image.convert("I")
+    if factor >= 2:
+        return _upright_in_bands(image, orientation, factor)
+    turn = _upright_by(orientation)
+    return to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
 
 
 @contextmanager

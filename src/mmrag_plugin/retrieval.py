@@ -19,6 +19,8 @@ from mmrag_plugin.walking import is_there
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag_plugin.reranking import Reranker
+
 
 class MediaRetriever(BaseRetriever):
     """A LlamaIndex retriever over a library: nodes with picture, text, time and reason."""
@@ -31,11 +33,12 @@ class MediaRetriever(BaseRetriever):
         filters: Filters | None = None,
         channels: Sequence[Channel] | None = None,
         min_confidence: Confidence = "none",
+        reranker: Reranker | None = None,
         **kwargs: Any,
     ) -> None:
         """``search`` is the library's, or any that takes its arguments."""
         super().__init__(**kwargs)
-        self._search = search
+        self._search, self._reranker = search, reranker
         self._options: dict[str, Any] = {
             "limit": limit,
             "filters": filters,
@@ -45,29 +48,42 @@ class MediaRetriever(BaseRetriever):
 
     def search(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments; options as in the constructor, for this search alone."""
-        return self._search(query, picture=picture, **{**self._options, **options})
+        options = {**self._options, **options, "picture": picture}
+        if self._reranker is None:
+            return self._search(query, **options)
+        return self._reranker.search(self._search, query, **options)
 
     async def asearch(
         self, query: str, *, picture: Image | None = None, **options: Any
     ) -> SearchResult:
         """Find moments without holding up the event loop."""
-        return await asyncio.to_thread(self.search, query, picture=picture, **options)
+        options = {**self._options, **options, "picture": picture}
+        if self._reranker is None:
+            return await asyncio.to_thread(self._search, query, **options)
+        return await self._reranker.asearch(self._search, query, **options)
 
     def find(self, query: QueryBundle) -> SearchResult:
         """Find moments for a LlamaIndex query, its picture included."""
-        picture = open_picture(query.image_path) if query.image_path else None
-        return self.search(query.query_str, picture=picture)
+        return self.search(query.query_str, picture=_picture_of(query))
 
     async def afind(self, query: QueryBundle) -> SearchResult:
         """Find moments for a LlamaIndex query without holding up the event loop."""
-        return await asyncio.to_thread(self.find, query)
+        picture = await asyncio.to_thread(_picture_of, query)
+        return await self.asearch(query.query_str, picture=picture)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        hits = self.find(query_bundle).hits
-        return [hit_node(hit, has_photo=is_there(hit.path)) for hit in hits]
+        return _nodes(self.find(query_bundle).hits)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await asyncio.to_thread(self._retrieve, query_bundle)
+        return await asyncio.to_thread(_nodes, (await self.afind(query_bundle)).hits)
+
+
+def _picture_of(query: QueryBundle) -> Image | None:
+    return open_picture(query.image_path) if query.image_path else None
+
+
+def _nodes(hits: Sequence[Hit]) -> list[NodeWithScore]:
+    return [hit_node(hit, has_photo=is_there(hit.path)) for hit in hits]
 
 
 def hit_node(

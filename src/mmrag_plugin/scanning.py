@@ -1,7 +1,8 @@
 """The scan stage: compare folders with the ledger and note what was added, moved, changed or left.
 
 Nothing is decoded. A file whose size and time are as the ledger knows them is not even opened;
-others are hashed, so that a move is told from a new file and an edit from a touch.
+others are hashed, so that a move is told from a new file and an edit from a touch, and their
+first bytes say whether they are pictures or films.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
+from mmrag_plugin.content_kind import kind_by_content
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.ledger_database import batches
@@ -194,6 +196,7 @@ class _Comparison:
         self.changed: dict[str, FoundFile] = {}
         self.changed_by_size: dict[int, list[FoundFile]] = {}
         self.hashes: dict[str, str] = {}
+        self.kinds: dict[str, Kind] = {}  # as the content says; by path
         self.sampled: dict[str, list[str]] = {}  # by hash, the large files that have it
         self.new_hashes: set[str] = set()  # in a dry run nothing is entered: count twins once
         self.counted: set[tuple[str, str]] = set()
@@ -211,7 +214,7 @@ class _Comparison:
             with nullcontext() if self.dry_run else self.ledger.transaction():
                 for file in batch:
                     if self._hash(file):
-                        self._enter(file, self._hash(file))
+                        self._enter(self._by_content(file), self._hash(file))
         if self.dry_run:
             lost = sorted({self.known[path].media_id for path in self.gone})
             left = self.ledger.paths_of(lost)
@@ -244,8 +247,17 @@ class _Comparison:
                     self.hashes[file.path] = ""
         return self.hashes[file.path]
 
+    def _by_content(self, file: FoundFile) -> FoundFile:
+        """The file with the kind that its content has, whatever it is called."""
+        if file.path in self.kinds:
+            return replace(file, kind=self.kinds[file.path])
+        return file
+
     def _hash_of_content(self, file: FoundFile) -> str:
         content_hash = content_hash_of(Path(file.path))
+        if kind := kind_by_content(file.path):
+            self.kinds[file.path] = kind
+            file = replace(file, kind=kind)
         if is_sampled(file.size_bytes):
             alike = list(self.sampled.get(content_hash, ()))
             for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
@@ -298,7 +310,7 @@ class _Comparison:
             self._count("updated", known.media_id)
             self._count_work(file)
             if not self.dry_run:
-                self.ledger.content_changed(known.media_id, content_hash)
+                self.ledger.content_changed(known.media_id, content_hash, file.kind)
             return known.media_id
         if content_hash not in self.new_hashes:
             self.new_hashes.add(content_hash)

@@ -35,6 +35,9 @@ def ask(
     camera: options.Camera = None,
     has_text: options.HasText = None,
     min_confidence: options.MinConfidence = "none",
+    rerank: options.Rerank = False,
+    rerank_first: options.RerankFirst = None,
+    rerank_seconds: options.RerankSeconds = None,
     vlm: options.Vlm = None,
     allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
@@ -56,6 +59,9 @@ def ask(
         has_text=has_text,
         channels=None,
         min_confidence=min_confidence,
+        rerank=rerank,
+        rerank_first=rerank_first,
+        rerank_seconds=rerank_seconds,
     )
     with options.open_library(
         library=library,

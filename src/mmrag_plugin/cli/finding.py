@@ -55,6 +55,9 @@ def search(
     has_text: options.HasText = None,
     channels: options.Channels = None,
     min_confidence: options.MinConfidence = "none",
+    rerank: options.Rerank = False,
+    rerank_first: options.RerankFirst = None,
+    rerank_seconds: options.RerankSeconds = None,
     explain: options.Explain = False,
     export: Export = None,
     batch: Annotated[
@@ -64,6 +67,8 @@ def search(
             metavar="FILE",
         ),
     ] = None,
+    vlm: options.Vlm = None,
+    allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
     milvus_uri: options.MilvusUri = None,
     library: options.Library = None,
@@ -83,6 +88,9 @@ def search(
         has_text=has_text,
         channels=channels,
         min_confidence=min_confidence,
+        rerank=rerank,
+        rerank_first=rerank_first,
+        rerank_seconds=rerank_seconds,
     )
     if query is None and batch is None:
         raise UsageError("Nothing to search for.", "Give words, or --batch FILE.")
@@ -95,7 +103,12 @@ def search(
     if export is not None:
         check_export(export)
     with options.open_library(
-        library=library, home=home, visual_model=visual_model, milvus_uri=milvus_uri
+        library=library,
+        home=home,
+        vlm=vlm,
+        allow_remote=allow_remote,
+        visual_model=visual_model,
+        milvus_uri=milvus_uri,
     ) as opened:
         if batch is not None:
             _search_batch(opened, batch, asked)

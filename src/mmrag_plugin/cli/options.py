@@ -76,6 +76,17 @@ Channels = Annotated[
 MinConfidence = Annotated[
     str, typer.Option(help="Leave out hits below strong or weak.", metavar="LEVEL")
 ]
+Rerank = Annotated[
+    bool, typer.Option("--rerank", help="Let the VLM put the first hits in order. Needs Ollama.")
+]
+RerankFirst = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Rerank so many hits (12).", metavar="N"),
+]
+RerankSeconds = Annotated[
+    float | None,
+    typer.Option(min=1, help="Spend so long on it (30), model loading included.", metavar="S"),
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Show the rank in each channel.")]
 
 
@@ -98,6 +109,9 @@ def search_options(
     has_text: bool | None,
     channels: str | None,
     min_confidence: str,
+    rerank: bool = False,
+    rerank_first: int | None = None,
+    rerank_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Turn flags into the options of a search. Raises UsageError for a wrong word."""
     from mmrag_plugin.filters import Filters
@@ -108,12 +122,15 @@ def search_options(
     for name in names or ():
         _one_of("--channels", name, CHANNELS)
     filters = Filters(kind, since, until, folder, camera, has_text)  # type: ignore[arg-type]
-    return {
+    asked = {
         "limit": limit,
         "filters": filters,
         "channels": names,
         "min_confidence": min_confidence,
     }
+    if rerank or rerank_first or rerank_seconds:
+        asked |= {"rerank": rerank_first or True, "rerank_s": rerank_seconds}
+    return asked
 
 
 def _one_of(flag: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mmrag_plugin.animations import Animation
 from mmrag_plugin.films import Film, unreadable
 from mmrag_plugin.media import Frame
 
@@ -76,7 +77,7 @@ def spaced(candidates: Iterable[Candidate], min_gap_s: float) -> Iterator[Candid
         yield waiting
 
 
-def with_spans(film: Film, chosen: Iterable[Candidate]) -> Iterator[Frame]:
+def with_spans(film: Film | Animation, chosen: Iterable[Candidate]) -> Iterator[Frame]:
     """Turn chosen frames into Frames whose spans follow each other to the end of the film.
 
     Raises MediaError if there are none.

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
@@ -45,7 +46,7 @@ class IFrameSelector(KeyframeSelector):
         with open_film(path) as film:
             yield from with_spans(film, spaced(self._candidates(film), self.min_gap_s))
 
-    def _candidates(self, film: Film) -> Iterator[Candidate]:
+    def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:
         last: Candidate | None = None
         for time_s, frame in film.frames("keys"):
             key = Candidate(time_s, frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
@@ -49,7 +50,7 @@ class SceneSelector(KeyframeSelector):
         with open_film(path) as film:
             yield from with_spans(film, spaced(self._candidates(film), self.min_gap_s))
 
-    def _candidates(self, film: Film) -> Iterator[Candidate]:
+    def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:
         from scenedetect.detectors import ContentDetector
 
         # Without a minimum length the detector reports a cut at its very frame, never later.

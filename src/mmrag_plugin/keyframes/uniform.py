@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
@@ -32,7 +33,7 @@ class UniformSelector(KeyframeSelector):
         with open_film(path) as film:
             yield from with_spans(film, self._candidates(film))
 
-    def _candidates(self, film: Film) -> Iterator[Candidate]:
+    def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:
         due_s = 0.0
         for time_s, frame in film.frames():
             if time_s >= due_s:

@@ -9,9 +9,9 @@ from typing import Any
 from llama_index.core.schema import Document
 
 from mmrag_plugin.media import Frame, MediaFacts
-from mmrag_plugin.pictures import identified_picture, open_picture
+from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.readers.base import MediaReader, caption, image_document
-from mmrag_plugin.readers.exif import picture_facts
+from mmrag_plugin.readers.decoding import HERE, Decoder
 
 # What other programs decode and models accept; pictures in other formats are handed on as JPEG
 _COMMON_SUFFIXES = frozenset(".jpg .jpeg .jpe .png .webp .gif".split())
@@ -19,18 +19,23 @@ _SMALL_PX = 64
 
 
 class PhotoReader(MediaReader):
-    """Reads pictures: one frame and one document each, of an animation the first frame."""
+    """Reads pictures: one frame and one document each, of an animation the first frame.
+
+    ``decoder`` does the work that takes long.
+    """
 
     kind = "image"
 
+    def __init__(self, *, decoder: Decoder = HERE) -> None:
+        self.decoder = decoder
+
     def facts(self, path: Path) -> MediaFacts:
         """Collect size, date, camera, place and annotations without decoding the pixels."""
-        with identified_picture(path) as image:
-            return picture_facts(image)
+        return self.decoder.facts("image", path)
 
     def frames(self, path: Path, *, at_least_px: int | None = None) -> Iterator[Frame]:
         """Yield the one frame; with ``at_least_px`` a large picture comes scaled down."""
-        yield Frame(0, open_picture(path, at_least_px=at_least_px))
+        return self.decoder.frames("image", path, at_least_px=at_least_px)
 
     def _documents(
         self, path: Path, facts: MediaFacts, metadata: dict[str, Any], *, keep_path: bool
