@@ -433,11 +433,10 @@ def test_a_stream_that_is_closed_takes_its_turn_back_and_lets_the_next_begin(
     double: OllamaDouble,
 ) -> None:
     engine = chat_engine(Shelf([hit(1)]), double)
-    double.script(Reply("one two three four", delay_s=0.1), Reply("late", delay_s=3))
+    double.script(Reply("one two three four", break_after=2, how="stall"))
     for _ in engine.stream_chat("show me photos of beaches").response_gen:
         break
-    assert engine.conversation.turns == ()
-    double._replies.clear()
+    assert (engine.conversation.turns, engine.chat_history) == ((), [])
     started = time.monotonic()
     assert engine.chat("show me photos of boats").metadata["numbers"] == [1]
     assert time.monotonic() - started < 2
@@ -448,6 +447,8 @@ async def test_an_async_stream_that_is_closed_or_cancelled_takes_its_turn_back(
     double: OllamaDouble,
 ) -> None:
     engine = chat_engine(Shelf([hit(1)]), double)
+    stalled = Reply("one two three four", break_after=2, how="stall")
+    double.script(stalled)
     stream = await engine.astream_chat("show me photos of beaches")
     pieces = stream.async_response_gen()
     await anext(pieces)
@@ -456,18 +457,20 @@ async def test_an_async_stream_that_is_closed_or_cancelled_takes_its_turn_back(
 
     async def read() -> None:
         async for _ in (await engine.astream_chat("show me photos of boats")).async_response_gen():
-            await asyncio.sleep(30)
+            pass
 
-    for wait_s in (0.0, 0.3):  # before and while it is read
+    for wait_s in (0.0, 0.3):  # before it begins, and while it is read
+        double._replies[:] = [stalled]
         task = asyncio.create_task(read())
         await asyncio.sleep(wait_s)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+    assert (engine.conversation.turns, engine.chat_history) == ((), [])
+    double._replies.clear()
     response = await engine.achat("show me photos of boats")
     assert response.metadata["numbers"] == [1]
-    # the read one was whole before it was cancelled: nobody had to read it
-    assert len(engine.conversation.turns) == 2
+    assert len(engine.conversation.turns) == 1
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
@@ -539,7 +542,7 @@ async def test_an_empty_message_is_refused(take: Take, double: OllamaDouble) -> 
         await take(chat_engine(Shelf([hit(1)]), double), "  ")
 
 
-# -- kept and resumed -------------------------------------------------------------------------------
+# -- kept and resumed ------------------------------------------------------------------------------
 
 
 def kept(tmp_path: Path, double: OllamaDouble, shelf: Shelf) -> Path:

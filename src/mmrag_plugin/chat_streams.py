@@ -85,8 +85,8 @@ class ChatStream(StreamingAgentChatResponse):
             self._fail(error)
         finally:
             self.is_done = True
-            self.queue.put(None)
             _dispatcher.event(StreamChatEndEvent())
+            self.queue.put(None)
 
     @property
     def response_gen(self) -> Generator[str, None, None]:
@@ -100,6 +100,8 @@ class ChatStream(StreamingAgentChatResponse):
             while (piece := self.queue.get()) is not None:
                 yield piece
             self.queue.put(None)  # for whoever asks again
+            if self.write_response_to_history_thread is not None:  # a program may end here
+                self.write_response_to_history_thread.join()
             if self.exception is not None:
                 raise self.exception
         finally:
