@@ -186,8 +186,12 @@ class Turns:
         upto = found_before + page
         if plan.limit is not None:
             plan = replace(plan, limit=upto)
-        result = self._library.search_plan(plan, limit=upto, **self._options)
-        return result, [hit for hit in result.hits[found_before:upto] if hit.confidence != "none"]
+        options = dict(self._options)
+        if plan.like and options.get("min_confidence") == "weak":
+            options["min_confidence"] = "none"  # something is always the most alike
+        result = self._library.search_plan(plan, limit=upto, **options)
+        hits = result.hits[found_before:upto]
+        return result, [hit for hit in hits if plan.like or hit.confidence != "none"]
 
     def _told(
         self,
