@@ -230,7 +230,7 @@ def test_a_look_at_a_number_shows_that_picture_and_all_its_words_and_searches_no
     double: OllamaDouble,
 ) -> None:
     shelf = Shelf([hit(1), hit(2), hit(3)])
-    engine = chat_engine(shelf, double, max_earlier_pictures=0)
+    engine = chat_engine(shelf, double)
     engine.chat("show me photos of signs")
     response = engine.chat("what does 3 say?")
     assert response.response == "I see 1 picture: [1] mostly green, 64x48."

@@ -236,7 +236,10 @@ class Turns:
     def _earlier(self, follow: FollowUp, after: Conversation, numbers: list[int]) -> list[int]:
         """Sources of earlier turns that go along, the referred-to first, then the newest."""
         named = [number for number in follow.refers_to if number not in numbers]
-        if follow.meaning == "talk" or (follow.meaning == "fresh" and follow.sure):
+        by_itself = follow.meaning in ("talk", "look") or (
+            follow.meaning == "fresh" and follow.sure
+        )
+        if by_itself:
             return named
         others = (number for number in after.numbers_by_age() if number not in numbers)
         return list(dict.fromkeys([*named, *others]))[: MAX_SOURCES - len(numbers)]
