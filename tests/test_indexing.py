@@ -315,6 +315,7 @@ def test_a_date_comes_from_the_photo_else_from_beside_it_else_from_its_name(
         "named": "2023-01-15T10:10:10",
         "photos": "2024-05-11T18:30:12",
     }
+    assert status(library)["taken_at"]["by"] == {"name": 2, "exif": 1, "sidecar": 1}
     assert "Sunday 15 January 2023" in words_of(library, photos / "named" / f"{named}.jpg")
     found = library.search("red", filters=Filters(since="2023", until="2023"))
     assert [Path(hit.path).parent.name for hit in found.hits] == ["named"]

@@ -296,6 +296,7 @@ class Indexer:
         facts = replace(
             facts,
             taken_at=taken.taken_at if taken else None,
+            dates=tuple(dates),
             latitude=latitude,
             longitude=longitude,
         )

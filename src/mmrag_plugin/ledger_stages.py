@@ -15,6 +15,7 @@ from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import (
     WRITING,
     bad_sidecars,
+    date_sources,
     left_out,
     media,
     not_taken_in,
@@ -265,6 +266,10 @@ class StageLines:
                     )
                 )
                 self._replace_signals(connection, media_id, "read", words)
+                connection.execute(date_sources.delete().where(date_sources.c.media_id == media_id))
+                if source := found.dated_by:
+                    row = {"media_id": media_id, "source": source}
+                    connection.execute(date_sources.insert().values(row))
         self.done("read", stamp, {media_id: len(words) for media_id, (_, words) in read.items()})
 
     def put_signals(self, stage: Stage, stamp: str, found: Mapping[str, Sequence[Signal]]) -> None:
