@@ -17,8 +17,8 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
     "vocabulary": "errors media timecode metadata settings pictures terms "
-    "colours content_kind animations raw_pictures motion_photos "
-    "xmp dates people places films untrusted bm25 content_hash ollama_host",
+    "colours content_kind picture_check animations raw_pictures motion_photos "
+    "xmp dates people places remarks films untrusted bm25 content_hash ollama_host",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning words index_* indexing fusion moments "
@@ -35,6 +35,7 @@ SEAMS = {
     *(f"mmrag_plugin.{stage}.base" for stage in LAYERS["stages"].split()),
     "mmrag_plugin.vlm.prompts",
     "mmrag_plugin.vlm.structured",
+    "mmrag_plugin.vlm.canary",
     "mmrag_plugin.signals.ocr",
     "mmrag_plugin.signals.sidecars",
 }

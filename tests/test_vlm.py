@@ -172,17 +172,6 @@ def test_nothing_is_asked_before_the_first_request(double: OllamaDouble) -> None
     assert double.requests == []
 
 
-@pytest.mark.parametrize(("own", "given", "sent"), [(131_072, None, NUM_CTX), (2048, None, 2048)])
-def test_the_context_is_bounded_by_the_model_and_said_aloud(
-    own: int, given: int | None, sent: int
-) -> None:
-    with OllamaDouble({"eye": Model(context_length=own)}) as double:
-        vlm(double, num_ctx=given).chat(asked("hello"))
-        assert double.chats[0]["options"]["num_ctx"] == sent
-        vlm(double, num_ctx=1234).chat(asked("hello"))
-        assert double.chats[1]["options"]["num_ctx"] == 1234
-
-
 def test_a_copy_with_limits_asks_the_server_nothing_anew(double: OllamaDouble) -> None:
     llm = vlm(double)
     llm.preflight()
@@ -404,7 +393,8 @@ def test_a_busy_server_is_asked_again_and_not_for_ever(double: OllamaDouble) -> 
 def test_a_stream_that_breaks_off_is_an_error_and_no_answer(double: OllamaDouble, how: str) -> None:
     llm = vlm(double)
     for after in (0, 2):
-        double.script(*[Reply("a b c d e", break_after=after, how=how)] * 2)
+        again = llm.attempts if (how, after) == ("reset", 0) else 1  # nothing was said yet
+        double.script(*[Reply("a b c d e", break_after=after, how=how)] * 2 * again)
         heard: list[str] = []
 
         def listen(llm: OllamaVLM, heard: list[str]) -> None:
@@ -429,13 +419,6 @@ def test_an_empty_answer_is_an_error(double: OllamaDouble, said: str) -> None:
         assert isinstance(error, ServiceError)
         assert "empty answer after thinking" in error.message
         assert "length" in error.message
-
-
-def test_an_answer_that_takes_too_long_is_an_error(double: OllamaDouble) -> None:
-    double.script(*[Reply("late", delay_s=0.5)] * 4)
-    for error in in_each_way(vlm(double, request_timeout_s=0.1)):
-        assert isinstance(error, ServiceError)
-        assert "too long" in error.message
 
 
 def test_errors_that_ollama_wraps_are_unwrapped(double: OllamaDouble) -> None:

@@ -7,6 +7,7 @@ can only report an error as one more line, which the client raises with status -
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 import ollama
@@ -28,7 +29,10 @@ FAILURES = (
     ValidationError,  # JSON, but not Ollama's
 )
 
-
+_ASK_FOR_LESS = (
+    "Ask about fewer pictures (ask --limit 1), or name a model with a longer context "
+    "with MMRAG_VLM."
+)
 # of a context that is too small, and of a model that takes only one picture (mllama)
 _TOO_MUCH = ("context size", "context length", "one image", "single image")
 
@@ -37,7 +41,35 @@ def is_passing(error: Exception) -> bool:
     """Whether asking again in a moment may help: the queue is full, or the server restarts."""
     if isinstance(error, ollama.ResponseError):
         return bool(error.status_code == 503)
-    return isinstance(error, (ConnectionError, httpx.ConnectError))
+    return isinstance(error, (ConnectionError, httpx.NetworkError, httpx.RemoteProtocolError))
+
+
+def context_needed(error: Exception) -> int | None:
+    """How many tokens a request has, when a context was too small for it; None for other errors."""
+    if not isinstance(error, ollama.ResponseError):
+        return None
+    said = error.error.replace("\\", "")  # JSON inside JSON
+    if "exceed_context_size" not in said and "context size" not in said:
+        return None
+    counted = re.search(r'"n_prompt_tokens":\s*(\d{1,9})|request \((\d{1,9}) tokens\)', said)
+    return int(counted[1] or counted[2]) if counted else None
+
+
+def too_long(what: str, *, model: str, host: str) -> ServiceError:
+    """The error for a server that broke a time limit."""
+    return ServiceError(
+        f"{model} at {host} {what}.",
+        "Try again (the first request loads the model), ask for less, or name a smaller model "
+        "with MMRAG_VLM; `ollama ps` shows what it runs on.",
+    )
+
+
+def too_much(tokens: int, own: int, *, model: str) -> ServiceError:
+    """The error for a request that no context of the model can hold."""
+    return ServiceError(
+        f"The request has {tokens:,} tokens or more, and {model} takes {own:,} at most.",
+        _ASK_FOR_LESS,
+    )
 
 
 def meaning_of(error: Exception, *, model: str, host: str) -> MmragError:
@@ -90,14 +122,13 @@ def _refusal(reason: str, status: int, *, model: str, host: str) -> MmragError:
     message = f"Ollama at {host} refused the request for {model}: {reason or 'no reason given'}"
     if status > 0:
         message += f" (HTTP {status})"
+    remedy = "The server's log says more (`ollama serve`)."
     if status == 503:
-        return ServiceError(f"{message}.", "Its queue is full: try again in a while.")
-    if any(sign in said for sign in _TOO_MUCH):
-        return ServiceError(
-            f"{message}.",
-            "Ask about one picture (ask --limit 1), or name a model with a longer context "
-            "with MMRAG_VLM.",
-        )
-    if status in (401, 403):
-        return ServiceError(f"{message}.", "Check OLLAMA_HOST, OLLAMA_API_KEY and `ollama signin`.")
-    return ServiceError(f"{message}.", "The server's log says more (`ollama serve`).")
+        remedy = "Its queue is full: try again in a while."
+    elif any(sign in said for sign in _TOO_MUCH):
+        remedy = _ASK_FOR_LESS
+    elif "load image" in said or "decode webp" in said:
+        remedy = "Update Ollama, or name another vision model with MMRAG_VLM."
+    elif status in (401, 403):
+        remedy = "Check OLLAMA_HOST, OLLAMA_API_KEY and `ollama signin`."
+    return ServiceError(f"{message}.", remedy)
