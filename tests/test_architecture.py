@@ -18,7 +18,7 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 LAYERS: dict[str, str] = {
     "vocabulary": "errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
-    "xmp dates people places films untrusted bm25 content_hash ollama_host",
+    "xmp dates people places remarks films untrusted bm25 content_hash ollama_host",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning words index_* indexing fusion moments "
@@ -42,6 +42,8 @@ SEAMS = {
 EXCEPTIONS = {
     # What is decoded of a film is what a selector chooses: the seams meet here.
     ("mmrag_plugin.readers.decoding", "mmrag_plugin.keyframes.base"),
+    ("mmrag_plugin.readers.workers", "mmrag_plugin.keyframes.base"),
+    ("mmrag_plugin.readers.worker_process", "mmrag_plugin.keyframes.base"),
     # A reader works alone in LlamaIndex, so it brings the selector that is the default.
     ("mmrag_plugin.readers.video", "mmrag_plugin.keyframes.base"),
     ("mmrag_plugin.readers.video", "mmrag_plugin.keyframes.iframes"),

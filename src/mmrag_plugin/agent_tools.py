@@ -17,11 +17,11 @@ from llama_index.core.tools import FunctionTool, ToolMetadata, ToolOutput
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mmrag_plugin.describing import adescribe, describe
-from mmrag_plugin.errors import MediaError, MmragError, NotFound, UsageError
+from mmrag_plugin.errors import MediaError, MmragError, NotFound
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.sources import hit_facts, hit_words, readable_date
-from mmrag_plugin.timecode import format_time, parse_time
+from mmrag_plugin.timecode import format_time, parse_span
 from mmrag_plugin.untrusted import TAG, escape_media_text, fenced, untrusted
 from mmrag_plugin.vlm.base import picture_block
 
@@ -268,17 +268,8 @@ def _moment(row: MediaRow, start: str, end: str) -> Moment:
     """The part of a media that is meant; times mean nothing for an image."""
     if row.kind == "image":
         return Moment(row.media_id, row.kind)
-    start_s = parse_time(start) if start else None
-    end_s = parse_time(end) if end else None
-    for time_s in (start_s, end_s):
-        if time_s is not None and row.duration_s is not None and time_s > row.duration_s:
-            raise UsageError(
-                f"{format_time(time_s)} is after the end of this video.",
-                f"It is {format_time(row.duration_s)} long.",
-            )
-    if start_s is not None and end_s is not None and end_s < start_s:
-        raise UsageError(f"The end {end} comes before the start {start}.", "Swap them.")
-    return Moment(row.media_id, row.kind, start_s, end_s)
+    span = parse_span(start, end, duration_s=row.duration_s)
+    return Moment(row.media_id, row.kind, *span)
 
 
 # -- what comes back ------------------------------------------------------------------------------
