@@ -92,9 +92,9 @@ def feed(decoder: DecodesInWorkers, path: Path, kind: Kind) -> str:
     assert reported.message
     assert reported.remedy
     assert "can't be processed" not in reported.message, "an error that nobody expected"
-    if "crash" in reported.message:
+    if "decoder crash" in reported.message:
         return "crashed"
-    return "too long" if "too long" in reported.message else "failed"
+    return "too long" if "takes too long" in reported.message else "failed"
 
 
 def feed_many(folder: Path, count: int, seed: int) -> Counter[str]:
