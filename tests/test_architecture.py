@@ -42,6 +42,8 @@ SEAMS = {
 EXCEPTIONS = {
     # What is decoded of a film is what a selector chooses: the seams meet here.
     ("mmrag_plugin.readers.decoding", "mmrag_plugin.keyframes.base"),
+    ("mmrag_plugin.readers.workers", "mmrag_plugin.keyframes.base"),
+    ("mmrag_plugin.readers.worker_process", "mmrag_plugin.keyframes.base"),
     # A reader works alone in LlamaIndex, so it brings the selector that is the default.
     ("mmrag_plugin.readers.video", "mmrag_plugin.keyframes.base"),
     ("mmrag_plugin.readers.video", "mmrag_plugin.keyframes.iframes"),
