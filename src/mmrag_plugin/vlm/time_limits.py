@@ -75,11 +75,11 @@ class Clock:
         """Note which limit is broken."""
         limits = self.limits
         if self._spent_s + time.monotonic() - (self._since or math.inf) >= limits.total_s:
-            self.broken = f"was not done after {limits.total_s:g} seconds"
+            self.broken = f"was not done after {limits.total_s:.3g} seconds"
         elif self._has_begun:
-            self.broken = f"fell silent for {limits.between_s:g} seconds in its answer"
+            self.broken = f"fell silent for {limits.between_s:.3g} seconds in its answer"
         else:
-            self.broken = f"took too long: {limits.first_token_s:g} seconds without a word"
+            self.broken = f"took too long: {limits.first_token_s:.3g} seconds without a word"
 
 
 class Watchdog:
