@@ -22,7 +22,7 @@ LAYERS: dict[str, str] = {
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning words index_* indexing fusion moments "
-    "reasons results filters plan planning planned_search searching retrieval reranking "
+    "reasons neighbours results filters plan planning planned_search searching retrieval reranking "
     "citations sources answering describing chatting agent_tools",
     "library": "library library_asking library_media library_models library_place",
     "upkeep": "upkeep",
