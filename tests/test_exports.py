@@ -26,6 +26,7 @@ from mmrag_plugin.signals.sidecar_formats.base import MediaNames, Place
 from mmrag_plugin.signals.sidecar_formats.json_file import JsonFile
 from mmrag_plugin.signals.sidecars import FolderSidecars
 from mmrag_plugin.terms import terms_of
+from mmrag_plugin.upkeep import status
 
 LONG = "a" * 47  # what is left of a longer name of a media, without its suffix
 
@@ -412,6 +413,7 @@ def test_every_photo_of_the_exports_has_date_title_people_and_albums_of_its_file
         if told["place"] is not None:
             assert "Paris" in " ".join(signal.text for signal in signals), media
             checked["places"] += 1
+    assert status(library)["taken_at"]["by"] == {"exif": 7, "takeout": 5, "film": 1, "icloud": 1}
     # nobody is named in these exports; in test_a_record_says_... somebody is
     assert checked == {"dates": 19, "titles": 18, "people": 0, "albums": 16, "places": 8}
 
