@@ -21,7 +21,13 @@ SignalSource = Literal["annotation", "path", "exif", "ocr", "caption", "subtitle
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 SIGNAL_SOURCES: tuple[SignalSource, ...] = get_args(SignalSource)
 
-IMAGE_SUFFIXES = frozenset(
+RAW_SUFFIXES = frozenset(
+    """
+    .3fr .arw .cr2 .cr3 .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2
+    .rwl .sr2 .srf .srw .x3f
+    """.split()
+)
+IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
     """
     .jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .heic .heif .hif .heics .heifs
     .avif .avifs .jxl .jp2 .j2k .j2c .jpc .jpf .jpx .mpo .ppm .pgm .pbm .pnm
