@@ -124,7 +124,7 @@ def test_a_planned_filter_that_nothing_passes_is_let_go_and_named(library: Media
     assert names(found) == ["barn_a"]
     assert found.warnings[0] == "Nothing passes all filters, so this one was let go: near Rome."
     assert found.plan is not None
-    assert (found.plan.filters.near, found.plan.visual) == (None, "Rome")
+    assert (found.plan.filters.near, found.plan.filters.since) == (None, "2019")
 
 
 def test_no_more_is_let_go_than_is_needed(library: MediaLibrary) -> None:
