@@ -3,31 +3,26 @@
     python examples/agent.py "What did the espresso in Lisbon cost?"
 
 The library is the one that the environment names (MMRAG_HOME, MMRAG_LIBRARY), the model MMRAG_VLM:
-it has to see and to call tools.
+it has to see and to call tools. A model that can't call tools works with ReActAgent instead.
 """
 
 import asyncio
 import sys
 
 from llama_index.core.agent.workflow import FunctionAgent
-from llama_index.core.tools import QueryEngineTool
 
-from mmrag_plugin import MediaLibrary
+from mmrag_plugin import MediaLibrary, media_tools
 
 
 async def main(question: str) -> None:
-    """Let an agent answer; it decides itself when to look at pictures."""
+    """Let an agent search, look at what it finds, and answer."""
     with MediaLibrary.open() as library:
         llm = library.vlm()
-        pictures = QueryEngineTool.from_defaults(
-            library.as_query_engine(llm, limit=4),
-            name="look_at_pictures",
-            description="Answers a question from the person's own photos and films.",
-        )
         agent = FunctionAgent(
-            tools=[pictures],
+            tools=media_tools(library, llm=llm),
             llm=llm,
-            system_prompt="Answer from the person's pictures; say so when they show nothing.",
+            system_prompt="Answer from the person's own photos and films: search, then look at "
+            "what you found before you answer. Say so when they show nothing.",
         )
         print(await agent.run(question))
 

@@ -69,3 +69,21 @@ def test_the_recall_of_the_store_is_compared_with_exact_search(
     assert isinstance(results, list)
     assert [row["vectors"] for row in results] == ["clustered", "random"]
     assert all(row["recall_mean"] >= 0.99 for row in results)
+
+
+def test_reranking_keeps_its_bounds_and_every_hit(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    rerank = importlib.import_module("benchmarks.rerank")
+    monkeypatch.setattr(rerank, "BOUNDS", ((0.0, 30.0), (0.6, 1.0)))
+    small = ["--data", str(photos), "--visual-model", "palette"]
+    found = measured("rerank", monkeypatch, capsys, *small)
+    quick, slow = found["bounds"]  # type: ignore[misc]
+    assert (quick["judged"], quick["requests"], quick["hits_lost"]) == (4, 4, 0)
+    assert 0 < slow["judged"] < 4
+    assert slow["hits_lost"] == 0
+    assert slow["wall_s"] < 1.5
+    shares = found["colours"]
+    assert isinstance(shares, dict)
+    assert shares["reranked"] == shares["best possible"] > 0

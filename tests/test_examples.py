@@ -48,12 +48,14 @@ def test_the_readers_work_in_a_plain_index(home: Path) -> None:
     assert "a_day_out.mp4 at 6 s" in second
 
 
-def test_an_agent_looks_at_the_pictures_and_answers(home: Path) -> None:
+def test_an_agent_searches_looks_at_the_picture_and_answers(home: Path) -> None:
     told(mmrag_here(home, "index", DEMO_MEDIA / "Farm weekend", "--no-ocr", "--json"), 0)
-    call = {"function": {"name": "look_at_pictures", "arguments": {"input": "red barn"}}}
+    found = told(mmrag_here(home, "search", "red barn", "--json"), 0)["hits"][0]
+    search = {"function": {"name": "search_media", "arguments": {"query": "red barn"}}}
+    look = {"function": {"name": "look_at_media", "arguments": {"media_id": found["media_id"]}}}
     with OllamaDouble() as ollama:
-        ollama.script(Reply(tool_calls=[call]), Reply(), Reply("A red barn, I was told."))
+        ollama.script(Reply(tool_calls=[search]), Reply(tool_calls=[look]))
         shown = _run("agent.py", "What is red?", home=home, OLLAMA_HOST=ollama.url, MMRAG_VLM="eye")
-    assert shown == "A red barn, I was told.\n"
-    assert any(ollama.pictures), "the tool never showed a picture to the model"
-    assert "I see" in ollama.texts(), "the tool's answer never came back to the agent"
+    assert shown.startswith("I see 1 picture: [1] mostly ")  # what the double says it was shown
+    assert found["media_id"] in ollama.texts(), "what was found never came back to the agent"
+    assert [len(shown) for shown in ollama.pictures] == [0, 0, 1]

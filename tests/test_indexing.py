@@ -33,6 +33,7 @@ from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Moment, Stage
 from mmrag_plugin.milvus_connection import MilvusConnection
+from mmrag_plugin.readers.decoding import DecodesHere
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
 from mmrag_plugin.signals.ocr import RapidOcrReader
@@ -471,8 +472,10 @@ def test_a_decoder_that_breaks_in_an_unknown_way_breaks_one_file(
 
 
 def test_a_picture_that_cannot_be_read_today_keeps_its_rows_and_is_read_tomorrow(
-    library: MediaLibrary, photos: Path, minidual: Path
+    library: MediaLibrary, photos: Path, minidual: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # the rights are taken away in this process only
+    monkeypatch.setattr("mmrag_plugin.readers.workers.DecodesInWorkers", DecodesHere)
     path = picture(photos / "a.png")
     describe(path, "lighthouse")
     picture(photos / "b.png", "blue")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import math
+import struct
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -285,6 +289,45 @@ def test_a_cover_picture_is_no_film(tmp_path: Path) -> None:
         target.mux(cover.encode())
     with pytest.raises(MediaError, match="sound or a cover"):
         list(IFrameSelector().select(path))
+
+
+def turned(path: Path, matrix: tuple[float, float, float, float]) -> Path:
+    """Write another display matrix (a, b, c, d) into an MP4."""
+    content = path.read_bytes()
+    upright = struct.pack(">9i", 2**16, 0, 0, 0, 2**16, 0, 0, 0, 2**30)
+    a, b, c, d = (round(value * 2**16) for value in matrix)
+    at = content.rindex(upright)  # the first is of the film, the last of its picture
+    path.write_bytes(
+        content[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30) + content[at + 36 :]
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("degrees", "size"), [(0, (64, 48)), (30, (64, 48)), (80, (48, 64)), (-100, (48, 64))]
+)
+def test_a_film_turned_by_an_odd_angle_comes_out_the_next_right_way(
+    tmp_path: Path, degrees: int, size: tuple[int, int]
+) -> None:
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    path = turned(write_film(tmp_path / "a.mp4", [RED] * 3), (cosine, sine, -sine, cosine))
+    [frame] = IFrameSelector().select(path)
+    assert frame.picture.size == size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_frames_that_were_chosen_leave_the_memory(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "many.mp4", [RED, GREEN, BLUE] * 30, rate=1, gop=1)
+    gc.collect()
+    gc.disable()
+    try:
+        frames = IFrameSelector().select(path)
+        next(frames)
+        threads = len(list(Path("/proc/self/task").iterdir()))
+        assert len(list(frames)) > 60
+        assert len(list(Path("/proc/self/task").iterdir())) < threads + 10
+    finally:
+        gc.enable()
 
 
 def test_every_shot_of_real_films_gets_a_frame(shared_data: Path) -> None:

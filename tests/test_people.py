@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmrag_plugin.media import Signal
-from mmrag_plugin.people import merged, people_in, people_signals
+from mmrag_plugin.people import merged_people, people_in, people_signals
 
 
 def test_people_become_one_annotation() -> None:
@@ -24,7 +24,7 @@ def test_people_that_several_files_name_stand_together() -> None:
         Signal("path", "People: of the sea"),
         *people_signals(["anna", "Rex"]),
     ]
-    assert merged(said) == [
+    assert merged_people(said) == [
         Signal("annotation", "A day out"),
         Signal("annotation", "People: Anna, Rex"),
         Signal("path", "People: of the sea"),

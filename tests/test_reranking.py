@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llama_index.core.llms import ChatMessage, ChatResponse
-from llama_index.core.schema import QueryBundle
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from commands import mmrag_here, told
 from judging import judge_colours
@@ -27,6 +28,8 @@ from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.plan import Plan
 from mmrag_plugin.reranking import GIVE_UP, Reranker, Verdict, reordered
 from mmrag_plugin.results import SearchResult
+from mmrag_plugin.retrieval import hit_node, node_hit
+from mmrag_plugin.settings import load_settings
 from mmrag_plugin.vlm.fake import FakeVLM
 from mmrag_plugin.vlm.ollama import OllamaVLM
 from ollama_double import Model, OllamaDouble, Reply, runner_error
@@ -382,6 +385,44 @@ async def test_every_door_of_a_library_reranks(library: MediaLibrary) -> None:
     engine = library.as_query_engine(rerank=True, **by_words)
     nodes = engine.retrieve(QueryBundle(query))
     assert nodes[0].node.metadata["path"] == wanted
+
+
+async def test_nodes_are_reranked_by_a_postprocessor(
+    library: MediaLibrary, double: OllamaDouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = library.as_retriever(channels=["bm25"]).retrieve("wall")
+    last = ["red", "green", "yellow", "blue"][int(Path(nodes[-1].metadata["path"]).stem)]
+    foreign = NodeWithScore(node=TextNode(text="not of this library"))
+    given = [foreign, *nodes]
+    reranking = library.reranker().as_postprocessor()
+    for ranked in (
+        reranking.postprocess_nodes(list(given), query_str=f"a {last} wall"),
+        await reranking.apostprocess_nodes(list(given), query_str=f"a {last} wall"),
+    ):
+        assert ranked == [foreign, nodes[-1], *nodes[:-1]]
+        assert ranked[1].metadata["reason"].startswith("judged 3 of 3")
+    assert reranking.postprocess_nodes(list(given)) == given
+    double.models.clear()
+    blind = library.reranker(llm=OllamaVLM("gone", double.url)).as_postprocessor()
+    assert blind.postprocess_nodes(list(given), query_str="a wall") == given
+    assert "ollama pull gone" in caplog.text
+
+
+def test_a_moment_of_a_film_comes_back_out_of_its_node() -> None:
+    moment = Moment("m1", "video", 2.0, 6.0)
+    found = replace(HITS[0], moment=moment, text="words", at_s=5.0, taken_at="2020-01-01")
+    back = node_hit(hit_node(found))
+    assert back == replace(found, why={}, at_s=4.0)
+
+
+@pytest.mark.live
+def test_a_real_model_moves_the_right_colour_up() -> None:
+    """MMRAG_TEST_OLLAMA names the server, MMRAG_VLM another model than the default."""
+    host = os.environ.get("MMRAG_TEST_OLLAMA")
+    if not host:
+        pytest.skip("MMRAG_TEST_OLLAMA names no server")
+    judge = Reranker(OllamaVLM(load_settings().vlm, host), picture_of, seconds=600)
+    assert order(judge.search(finding(HITS), "something all blue"))[0] == 4
 
 
 def test_the_engine_has_its_own_model_judge(library: MediaLibrary, double: OllamaDouble) -> None:

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmrag_plugin.dates import Dated
 from mmrag_plugin.media import Signal, kind_of
 from mmrag_plugin.signals import sidecars as sidecars_module
 from mmrag_plugin.signals.sidecar_formats import SIDECAR_FORMATS, SidecarFormat, base, xmp_file
 from mmrag_plugin.signals.sidecar_formats.base import MediaNames
-from mmrag_plugin.signals.sidecars import FolderSidecars
+from mmrag_plugin.signals.sidecars import Beside, FolderSidecars
+from mmrag_plugin.xmp import XmpFacts, parse_xmp
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
  xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">
@@ -27,6 +29,10 @@ SAMPLES = {
     "json": ("farm.jpg.json", json.dumps({"caption": "A red barn"})),
     "xmp": ("farm.xmp", XMP),
     "captions_json": ("captions.json", json.dumps({"farm.jpg": ["A red barn"]})),
+    "takeout_album": (
+        "métadonnées.json",
+        json.dumps({"title": "", "description": "A red barn", "date": {"timestamp": "0"}}),
+    ),
     "csv": ("captions.csv", "file,caption\nfarm.jpg,A red barn\n"),
     "json_lines": ("metadata.jsonl", json.dumps({"file_name": "farm.jpg", "text": "A red barn"})),
     "subtitles": ("farm.en.srt", "1\n00:00:01,000 --> 00:00:02,000\nA red barn\n"),
@@ -70,7 +76,8 @@ def test_a_file_of_the_format_speaks_about_its_media(
     sidecars = sidecars_of(folder)
     about = "farm.mp4" if sidecar_format.name == "subtitles" else "farm.jpg"
     assert texts(sidecars, about) == ["A red barn"]
-    assert texts(sidecars, "other.jpg") == []
+    of_all = sidecar_format.name == "takeout_album"
+    assert texts(sidecars, "other.jpg") == (["A red barn"] if of_all else [])
     assert sidecars.stamp_for(about)
     assert sidecars.problems() == []
 
@@ -105,11 +112,15 @@ def test_words_and_date_of_a_packet_are_parsed_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "farm.jpg.xmp").write_text(XMP)
-    sidecars = sidecars_of(folder)
-    xmp_file._facts_of.cache_clear()
-    sidecars.signals_for("farm.jpg")
-    sidecars.taken_at("farm.jpg")
-    assert xmp_file._facts_of.cache_info().misses == 1
+    parsed: list[bytes] = []
+
+    def counted(packet: bytes) -> XmpFacts:
+        parsed.append(packet)
+        return parse_xmp(packet)
+
+    monkeypatch.setattr(xmp_file, "parse_xmp", counted)
+    assert sidecars_of(folder).about("farm.jpg").signals
+    assert len(parsed) == 1
 
 
 def test_a_packet_beside_a_photo_gives_its_date(folder: Path) -> None:
@@ -122,9 +133,8 @@ def test_a_packet_beside_a_photo_gives_its_date(folder: Path) -> None:
     (folder / "farm.txt").write_text("A red barn, 2011-01-01")
     (folder / "other.xmp").write_text("<broken")
     sidecars = sidecars_of(folder)
-    assert sidecars.taken_at("farm.jpg") == "2019-07-06T05:04:03"
-    assert sidecars.taken_at("other.jpg") is None
-    assert sidecars.taken_at("farm.mp4") is None
+    assert sidecars.about("farm.jpg").dates == (Dated("2019-07-06T05:04:03", "sidecar"),)
+    assert sidecars.about("other.jpg") == Beside()
 
 
 def test_a_file_of_another_kind_is_not_taken(sidecar_format: SidecarFormat) -> None:
@@ -343,7 +353,7 @@ def test_json_fields_become_annotations(folder: Path) -> None:
         "Our farm",
         "barn, field",
         "red, green",
-        "Anna, Ben",
+        "People: Anna, Ben",
     ]
 
 
@@ -367,7 +377,8 @@ def test_names_of_google_takeout_and_yt_dlp_are_understood(
     for name in (media, "another.jpg", "b" * 50 + ".jpg"):
         (tmp_path / name).write_bytes(b"-")
     content = json.dumps({"title": media, "description": "Eiffel tower"})
-    assert words(read(tmp_path, sidecar, content, about=media)) == ["Eiffel tower"]
+    said = read(tmp_path, sidecar, content, about=media)
+    assert [signal.text for signal in said if signal.source == "annotation"] == ["Eiffel tower"]
     assert sidecars_of(tmp_path).signals_for("another.jpg") == []
 
 

@@ -46,11 +46,11 @@ from mmrag_mcp.results import (
     understood,
 )
 from mmrag_mcp.warming import WarmLibrary
-from mmrag_plugin.errors import MmragError, NotFound, UsageError
+from mmrag_plugin.errors import MmragError, NotFound
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Moment
 from mmrag_plugin.pictures import to_jpeg
-from mmrag_plugin.timecode import format_time, parse_time
+from mmrag_plugin.timecode import parse_span
 from mmrag_plugin.untrusted import escape_media_text
 
 if TYPE_CHECKING:
@@ -290,17 +290,8 @@ def _moment(row: MediaRow, start: str | None, end: str | None) -> Moment:
     """The part of a media that is meant; times mean nothing for an image."""
     if row.kind == "image":
         return Moment(row.media_id, row.kind)
-    start_s = parse_time(start) if start else None
-    end_s = parse_time(end) if end else None
-    for time_s in (start_s, end_s):
-        if time_s is not None and row.duration_s is not None and time_s > row.duration_s:
-            raise UsageError(
-                f"{format_time(time_s)} is after the end of this video.",
-                f"It is {format_time(row.duration_s)} long.",
-            )
-    if start_s is not None and end_s is not None and end_s < start_s:
-        raise UsageError(f"The end {end} comes before the start {start}.", "Swap them.")
-    return Moment(row.media_id, row.kind, start_s, end_s)
+    span = parse_span(start, end, duration_s=row.duration_s)
+    return Moment(row.media_id, row.kind, *span)
 
 
 def _picture(library: MediaLibrary, moment: Moment) -> ImageContent:

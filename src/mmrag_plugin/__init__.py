@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same door for type checkers, which don't run __getattr__
+    from mmrag_plugin.agent_tools import media_tools
     from mmrag_plugin.answering import MediaQueryEngine, build_query_engine
     from mmrag_plugin.errors import MmragError
     from mmrag_plugin.filters import Filters
@@ -26,6 +27,7 @@ _DOOR = {
     "MediaRetriever": "retrieval",
     "MediaQueryEngine": "answering",
     "build_query_engine": "answering",
+    "media_tools": "agent_tools",
     "PhotoReader": "readers.photo",
     "VideoReader": "readers.video",
     "Filters": "filters",
@@ -49,6 +51,7 @@ __all__ = [
     "__version__",
     "build_query_engine",
     "load_settings",
+    "media_tools",
 ]
 
 

@@ -16,6 +16,9 @@ from mmrag_plugin.untrusted import untrusted
 from mmrag_plugin.vlm.base import aspoken, picture_block, said, spoken, user_message
 from mmrag_plugin.vlm.prompts import DESCRIBE_FILM, DESCRIBE_PHOTO, DESCRIBE_SYSTEM, Detail
 
+# How many pictures a film is shown in; some models spend 1,024 tokens on each
+FILM_PICTURES: dict[Detail, int] = {"short": 4, "normal": 6, "long": 10}
+
 TimedPicture: TypeAlias = "tuple[float | None, Image]"
 
 

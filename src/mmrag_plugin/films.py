@@ -38,6 +38,7 @@ class Film:
         self.path = path
         self.container = container
         self.stream = stream
+        self._turns: dict[tuple[int, int], Any] = {}  # by the size of frames
         # where the film begins on the container's own clock
         started = container.start_time
         if started is not None:
@@ -112,14 +113,25 @@ class Film:
             picture: Image = frame.to_image(width=width_px, height=height_px)
         except (av.FFmpegError, ValueError, MemoryError) as error:
             raise unreadable(self.path, str(error)) from error
-        turn = _turn_of(frame)
+        turn = self._turn_of(frame)
         return picture if turn is None else picture.transpose(turn)
 
     def upright_size(self, frame: Any) -> tuple[int, int]:
         """Return the width and height in pixels of ``picture(frame)`` without making it."""
         width_px, height_px = _square_pixels(frame, self.stream)
-        turn = _turn_of(frame)
+        turn = self._turn_of(frame)
         return (height_px, width_px) if turn in _SWAPS_SIDES else (width_px, height_px)
+
+    def _turn_of(self, frame: Any) -> Any | None:
+        """How the frames of this size are turned: looked up once.
+
+        PyAV's frame and its side data hold each other, so that frames which were asked for it stay
+        in the memory, with the threads that scaled them, until the garbage is collected.
+        """
+        size = frame.width, frame.height
+        if size not in self._turns:
+            self._turns[size] = _turn_of(frame)
+        return self._turns[size]
 
     def measured_duration_s(self) -> float:
         """Find the length by reading every packet, for containers that do not state it."""
@@ -257,7 +269,12 @@ def _turn_of(frame: Any) -> Any | None:
     for side_data in frame.side_data:
         if side_data.type.name == "DISPLAYMATRIX" and side_data.buffer_size >= 36:
             a, b, _, c, d = struct.unpack("=5i", bytes(side_data)[:20])
-            unit = max(abs(value) for value in (a, b, c, d)) or 1
-            turn = _TURNS.get(tuple(round(value / unit) for value in (a, b, c, d)))
+            upright = abs(a) + abs(d) >= abs(b) + abs(c)  # an odd angle: the next right one
+            nearest = (_sign(a), 0, 0, _sign(d)) if upright else (0, _sign(b), _sign(c), 0)
+            turn = _TURNS.get(nearest)
             return None if turn is None else Transpose(turn)
     return None
+
+
+def _sign(value: int) -> int:
+    return (value > 0) - (value < 0)

@@ -6,13 +6,15 @@ the ledger's line. A run that is killed anywhere is finished by the next one, wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.content_hash import content_hash_of
+from mmrag_plugin.dates import dated, most_trusted
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
@@ -21,6 +23,7 @@ from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
+from mmrag_plugin.people import merged_people
 from mmrag_plugin.scanning import ScanResult, scan
 from mmrag_plugin.walking import (
     Entries,
@@ -34,7 +37,7 @@ from mmrag_plugin.walking import (
 )
 
 if TYPE_CHECKING:
-    from mmrag_plugin.signals.sidecars import FolderSidecars
+    from mmrag_plugin.signals.sidecars import Beside, FolderSidecars
 
 __all__ = ["IndexReport", "Indexer", "Parts", "Progress", "SidecarTree", "StageReport"]
 
@@ -93,20 +96,25 @@ class SidecarTree:
                     news.problems += map(misnamed, odd_paths)
                 listed = {name: facts for name, facts in listed.items() if name not in odd}
             above = self._folders[place] = self._sidecars(place, listed, above)
+            above.listen_to(list(self._elsewhere(place, root, listed)))
         return self._folders[folder]
 
-    def beside(self, media: Path, root: Path) -> tuple[list[Signal], str | None] | None:
-        """What stands beside a media, and the date that it has from there.
+    def _elsewhere(self, folder: Path, root: Path, entries: Entries) -> Iterator[FolderSidecars]:
+        """The folders under the root, neither above nor below, that list media of this one."""
+        for place in self._sidecars.lists_elsewhere(folder, entries):
+            if place.is_relative_to(root) and place.is_dir() and not place.is_symlink():
+                with suppress(MediaError):  # nobody may look; what lies there tells of it
+                    yield self.of(place, root)
 
-        None when the media is not there now, or nobody may look.
-        """
+    def beside(self, media: Path, root: Path) -> Beside | None:
+        """What stands beside a media; None when it is not there now, or nobody may look."""
         try:
             found = self.of(media.parent, root) if is_there(media) else None
         except MediaError:
             return None
         if found is None:
             return None
-        return found.signals_for(media.name), found.taken_at(media.name)
+        return found.about(media.name)
 
     def listed(self, folder: Path) -> FolderSidecars | None:
         """The sidecars of a folder if it was listed in this run."""
@@ -264,24 +272,31 @@ class Indexer:
     ) -> tuple[MediaFacts, list[Signal]]:
         """Read one media; what stands beside each of its copies and in their names counts.
 
-        Its own date wins over one beside it, and that over one in a name.
+        Its own place wins over one beside it; of the dates the most trusted does.
         """
         facts = self.parts.readers[media.kind].facts(Path(media.path))
-        signals, named = list(facts.signals), list[Signal]()
-        beside_dates, named_dates = list[str | None](), list[str | None]()
+        signals, named, dates = list(facts.signals), list[Signal](), list(facts.dates)
+        latitude, longitude = facts.latitude, facts.longitude
         for path, root in ((Path(path), Path(root)) for path, root in places):
             above = root if root != path else path.parent
             beside = self._sidecars.beside(path, above)
             if beside is None:  # it is away; what stands beside it is read when it is back
                 self._unseen.append(str(path))
             else:
-                signals += beside[0]
-                beside_dates.append(beside[1])
+                signals += beside.signals
+                dates += beside.dates
+                if latitude is None:
+                    latitude, longitude = beside.latitude, beside.longitude
             named += self.parts.path_signals(path.relative_to(above))
-            named_dates.append(self.parts.path_date(path))
-        dates = filter(None, [facts.taken_at, *beside_dates, *named_dates])
-        facts = replace(facts, taken_at=next(dates, None))
-        signals += named + self.parts.facts_signals(facts)
+            dates += dated(self.parts.path_date(path), "name")
+        taken = most_trusted(dates)
+        facts = replace(
+            facts,
+            taken_at=taken.taken_at if taken else None,
+            latitude=latitude,
+            longitude=longitude,
+        )
+        signals = merged_people(signals) + named + self.parts.facts_signals(facts)
         return facts, [signal for signal in dict.fromkeys(signals) if signal.text.strip()]
 
     def _remember_rates(self) -> None:

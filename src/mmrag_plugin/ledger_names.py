@@ -36,6 +36,17 @@ class NameLines:
         """Media of which any text has a phrase in it word for word."""
         return self._saying(phrase, partial(quoted_in, phrase))
 
+    def photos_annotated(self) -> frozenset[str]:
+        """Photos that somebody put words to, in the file or in one beside it."""
+        query = (
+            sa.select(signals.c.media_id)
+            .join_from(signals, media, signals.c.media_id == media.c.media_id)
+            .where(signals.c.source == "annotation", media.c.kind == "image")
+            .distinct()
+        )
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
+
     def media_ids_in_season(self, first: str, last: str) -> frozenset[str]:
         """Media taken from one day to another (``MM-DD``) of any year, over its end too."""
         with self._database.reading() as connection:

@@ -289,8 +289,13 @@ class MediaLibrary(LibraryAsking):
         """The readers by kind of media."""
         from mmrag_plugin.readers.photo import PhotoReader
         from mmrag_plugin.readers.video import VideoReader
+        from mmrag_plugin.readers.workers import DecodesInWorkers
 
-        return {"image": PhotoReader(), "video": VideoReader(self._selector())}
+        decoder = DecodesInWorkers()
+        return {
+            "image": PhotoReader(decoder=decoder),
+            "video": VideoReader(self._selector(), decoder=decoder),
+        }
 
     def _taken_warnings(self) -> list[str]:
         taken = list(dict.fromkeys([*self.models.warnings, *self.warnings]))

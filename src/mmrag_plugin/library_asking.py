@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from llama_index.core.llms import LLM
+    from llama_index.core.tools import FunctionTool
     from PIL.Image import Image
 
     from mmrag_plugin.answering import MediaQueryEngine
@@ -193,6 +194,12 @@ class LibraryAsking(LibraryMedia):
         from mmrag_plugin.answering import build_query_engine
 
         return build_query_engine(self, llm, **{"planned": True, **options})
+
+    def as_tools(self, llm: LLM | None = None, *, pictures: bool = True) -> list[FunctionTool]:
+        """The library as tools for LlamaIndex agents, as of ``media_tools``."""
+        from mmrag_plugin.agent_tools import media_tools
+
+        return media_tools(self, llm=llm, pictures=pictures)
 
     def vlm(
         self,

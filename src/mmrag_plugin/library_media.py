@@ -13,6 +13,7 @@ from mmrag_plugin.walking import expand, is_encodable, is_there, real_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+
 APART_S = 0.5  # pictures of a film that lie closer show the same
 
 
@@ -64,20 +65,16 @@ class LibraryMedia:
         from mmrag_plugin.pictures import open_picture
         from mmrag_plugin.readers.video import frame_at
 
-        for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
-            if is_there(path):
-                if row.kind == "image":
-                    return open_picture(Path(path), at_least_px=1024)
-                return frame_at(Path(path), at_s if at_s is not None else (row.duration_s or 0) / 3)
-        raise NotFound(
-            f"{row.path} is not there any more.",
-            "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
-        )
+        path = self._path_there(row)
+        if row.kind == "image":
+            return open_picture(path, at_least_px=1024)
+        return frame_at(path, at_s if at_s is not None else (row.duration_s or 0) / 3)
 
     def moment_pictures(self, moment: Moment, count: int = 6) -> list[tuple[float | None, Image]]:
         """Pictures of a moment with their times: one of an image, several of a film, in order.
 
-        Of a moment of a few seconds there are fewer: they would show the same.
+        They are spread over the shots of a film; there are fewer where more would show the same.
+        Raises NotFound for what is gone, MediaError for what can't be read.
         """
         row = self.ledger.media_rows([moment.media_id]).get(moment.media_id)
         if row is None:
@@ -86,7 +83,28 @@ class LibraryMedia:
             return [(None, self._picture(row, None))]
         start_s = moment.start_s or 0.0
         end_s = moment.end_s if moment.end_s is not None else row.duration_s or start_s
-        count = max(1, min(count, round((end_s - start_s) / APART_S)))
-        step_s = (end_s - start_s) / count
-        times = [start_s + (number + 0.5) * step_s for number in range(count)]
-        return [(time_s, self._picture(row, time_s)) for time_s in times]
+        return list(film_pictures(self._path_there(row), start_s, end_s, count))
+
+    def _path_there(self, row: MediaRow) -> Path:
+        for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
+            if is_there(path):
+                return Path(path)
+        raise NotFound(
+            f"{row.path} is not there any more.",
+            "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
+        )
+
+
+def film_pictures(
+    path: Path, start_s: float, end_s: float, count: int
+) -> list[tuple[float, Image]]:
+    """Up to ``count`` pictures of a part of a film with their times: of its shots, else evenly."""
+    from mmrag_plugin.keyframes.spread import shots
+    from mmrag_plugin.readers.video import frame_at
+
+    count = max(1, min(count, round((end_s - start_s) / APART_S)))
+    step_s = (end_s - start_s) / count
+    times = [start_s + (number + 0.5) * step_s for number in range(count)]
+    return (shots(path, start_s, end_s, count) if count > 1 else []) or [
+        (time_s, frame_at(path, time_s)) for time_s in times
+    ]

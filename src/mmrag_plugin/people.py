@@ -31,7 +31,7 @@ def people_in(signals: Iterable[Signal]) -> list[str]:
     return list(distinct(name for text in texts for name in text.split(",")))
 
 
-def merged(signals: Sequence[Signal]) -> list[Signal]:
+def merged_people(signals: Sequence[Signal]) -> list[Signal]:
     """Put the people that several files name into one piece, in the place of the first."""
     people = people_in(signals)
     kept: list[Signal] = []

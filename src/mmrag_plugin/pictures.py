@@ -104,6 +104,12 @@ def identified_picture(source: str | Path | bytes | io.BytesIO) -> Iterator[Imag
                 "Run `pip install 'mmrag-plugin[jxl]'`, then mmrag index again.",
             ) from None
         raise _unreadable(name) from None
+    except MemoryError:
+        raise MediaError(
+            f"{name} takes more memory to decode than there is.",
+            "Save it smaller, or as JPEG, if it should be in the library.",
+            path=name,
+        ) from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes
         detail = str(error).replace(repr(name), "it").replace(name, "it") or type(error).__name__
         raise _unreadable(name, f" ({detail})") from error

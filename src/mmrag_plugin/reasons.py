@@ -17,7 +17,7 @@ _LABELS = {
     "subtitle": "subtitle",
     "speech": "said",
     "path": "folder or file name",
-    "exif": "date, place or camera",
+    "exif": "date, place, camera or rating",
 }
 
 

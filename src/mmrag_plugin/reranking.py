@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.llms import LLM, ChatMessage, MessageRole
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle
 from PIL.Image import Image
 from pydantic import BaseModel, Field
 
@@ -29,6 +32,7 @@ from mmrag_plugin.errors import (
 )
 from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.results import SearchResult
+from mmrag_plugin.retrieval import node_hit
 from mmrag_plugin.sources import hit_facts, hit_words
 from mmrag_plugin.untrusted import escape_media_text
 from mmrag_plugin.vlm.base import picture_block, user_message
@@ -42,6 +46,8 @@ GIVE_UP = 3  # failures before the first verdict
 VERDICT_TOKENS = 256
 REASON_CHARS = 120
 _HOPELESS = (OllamaUnavailable, ModelError, RemoteNotAllowed)  # the next request will fail, too
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -159,6 +165,10 @@ class Reranker:
             failed = [f"the time for it ({self.seconds:g} s) is over"]
         return case.verdicts, _about(case, [*failed, *case.troubles])
 
+    def as_postprocessor(self) -> NodeReranker:
+        """The same for nodes, where LlamaIndex takes a node postprocessor."""
+        return NodeReranker(reranker=self)
+
     async def _work(self, case: _Case, waiting: Iterator[tuple[int, Hit]]) -> None:
         """Judge hits as long as there are any; raises when it makes no sense to go on."""
         for place, hit in waiting:
@@ -197,6 +207,35 @@ class Reranker:
             ChatMessage(role=MessageRole.SYSTEM, content=JUDGE_SYSTEM),
             user_message(self._llm, blocks),
         ]
+
+
+class NodeReranker(BaseNodePostprocessor):
+    """Reranks where LlamaIndex takes a node postprocessor: nodes that a MediaRetriever found.
+
+    Other nodes keep their places. Nodes carry no warnings, so what goes wrong is logged.
+    """
+
+    reranker: Reranker
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        return _finished(self._apostprocess_nodes(nodes, query_bundle))
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        if query_bundle is None:
+            return nodes
+        hits = {place: hit for place, node in enumerate(nodes) if (hit := node_hit(node))}
+        judged, warnings = await self.reranker.judge(query_bundle.query_str, list(hits.values()))
+        for warning in warnings:
+            _log.warning("%s", warning)
+        places = list(hits)
+        verdicts = {places[number]: verdict for number, verdict in judged.items()}
+        for place, verdict in verdicts.items():
+            nodes[place].node.metadata["reason"] = _told(hits[place], verdict).reason
+        return [nodes[place] for place in reordered(len(nodes), verdicts)]
 
 
 def reordered(count: int, verdicts: dict[int, Verdict]) -> list[int]:

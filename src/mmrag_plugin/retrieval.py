@@ -10,7 +10,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
 
 from mmrag_plugin.filters import Filters
-from mmrag_plugin.media import Channel, Confidence, Hit
+from mmrag_plugin.media import Channel, Confidence, Hit, Moment
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.untrusted import escape_media_text
@@ -113,3 +113,22 @@ def hit_node(
     else:
         node = TextNode(**common)
     return NodeWithScore(node=node, score=hit.score)
+
+
+def node_hit(item: NodeWithScore) -> Hit | None:
+    """Turn a node that ``hit_node`` made back into its hit; None for any other node."""
+    facts = item.node.metadata
+    if not {"media_id", "kind", "path", "reason"} <= facts.keys():
+        return None
+    start_s, end_s = facts.get("start_s"), facts.get("end_s")
+    return Hit(
+        rank=facts.get("rank", 1),
+        moment=Moment(facts["media_id"], facts["kind"], start_s, end_s),
+        path=facts["path"],
+        score=item.score or 0.0,
+        confidence=facts.get("confidence", "none"),
+        reason=facts["reason"],
+        text=item.node.get_content(),
+        taken_at=facts.get("taken_at"),
+        at_s=None if start_s is None or end_s is None else (start_s + end_s) / 2,
+    )

@@ -23,7 +23,7 @@ def hit_facts(hit: Hit) -> str:
     facts = "Photo" if hit.moment.kind == "image" else "Moment of a film"
     if span := format_span(hit.moment.start_s, hit.moment.end_s):
         facts += f", at {span}"
-    if taken := _readable_date(hit.taken_at):
+    if taken := readable_date(hit.taken_at):
         facts += f", taken {taken}"
     return facts
 
@@ -39,7 +39,7 @@ def hit_words(hit: Hit, label: str, *, reason: bool, max_chars: int = SOURCE_TEX
     return untrusted(label, "\n".join(words), min(max_chars, SOURCE_TEXT_CHARS))
 
 
-def _readable_date(taken_at: str | None) -> str:
+def readable_date(taken_at: str | None) -> str:
     """Only what parses as a date is one; anything else came out of a file and is not for here."""
     try:
         date = datetime.fromisoformat((taken_at or "").replace("Z", "+00:00"))

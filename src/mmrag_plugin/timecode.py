@@ -26,6 +26,26 @@ def parse_time(text: str) -> float:
     raise UsageError(f"{text!r} is not a time.", "Write seconds (83.5) or a clock time (1:23.5).")
 
 
+def parse_span(
+    start: str | None, end: str | None, *, duration_s: float | None
+) -> tuple[float | None, float | None]:
+    """Read where a part of a video begins and ends, in seconds; nothing stands for nothing said.
+
+    Raises UsageError for what is no time, lies behind the end, or begins after it ends.
+    """
+    start_s = parse_time(start) if start else None
+    end_s = parse_time(end) if end else None
+    for time_s in (start_s, end_s):
+        if time_s is not None and duration_s is not None and time_s > duration_s:
+            raise UsageError(
+                f"{format_time(time_s)} is after the end of this video.",
+                f"It is {format_time(duration_s)} long.",
+            )
+    if start_s is not None and end_s is not None and end_s < start_s:
+        raise UsageError(f"The end {end} comes before the start {start}.", "Swap them.")
+    return start_s, end_s
+
+
 def format_time(time_s: float) -> str:
     """Print seconds the short way people read them: ``0:05``, ``1:23``, ``1:02:03``."""
     whole = math.floor(max(time_s, 0.0) + 1e-6)

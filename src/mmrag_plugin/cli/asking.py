@@ -13,10 +13,17 @@ from mmrag_plugin.cli.finding import remember, require, resolve_hit
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Moment, kind_of
 from mmrag_plugin.results import SearchResult
+from mmrag_plugin.timecode import parse_span
 from mmrag_plugin.walking import expand
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from pathlib import Path
+    from typing import TypeAlias
+
+    from mmrag_plugin.describing import TimedPicture
+    from mmrag_plugin.settings import Settings
+
+    _Times: TypeAlias = tuple[str | None, str | None]  # as --from and --to have them
 
 
 def add_to(app: typer.Typer) -> None:
@@ -109,50 +116,87 @@ def describe(
     detail: Annotated[
         str, typer.Option(help="short, normal or long.", metavar="LENGTH")
     ] = "normal",
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", help="Of a film: where to begin, like 0:05 or 5.2.", metavar="TIME"),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", help="Of a film: where to stop, like 0:09 or 9.4.", metavar="TIME"),
+    ] = None,
     vlm: options.Vlm = None,
     allow_remote: options.AllowRemote = None,
     library: options.Library = None,
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Describe a picture or a film in words. Needs Ollama."""
-    from mmrag_plugin.describing import stream_describe
-    from mmrag_plugin.library import MediaLibrary
+    """Describe a picture, a moment or a whole film in words. Needs Ollama.
+
+    A film is shown to the model in several pictures with their times. Files need not be in a
+    library.
+    """
+    from mmrag_plugin.cli.streaming import print_stream
+    from mmrag_plugin.describing import FILM_PICTURES, stream_describe
     from mmrag_plugin.library_models import vlm_of
     from mmrag_plugin.library_place import names
-    from mmrag_plugin.pictures import open_picture
     from mmrag_plugin.settings import load_settings
 
-    if detail not in ("short", "normal", "long"):
+    if detail not in FILM_PICTURES:
         raise UsageError(f"--detail {detail} is not known.", "Choose short, normal or long.")
     settings = load_settings(library=library, home=home, vlm=vlm, allow_remote=allow_remote)
-    llm = vlm_of(settings)
+    count = FILM_PICTURES[detail]
     file = expand(target)
-    is_picture = kind_of(file) == "image" and file.is_file()
-    pictures: list[tuple[float | None, Image]] = []
-    words = ""
-    if not is_picture or settings.library in names(settings):  # a picture needs no library
-        with MediaLibrary.open(settings) as opened:
-            target, span = resolve_hit(opened, target)
-            row = opened.find(target)
-            if row is not None:
-                moment = Moment(row.media_id, row.kind, *span)
-                pictures, words = opened.moment_pictures(moment), opened.words_of(moment)
-            elif not is_picture:
-                require(opened, target)
-                raise NotFound(
-                    f"{target} is neither in library {settings.library!r} nor a picture.",
-                    "Search for it first, or index its folder.",
-                )
-    pieces = stream_describe(
-        llm,
-        pictures or [(None, open_picture(file))],
-        detail=detail,  # type: ignore[arg-type]
-        known=words,
-    )
+    is_file = kind_of(file) is not None and file.is_file()
+    found = None
+    if not is_file or settings.library in names(settings):  # a file needs no library
+        found = _from_library(settings, target, (begin, end), count, is_file=is_file)
+    pictures, words = found or (_from_file(file, (begin, end), count), "")
+    llm = vlm_of(settings)
+    pieces = stream_describe(llm, pictures, detail=detail, known=words)
     if json:
         print_json({"answer": "".join(pieces), "model": settings.vlm, "warnings": []})
-        return
-    for piece in pieces:
-        output.print(piece, end="", soft_wrap=True)
-    output.print()
+    else:
+        print_stream(pieces)
+
+
+def _from_library(
+    settings: Settings, target: str, times: _Times, count: int, *, is_file: bool
+) -> tuple[list[TimedPicture], str] | None:
+    """Pictures and words of what a library knows; None for a file that it doesn't."""
+    from mmrag_plugin.library import MediaLibrary
+
+    with MediaLibrary.open(settings) as opened:
+        target, (start_s, end_s) = resolve_hit(opened, target)
+        row = opened.find(target)
+        if row is None:
+            if is_file:
+                return None
+            require(opened, target)
+            raise NotFound(
+                f"{target} is neither in library {settings.library!r} nor a picture or a film.",
+                "Search for it first, or index its folder.",
+            )
+        if any(times):
+            start_s, end_s = _span(row.kind, times, row.duration_s)
+        moment = Moment(row.media_id, row.kind, start_s, end_s)
+        return opened.moment_pictures(moment, count), opened.words_of(moment)
+
+
+def _from_file(file: Path, times: _Times, count: int) -> list[TimedPicture]:
+    from mmrag_plugin.films import open_film
+    from mmrag_plugin.library_media import film_pictures
+    from mmrag_plugin.pictures import open_picture
+
+    if kind_of(file) == "image":
+        _span("image", times, None)
+        return [(None, open_picture(file, at_least_px=1024))]
+    with open_film(file) as film:
+        duration_s = film.duration_s or film.measured_duration_s()
+    start_s, end_s = _span("video", times, duration_s)
+    return list(film_pictures(file, start_s or 0.0, duration_s if end_s is None else end_s, count))
+
+
+def _span(kind: str, times: _Times, duration_s: float | None) -> tuple[float | None, float | None]:
+    if kind == "image" and any(times):
+        raise UsageError("A picture has no times.", "Leave out --from and --to.")
+    return parse_span(*times, duration_s=duration_s)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 from mmrag_plugin.animations import Animation
@@ -48,40 +50,41 @@ class IFrameSelector(KeyframeSelector):
 
     def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:
         last: Candidate | None = None
-        for time_s, frame in film.frames("keys"):
-            key = Candidate(time_s, frame)
-            if last is not None and time_s - last.time_s > self.max_gap_s:
-                yield from self._fill(film.path, last, time_s)
-            yield key
-            last = key
-        if last is None:  # no frame is marked as a key frame: rare, and then all are looked at
-            yield from self._all(film.path)
-        else:
+        with ExitStack() as opened:
+            # a second reader for the gaps: the first goes on with the key frames
+            another = cache(lambda: opened.enter_context(open_film(film.path)))
+            for time_s, frame in film.frames("keys"):
+                key = Candidate(time_s, frame)
+                if last is not None and time_s - last.time_s > self.max_gap_s:
+                    yield from self._fill(another(), last, time_s)
+                yield key
+                last = key
+            if last is None:  # no frame is marked as a key frame: rare, and then all are looked at
+                yield from self._all(another())
+                return
             end_s = film.duration_s or film.measured_duration_s()
             if end_s - last.time_s > self.max_gap_s:
-                yield from self._fill(film.path, last, end_s)
+                yield from self._fill(another(), last, end_s)
 
-    def _fill(self, path: Path, key: Candidate, end_s: float) -> Iterator[Candidate]:
+    def _fill(self, film: Film | Animation, key: Candidate, end_s: float) -> Iterator[Candidate]:
         """Decode the ordinary frames of one gap; take some for the time, some for the change."""
         gap_s = end_s - key.time_s
         step_s = gap_s / math.ceil(gap_s / self.max_gap_s)
         look_s = max(self.min_gap_s, self.max_gap_s / 5)
         last = key
-        with open_film(path) as film:  # a second reader: the first goes on with the key frames
-            for time_s, frame in film.frames("references", from_s=key.time_s):
-                if time_s >= end_s - self.min_gap_s:
-                    return
-                if time_s - last.time_s < look_s:
-                    continue
-                candidate = Candidate(time_s, frame)
-                if time_s - last.time_s >= step_s or candidate.shows_another_scene_than(last):
-                    yield candidate
-                    last = candidate
+        for time_s, frame in film.frames("references", from_s=key.time_s):
+            if time_s >= end_s - self.min_gap_s:
+                return
+            if time_s - last.time_s < look_s:
+                continue
+            candidate = Candidate(time_s, frame)
+            if time_s - last.time_s >= step_s or candidate.shows_another_scene_than(last):
+                yield candidate
+                last = candidate
 
-    def _all(self, path: Path) -> Iterator[Candidate]:
+    def _all(self, film: Film | Animation) -> Iterator[Candidate]:
         last_s = -math.inf
-        with open_film(path) as film:
-            for time_s, frame in film.frames():
-                if time_s - last_s >= self.max_gap_s / 5:
-                    yield Candidate(time_s, frame)
-                    last_s = time_s
+        for time_s, frame in film.frames():
+            if time_s - last_s >= self.max_gap_s / 5:
+                yield Candidate(time_s, frame)
+                last_s = time_s

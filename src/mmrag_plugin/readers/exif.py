@@ -16,6 +16,7 @@ from mmrag_plugin.people import people_signals
 from mmrag_plugin.pictures import orientation_of
 from mmrag_plugin.places import Position, degrees, position
 from mmrag_plugin.readers.iptc import IptcRecords
+from mmrag_plugin.remarks import remark_signals
 from mmrag_plugin.xmp import XmpFacts, clean_text, distinct, parse_xmp
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _OFFSET, _OFFSET_ORIGINAL, _OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
 _USER_COMMENT = 0x9286
 _GPS_LATITUDE, _GPS_LONGITUDE, _GPS_TIME, _GPS_DATE = 2, 4, 7, 29
 
-_MAX_CREATOR_CHARS = 200
 
 _PNG_FACTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _MAX_PNG_FACT_BYTES = 2 * 2**20
@@ -111,7 +111,7 @@ def picture_facts(image: Image) -> MediaFacts:
                 [word for word in keywords if word.strip().casefold() not in people],
             ),
             *people_signals(xmp.people),
-            *_remarks(creator, _stars(exif, xmp)),
+            *remark_signals("" if is_junk(creator) else creator, _stars(exif, xmp)),
         ),
     )
 
@@ -245,14 +245,6 @@ def _stars(exif: Exif, xmp: XmpFacts) -> int:
     if xmp.rating is None and isinstance(rated, int) and 0 <= rated <= 5:
         return rated
     return xmp.rating or 0
-
-
-def _remarks(creator: str, stars: int) -> Iterator[Signal]:
-    """Who took the picture and how it was rated: facts rather than what is seen in it."""
-    if creator and not is_junk(creator):
-        yield Signal("exif", f"by {creator[:_MAX_CREATOR_CHARS]}")
-    if stars:
-        yield Signal("exif", "rejected" if stars < 0 else f"{stars} star{'s' * (stars > 1)}")
 
 
 def _text(value: Any) -> str:

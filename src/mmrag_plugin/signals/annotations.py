@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from mmrag_plugin.media import Signal, kind_of
+from mmrag_plugin.people import people_signals
 from mmrag_plugin.signals.plain_text import plain_text
 
 FILE_FIELDS = frozenset(
@@ -17,10 +18,10 @@ _TEXT_FIELDS = (
     "imagedescription captionabstract text texts sentences comment usercomment alt alttext label"
 ).split()
 _LIST_FIELDS = (
-    "keywords keyword tags tag subject subjects labels people persons faces places location city "
-    "country"
+    "keywords keyword tags tag subject subjects labels places location city state country"
 ).split()
-WORD_FIELDS = frozenset([*_TEXT_FIELDS, *_LIST_FIELDS])
+_PEOPLE_FIELDS = "people persons faces personinimage".split()
+WORD_FIELDS = frozenset([*_TEXT_FIELDS, *_LIST_FIELDS, *_PEOPLE_FIELDS])
 
 _INNER_FIELDS = ("name", "raw", "text", "caption", "value")
 _SEPARATOR = re.compile(r"\s*[;|\n]\s*")
@@ -32,17 +33,20 @@ def field_name(name: object) -> str:
 
 
 def annotations_of(record: Mapping[str, object]) -> Iterator[Signal]:
-    """Give ``annotation`` signals: each title, caption and text by itself, each list as one."""
+    """Give ``annotation`` signals: each title, caption and text by itself, each list as one.
+
+    People of all fields stand together.
+    """
     fields = {field_name(name): value for name, value in record.items()}
     for name in _TEXT_FIELDS:
         for text in _texts(fields.get(name)):
-            # Google Takeout puts the file's name where the title belongs.
+            # Google Takeout puts the file's name where the title belongs; see takeout.py
             if not (name == "title" and kind_of(text)):
                 yield Signal("annotation", text)
     for name in _LIST_FIELDS:
-        parts = [part for text in _texts(fields.get(name)) for part in _SEPARATOR.split(text)]
-        if words := plain_text(", ".join(part for part in parts if part)):
+        if words := plain_text(", ".join(_parts(fields.get(name)))):
             yield Signal("annotation", words)
+    yield from people_signals(part for name in _PEOPLE_FIELDS for part in _parts(fields.get(name)))
 
 
 def file_of(record: Mapping[str, object]) -> str | None:
@@ -51,6 +55,11 @@ def file_of(record: Mapping[str, object]) -> str | None:
         if field_name(name) in FILE_FIELDS and isinstance(value, str) and value.strip():
             return value.strip()
     return None
+
+
+def _parts(value: object) -> list[str]:
+    parts = (part for text in _texts(value) for part in _SEPARATOR.split(text))
+    return [part for part in parts if part]
 
 
 def _texts(value: object) -> list[str]:

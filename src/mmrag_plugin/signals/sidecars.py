@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mmrag_plugin.dates import Dated
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import Signal, kind_of
-from mmrag_plugin.signals.sidecar_formats import SIDECAR_FORMATS, SidecarFormat
-from mmrag_plugin.signals.sidecar_formats.base import MediaNames, folded
+from mmrag_plugin.signals.sidecar_formats import FOLDER_FORMATS, SIDECAR_FORMATS, SidecarFormat
+from mmrag_plugin.signals.sidecar_formats.base import MediaNames, Place, Said, Statement, folded
+from mmrag_plugin.signals.sidecar_formats.icloud import album_folders
 
-SIDECARS_VERSION = 1  # part of every stamp: a new way to read gives new signals
+SIDECARS_VERSION = 2  # part of every stamp: a new way to read gives new signals
 MAX_SIDECAR_BYTES = 16 * 2**20
 
 _Sidecars = list[tuple[str, SidecarFormat]]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside one media: words, dates, and a position in degrees."""
+
+    signals: tuple[Signal, ...] = ()
+    dates: tuple[Dated, ...] = ()
+    latitude: float | None = None
+    longitude: float | None = None
 
 
 class FolderSidecars:
@@ -24,7 +36,8 @@ class FolderSidecars:
 
     ``entries`` maps each file in the folder to its size in bytes and its modification time in
     nanoseconds, so that nothing is looked up twice. ``above`` is the parent folder, when its lists
-    may speak about this one: ``captions.json`` beside ``images/``.
+    may speak about this one: ``captions.json`` beside ``images/``. What lists the media of this
+    folder elsewhere is brought by ``listen_to``.
     """
 
     def __init__(
@@ -39,13 +52,32 @@ class FolderSidecars:
         self._media = MediaNames(name for name in entries if kind_of(name))
         self._own: dict[str, _Sidecars] = defaultdict(list)
         self._lists: _Sidecars = []
-        self._listed: dict[str, list[Signal]] | None = None
+        self._elsewhere: tuple[FolderSidecars, ...] = ()
+        self._listed: dict[str, list[Said]] | None = None
+        self._of_all: list[Said] = []  # said by lists of this folder of all media in it
         self._problems: list[MediaError] = []
         self._bad: set[str] = set()
+        borrowed: list[tuple[str, SidecarFormat, frozenset[str]]] = []
         for name in sorted(entries.keys() - self._media.all):
             if not name.startswith("."):  # macOS puts binary ._captions.csv on foreign drives
-                self._sort_in(name)
+                borrowed += self._sort_in(name)
+        for name, sidecar_format, borrowers in borrowed:
+            for media_name in borrowers:
+                own = self._own[media_name]
+                if not any(known is sidecar_format for _, known in own):
+                    own.append((name, sidecar_format))
         self._lists_stamp: str = self._stamp(self._lists, above._lists_stamp if above else "")
+
+    @staticmethod
+    def lists_elsewhere(folder: Path, entries: Mapping[str, tuple[int, int]]) -> list[Path]:
+        """Folders that may hold lists of the media in a folder, though not above it."""
+        return album_folders(folder, entries)
+
+    def listen_to(self, others: Sequence[FolderSidecars]) -> None:
+        """Have the lists of other folders speak about this one, which name its media barely."""
+        self._elsewhere = tuple(other for other in others if other is not self)
+        for other in self._elsewhere:
+            self._lists_stamp = other._stamp(other._lists, self._lists_stamp)
 
     def stamp_for(self, media_name: str) -> str:
         """Hash name, size and time of every file that may speak about a media; "" without any.
@@ -55,22 +87,22 @@ class FolderSidecars:
         return self._stamp(self._own.get(media_name, []), self._lists_stamp)
 
     def signals_for(self, media_name: str) -> list[Signal]:
-        """Read what is said about a media, each thing once; bad files are left to ``problems``."""
-        signals: dict[Signal, None] = {}
-        for name, sidecar_format in self._own.get(media_name, []):
-            signals |= dict.fromkeys(signal for _, signal in self._parse(name, sidecar_format))
-        signals |= dict.fromkeys(self._listed_for(PurePosixPath(media_name)))
-        return list(signals)
+        """Read the words about a media, each thing once; bad files are left to ``problems``."""
+        return list(self.about(media_name).signals)
 
-    def taken_at(self, media_name: str) -> str | None:
-        """The date that a file beside a media gives it, as ISO 8601, where one does."""
+    def about(self, media_name: str) -> Beside:
+        """Read what is said about a media, each thing once; bad files are left to ``problems``."""
+        said: dict[Said, None] = {}
         for name, sidecar_format in self._own.get(media_name, []):
-            if not sidecar_format.dated:
-                continue
-            with suppress(MediaError, ValueError, RecursionError, OSError):  # signals_for tells
-                if date := sidecar_format.taken_at(self._read(self._folder / name)):
-                    return date
-        return None
+            said |= dict.fromkeys(statement for _, statement in self._parse(name, sidecar_format))
+        said |= dict.fromkeys(self._listed_for(PurePosixPath(media_name)))
+        place = next((found for found in said if isinstance(found, Place)), None)
+        return Beside(
+            signals=tuple(found for found in said if isinstance(found, Signal)),
+            dates=tuple(found for found in said if isinstance(found, Dated)),
+            latitude=place.latitude if place else None,
+            longitude=place.longitude if place else None,
+        )
 
     def may_speak(self, name: str) -> bool:
         """Whether a file in this folder is a sidecar of a media in it, or a list."""
@@ -91,16 +123,20 @@ class FolderSidecars:
         problems, self._problems = self._problems, []
         return problems
 
-    def _sort_in(self, name: str) -> None:
-        for sidecar_format in SIDECAR_FORMATS:
+    def _sort_in(self, name: str) -> list[tuple[str, SidecarFormat, frozenset[str]]]:
+        """Enter a file with those whose sidecar it is; returns who may borrow it."""
+        here = FOLDER_FORMATS.get(self._folder.name)
+        for sidecar_format in (*([here] if here else []), *SIDECAR_FORMATS):
             subjects = sidecar_format.subjects(name, self._media)
             if subjects is None:
                 self._lists.append((name, sidecar_format))
-                return
+                return []
             for media_name in subjects:
                 self._own[media_name].append((name, sidecar_format))
             if subjects:
-                return
+                borrowers = sidecar_format.borrowers(subjects, self._media)
+                return [(name, sidecar_format, borrowers)] if borrowers else []
+        return []
 
     def _stamp(self, sidecars: _Sidecars, rest: str) -> str:
         if not sidecars:
@@ -109,8 +145,12 @@ class FolderSidecars:
         joined = "\n".join([str(SIDECARS_VERSION), rest, *facts])
         return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
-    def _listed_for(self, path: PurePosixPath) -> Iterator[Signal]:
-        """Look a media up in the lists of this folder and of those above; ``path`` from here."""
+    def _listed_for(self, path: PurePosixPath) -> Iterator[Said]:
+        """Look a media up in the lists that may speak about it; ``path`` from this folder."""
+        self._read_lists()
+        yield from self._of_all
+        for other in self._elsewhere:
+            yield from other._read_lists().get(folded(path.name), ())
         here: FolderSidecars | None = self
         while here is not None:
             from_above = PurePosixPath(here._folder.name, path)
@@ -123,12 +163,15 @@ class FolderSidecars:
                 yield from listed.get(folded(str(spelling.with_suffix(""))), ())
             here, path = here._above, from_above
 
-    def _read_lists(self) -> dict[str, list[Signal]]:
+    def _read_lists(self) -> dict[str, list[Said]]:
         if self._listed is None:
             self._listed = defaultdict(list)
             for name, sidecar_format in self._lists:
-                for written, signal in self._parse(name, sidecar_format):
-                    self._listed[self._key(written or "")].append(signal)
+                for written, said in self._parse(name, sidecar_format):
+                    if written is None:
+                        self._of_all.append(said)
+                    else:
+                        self._listed[self._key(written)].append(said)
         return self._listed
 
     def _key(self, written: str) -> str:
@@ -138,9 +181,7 @@ class FolderSidecars:
             path = path.relative_to(self._folder)
         return folded(str(path))
 
-    def _parse(
-        self, name: str, sidecar_format: SidecarFormat
-    ) -> Iterator[tuple[str | None, Signal]]:
+    def _parse(self, name: str, sidecar_format: SidecarFormat) -> Iterator[Statement]:
         """Yield what one file says; what is wrong with it becomes a problem, reported once."""
         path = self._folder / name
         try:

@@ -8,13 +8,14 @@ through ``untrusted`` before a model reads it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from llama_index.core.base.llms.types import ContentBlock
+from llama_index.core.base.llms.types import ContentBlock, ThinkingBlock
 from llama_index.core.llms import ChatMessage, ChatResponse, ImageBlock, MessageRole, TextBlock
 from llama_index.core.schema import ImageDocument, ImageNode
 
 from mmrag_plugin.errors import ServiceError, UsageError
+from mmrag_plugin.picture_check import is_clean
 from mmrag_plugin.pictures import open_picture, to_jpeg
 from mmrag_plugin.untrusted import escape_picture_tags
 
@@ -28,6 +29,8 @@ PICTURE_TAG = "[img]"  # Ollama replaces it, in order, by the message's pictures
 # LlamaIndex's Ollama client joins a message's texts and sends its pictures apart from them
 _FLATTENING_LLMS = frozenset({"Ollama_llm", "Ollama_multi_modal_llm"})
 
+AnyPicture: TypeAlias = ImageBlock | ImageNode | ImageDocument
+
 
 def picture_block(picture: Image) -> ImageBlock:
     """Turn a picture into a block of JPEG bytes: at most LONG_SIDE_PX wide or high, no metadata."""
@@ -35,9 +38,10 @@ def picture_block(picture: Image) -> ImageBlock:
     return ImageBlock(image=jpeg, image_mimetype="image/jpeg")
 
 
-def normal_picture(item: ImageBlock | ImageNode | ImageDocument) -> ImageBlock:
-    """Turn anybody's picture into what ``picture_block`` makes: upright RGB, small, JPEG.
+def normal_picture(item: AnyPicture) -> ImageBlock:
+    """Turn anybody's picture into what ``picture_block`` makes: upright sRGB, small, JPEG.
 
+    A JPEG or PNG that already is all that, and says nothing beside its pixels, stays as it is.
     Raises MediaError if it can't be read, UsageError if it would have to be fetched from a URL.
     """
     path, url = (
@@ -50,7 +54,28 @@ def normal_picture(item: ImageBlock | ImageNode | ImageDocument) -> ImageBlock:
         )
     source = item.resolve_image()
     readable = source if isinstance(source, str) else source.read()
+    if isinstance(readable, bytes) and is_clean(readable, long_side_px=LONG_SIDE_PX):
+        return item if isinstance(item, ImageBlock) and item.image else ImageBlock(image=readable)
     return picture_block(open_picture(readable, at_least_px=LONG_SIDE_PX))
+
+
+def sendable(content: Iterable[Any]) -> list[ContentBlock]:
+    """The blocks of a message that a VLM takes: texts, and pictures made small and upright.
+
+    What a model thought earlier is left out. Raises UsageError for anything else, and what
+    ``normal_picture`` raises.
+    """
+    blocks: list[ContentBlock] = []
+    for item in content:
+        if isinstance(item, AnyPicture):
+            blocks.append(normal_picture(item))
+        elif isinstance(item, TextBlock):
+            blocks.append(item)
+        elif not isinstance(item, ThinkingBlock):
+            raise UsageError(
+                f"A vision model takes no {type(item).__name__}.", "Pass texts and pictures only."
+            )
+    return blocks
 
 
 def tag_pictures(blocks: Iterable[ContentBlock]) -> list[ContentBlock]:

@@ -10,30 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import ollama
-from llama_index.core.base.llms.types import ContentBlock, ThinkingBlock
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.llms import (
     ChatMessage,
     ChatResponse,
     ChatResponseAsyncGen,
     ChatResponseGen,
-    ImageBlock,
-    TextBlock,
 )
-from llama_index.core.schema import ImageDocument, ImageNode
 from llama_index.llms.ollama import Ollama
 from llama_index.llms.ollama.base import DEFAULT_REQUEST_TIMEOUT
 
-from mmrag_plugin.errors import ServiceError, UsageError
+from mmrag_plugin.errors import ServiceError
 from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host, is_this_machine
-from mmrag_plugin.vlm.base import normal_picture, tag_pictures
+from mmrag_plugin.vlm.base import sendable, tag_pictures
 from mmrag_plugin.vlm.ollama_context import SHORT_ANSWER, needed, step
 from mmrag_plugin.vlm.ollama_faults import (
     FAILURES,
@@ -54,7 +50,6 @@ TEMPERATURE = 0.2
 _BEGUN = ChatResponse(message=ChatMessage())
 
 _T = TypeVar("_T")
-_Picture: TypeAlias = ImageBlock | ImageNode | ImageDocument
 
 
 @dataclass
@@ -268,7 +263,7 @@ class OllamaVLM(Ollama):
         if contents:
             contents[-1] += options.pop("image_documents", ())
         ready = [
-            message.model_copy(update={"blocks": tag_pictures(_sendable(content))})
+            message.model_copy(update={"blocks": tag_pictures(sendable(content))})
             for message, content in zip(messages, contents, strict=True)
         ]
         return _Request(ready, options, self._fitting_context(ready))
@@ -400,24 +395,6 @@ class OllamaVLM(Ollama):
 
     def _meaning(self, error: Exception) -> Exception:
         return meaning_of(error, model=self.model, host=self.base_url)
-
-
-def _sendable(content: Iterable[Any]) -> list[ContentBlock]:
-    """The blocks that Ollama takes: texts, and pictures made small and upright.
-
-    What a model thought earlier is left out. Raises UsageError for anything else.
-    """
-    blocks: list[ContentBlock] = []
-    for item in content:
-        if isinstance(item, _Picture):
-            blocks.append(normal_picture(item))
-        elif isinstance(item, TextBlock):
-            blocks.append(item)
-        elif not isinstance(item, ThinkingBlock):
-            raise UsageError(
-                f"Ollama takes no {type(item).__name__}.", "Pass texts and pictures only."
-            )
-    return blocks
 
 
 async def _close(client: ollama.AsyncClient) -> None:

@@ -7,12 +7,26 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import PurePath
 from typing import ClassVar
 
+from mmrag_plugin.dates import Dated
 from mmrag_plugin.media import Signal
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a media was taken, in degrees."""
+
+    latitude: float
+    longitude: float
+
+
+Said = Signal | Dated | Place
+Statement = tuple[str | None, Said]  # about which file, as written; None: the subjects
 
 
 class MediaNames:
@@ -49,7 +63,6 @@ class SidecarFormat(ABC):
     """One kind of file that speaks about media: about one of a like name, or about a folder."""
 
     name: ClassVar[str]
-    dated: ClassVar[bool] = False  # whether it may give its subjects a date
 
     @abstractmethod
     def subjects(self, sidecar_name: str, media: MediaNames) -> frozenset[str] | None:
@@ -59,16 +72,17 @@ class SidecarFormat(ABC):
         is, a file of another kind.
         """
 
+    def borrowers(self, subjects: frozenset[str], media: MediaNames) -> frozenset[str]:
+        """Say which media a file speaks about as well, if nothing of the format is their own."""
+        return frozenset()
+
     @abstractmethod
-    def parse(self, sidecar_name: str, data: bytes) -> Iterator[tuple[str | None, Signal]]:
-        """Yield signals with the file that each is about, as written; None means its subjects.
+    def parse(self, sidecar_name: str, data: bytes) -> Iterator[Statement]:
+        """Yield signals, dates and places with the file that each is about, as written.
 
-        Raises ValueError with the reason, at the first or after the last line that can be read.
+        None means the subjects: of a list all media of its folder, but not of those below. Raises
+        ValueError with the reason, at the first or after the last line that can be read.
         """
-
-    def taken_at(self, data: bytes) -> str | None:
-        """The date that the file gives its subjects, as ISO 8601; raises as ``parse`` does."""
-        return None
 
 
 def folded(name: str) -> str:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from mmrag_plugin.media import Signal
 from mmrag_plugin.signals.annotations import annotations_of, file_of
 from mmrag_plugin.signals.plain_text import decode_text
-from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat
+from mmrag_plugin.signals.sidecar_formats import takeout
+from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat, Statement
 
 _NAMES = frozenset({"captions.json", "metadata.json", "annotations.json"})
-
-Statement = tuple[str | None, Signal]
 
 
 class CaptionsJson(SidecarFormat):
@@ -29,10 +27,13 @@ class CaptionsJson(SidecarFormat):
         return None if sidecar_name.lower() in _NAMES else frozenset()
 
     def parse(self, sidecar_name: str, data: bytes) -> Iterator[Statement]:
-        """Yield the annotations of each file that is named."""
+        """Yield the annotations of each file that is named, or those of an album of Takeout."""
         content = json.loads(decode_text(data))
         if isinstance(content, list):
             yield from _records(content)
+        elif isinstance(content, dict) and takeout.is_album(content):
+            for signal in takeout.album_signals(content):
+                yield None, signal
         elif isinstance(content, dict):
             yield from _by_file(content)
         else:

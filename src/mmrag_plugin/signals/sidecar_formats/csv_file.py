@@ -10,7 +10,6 @@ import csv
 import io
 from collections.abc import Iterator
 
-from mmrag_plugin.media import Signal
 from mmrag_plugin.signals.annotations import (
     FILE_FIELDS,
     WORD_FIELDS,
@@ -19,7 +18,8 @@ from mmrag_plugin.signals.annotations import (
     file_of,
 )
 from mmrag_plugin.signals.plain_text import decode_text
-from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat
+from mmrag_plugin.signals.sidecar_formats import icloud
+from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat, Statement
 
 # Under these names a table is meant for us; others, such as album lists, may be about anything.
 _OWN_NAMES = frozenset({"captions.csv", "metadata.csv"})
@@ -34,8 +34,8 @@ class CsvFile(SidecarFormat):
         """Take every ``*.csv``."""
         return None if sidecar_name.lower().endswith(".csv") else frozenset()
 
-    def parse(self, sidecar_name: str, data: bytes) -> Iterator[tuple[str | None, Signal]]:
-        """Yield the annotations of each row."""
+    def parse(self, sidecar_name: str, data: bytes) -> Iterator[Statement]:
+        """Yield the annotations of each row, and the dates of an iCloud export."""
         text = decode_text(data).lstrip()
         header_line = text.partition("\n")[0]
         delimiter = max(",;\t|", key=header_line.count)
@@ -43,7 +43,8 @@ class CsvFile(SidecarFormat):
         try:
             header = next(rows, [])
             columns = {field_name(column) for column in header}
-            if not (columns & FILE_FIELDS and columns & WORD_FIELDS):
+            telling = WORD_FIELDS | {icloud.DATE_FIELD}
+            if not (columns & FILE_FIELDS and columns & telling):
                 if header and sidecar_name.lower() in _OWN_NAMES:
                     raise ValueError(
                         f"its first line ({header_line.strip()[:80]!r}) names no column of files "
@@ -53,7 +54,7 @@ class CsvFile(SidecarFormat):
             for row in rows:
                 record = dict(zip(header, row, strict=False))
                 if file := file_of(record):
-                    for signal in annotations_of(record):
-                        yield file, signal
+                    for said in (*annotations_of(record), *icloud.facts_of(record)):
+                        yield file, said
         except csv.Error as error:
             raise ValueError(f"line {rows.line_num}: {error}") from None

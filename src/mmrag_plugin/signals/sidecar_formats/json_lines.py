@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from mmrag_plugin.media import Signal
 from mmrag_plugin.signals.annotations import annotations_of, file_of
 from mmrag_plugin.signals.plain_text import decode_text
-from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat
+from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat, Statement
 
 
 class JsonLines(SidecarFormat):
@@ -20,7 +19,7 @@ class JsonLines(SidecarFormat):
         """Take every ``*.jsonl``."""
         return None if sidecar_name.lower().endswith(".jsonl") else frozenset()
 
-    def parse(self, sidecar_name: str, data: bytes) -> Iterator[tuple[str | None, Signal]]:
+    def parse(self, sidecar_name: str, data: bytes) -> Iterator[Statement]:
         """Yield the annotations of each line, then raise for the first line that is broken."""
         broken = ""
         for number, line in enumerate(decode_text(data).split("\n"), 1):

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mmrag_plugin.media import Signal, kind_of
+from mmrag_plugin.media import kind_of
 from mmrag_plugin.signals.plain_text import decode_text
-from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat, without_ending
+from mmrag_plugin.signals.sidecar_formats.base import (
+    MediaNames,
+    SidecarFormat,
+    Statement,
+    without_ending,
+)
 from mmrag_plugin.signals.subtitles import parse_subtitles
 
 # A language (BCP 47) or what players and downloaders add to it: film.pt-BR.srt, film.en.sdh.srt
@@ -28,7 +33,7 @@ class SubtitleFile(SidecarFormat):
             base = _TAG.sub("", base)
         return frozenset()
 
-    def parse(self, sidecar_name: str, data: bytes) -> Iterator[tuple[str | None, Signal]]:
+    def parse(self, sidecar_name: str, data: bytes) -> Iterator[Statement]:
         """Yield one signal per cue, with its times."""
         text = decode_text(data)
         cues = parse_subtitles(text)

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 from mmrag_plugin.media import Signal
 from mmrag_plugin.signals.plain_text import decode_text, plain_text
-from mmrag_plugin.signals.sidecar_formats.base import MediaNames, SidecarFormat, without_ending
+from mmrag_plugin.signals.sidecar_formats.base import (
+    MediaNames,
+    SidecarFormat,
+    Statement,
+    without_ending,
+)
 
 
 class TextFile(SidecarFormat):
@@ -18,7 +23,7 @@ class TextFile(SidecarFormat):
         """Match ``NAME.txt`` with media NAME, with or without their suffix."""
         return media.named(without_ending(sidecar_name, ".txt") or "")
 
-    def parse(self, sidecar_name: str, data: bytes) -> Iterator[tuple[str | None, Signal]]:
+    def parse(self, sidecar_name: str, data: bytes) -> Iterator[Statement]:
         """Yield the whole text as one annotation."""
         if text := plain_text(decode_text(data)):
             yield None, Signal("annotation", text)

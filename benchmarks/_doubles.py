@@ -1,0 +1,13 @@
+"""The doubles of the tests, for measurements that need a server that answers as it should."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from judging import judge_colours
+from ollama_double import OllamaDouble
+
+__all__ = ["OllamaDouble", "judge_colours"]

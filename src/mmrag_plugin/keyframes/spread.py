@@ -1,0 +1,85 @@
+"""A few pictures that stand for a film or a part of it: one of each shot where there are so many.
+
+Only key frames are decoded, which encoders put at most cuts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from mmrag_plugin.animations import Animation
+from mmrag_plugin.films import Film, open_film
+from mmrag_plugin.keyframes.choice import Candidate
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_LOOKED_AT = 3  # so many key frames are looked at for each picture that is wanted
+_THUMB_PX = 64
+
+_T = TypeVar("_T")
+
+
+def shots(path: Path, start_s: float, end_s: float, count: int) -> list[tuple[float, Image]]:
+    """Choose up to ``count`` key frames of ``start_s``..``end_s`` with their times, in order.
+
+    There are fewer where more would look the same, and none at all where the part has fewer key
+    frames than that. Raises MediaError.
+    """
+    with open_film(path) as film:
+        keys = _key_frames(film, start_s, end_s, count * _LOOKED_AT)
+        if len(keys) < count:
+            return []
+        chosen = _most_different(keys, count)
+        return [(key.time_s, _picture(film, key)) for key in chosen]
+
+
+def _key_frames(
+    film: Film | Animation, start_s: float, end_s: float, slots: int
+) -> list[Candidate]:
+    """The last key frame of each of so many slots of time, small; none of a slot without one."""
+    found = []
+    slot_s = (end_s - start_s) / slots
+    for number in range(slots):
+        begins_s = start_s + number * slot_s
+        for time_s, frame in film.frames("keys", from_s=begins_s + slot_s - 1e-3):
+            if begins_s <= time_s < begins_s + slot_s:
+                small = frame.reformat(_THUMB_PX, _THUMB_PX, "rgb24", interpolation="AREA")
+                found.append(Candidate(time_s, small))
+            break
+    return found
+
+
+def _most_different(keys: list[Candidate], count: int) -> list[Candidate]:
+    """One of each shot, more of those in which much happens; shots are left out if there are more.
+
+    Where a shot shows the same all along, one picture of it is enough.
+    """
+    by_shot: list[list[Candidate]] = []
+    for key in keys:
+        if not by_shot or key.shows_another_scene_than(by_shot[-1][-1]):
+            by_shot.append([key])
+        elif not key.looks_like(by_shot[-1][-1]):
+            by_shot[-1].append(key)
+    by_shot = _evenly(by_shot, count)
+    shares = [1] * len(by_shot)
+    for _ in range(count - len(by_shot)):
+        left = [len(shot) / share for shot, share in zip(by_shot, shares, strict=True)]
+        if max(left) > 1:
+            shares[left.index(max(left))] += 1
+    return [
+        key for shot, share in zip(by_shot, shares, strict=True) for key in _evenly(shot, share)
+    ]
+
+
+def _evenly(items: list[_T], count: int) -> list[_T]:
+    """So many of a list, or all of a shorter one, each from the middle of its part."""
+    count = min(count, len(items))
+    return [items[int((number + 0.5) * len(items) / count)] for number in range(count)]
+
+
+def _picture(film: Film | Animation, key: Candidate) -> Image:
+    """Decode a key frame again, in full: a dozen large ones would not fit into the memory."""
+    _, frame = next(iter(film.frames("keys", from_s=key.time_s + 1e-3)))
+    return film.picture(frame)
