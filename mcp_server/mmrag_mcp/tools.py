@@ -97,7 +97,8 @@ class Tools:
 
         Searches pictures, text in pictures, captions, subtitles, names, dates and cameras at once.
         Dates and names in the query become filters ("receipts from Lisbon last spring"), as do
-        "exact words", -unwanted and one:year. Returns ranked moments, each with a media_id for the other tools, and why it matched.
+        "exact words", -unwanted and one:year. Returns ranked moments, each with a media_id for the
+        other tools, and why it matched.
         """
         call = self._call(ctx)
         where = _given(kind=kind, since=since, until=until, camera=camera, has_text=has_text)

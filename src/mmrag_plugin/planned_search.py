@@ -237,10 +237,8 @@ class PlannedSearch:
         rows = list(passing)
         if plan.one_each:
             length = _LENGTH[plan.one_each]
-            first = {
-                taken_at[:length]: (media_id, taken_at) for media_id, taken_at in rows if taken_at
-            }
-            rows = sorted(first.values(), key=_date_of)
+            dated = [row for row in reversed(rows) if row[1]]  # the newest of each period stays
+            rows = list({_date_of(row)[:length]: row for row in dated}.values())
             limit = _one_each_limit(plan, limit)
         elif plan.order == "oldest":
             rows = sorted((row for row in rows if row[1]), key=_date_of)
@@ -305,7 +303,9 @@ def _leaving_out(plan: Plan, media_ids: set[str]) -> Plan:
 
 
 def _restricts(plan: Plan) -> bool:
-    return plan.filters != Filters() or plan.aim == "count" or plan.one_each is not None
+    """Whether a plan without words still asks for something."""
+    asks = plan.aim == "count" or plan.one_each or plan.order != "best" or plan.limit
+    return plan.filters != Filters() or bool(asks)
 
 
 def _is_plain(plan: Plan) -> bool:

@@ -106,8 +106,8 @@ def search(
     )
     if query is None and batch is None:
         raise UsageError("Nothing to search for.", "Give words, or --batch FILE.")
-    if batch is not None and (query is not None or export is not None):
-        other = "words" if query is not None else "--export"
+    if batch is not None and (query is not None or explain or export is not None):
+        other = "words" if query is not None else "--explain" if explain else "--export"
         raise UsageError(
             f"--batch and {other} don't go together: it prints one JSON object a line.",
             f"Leave {other} or --batch out.",

@@ -35,7 +35,7 @@ def droppings(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def without_filter(plan: Plan, name: str) -> Plan:
-    """Let a filter go, with a warning; a name that was taken out of the question goes back."""
+    """Let a filter go, with a warning; its name goes back to what is searched for, if anything."""
     warning = f"Nothing passes all filters, so this one was let go: {words_of_filter(plan, name)}."
     warnings = (*plan.warnings, warning)
     if name == "phrases":
@@ -46,11 +46,11 @@ def without_filter(plan: Plan, name: str) -> Plan:
     if name == "dates":
         filters = replace(filters, since=None, until=None)
     elif name == "people":
-        visual = " ".join((*filters.people, visual)).strip()
+        visual = " ".join((*filters.people, visual)) if visual else ""
         filters = replace(filters, people=())
     else:
-        if name in _PUT_BACK:
-            visual = f"{visual} {getattr(filters, name)}".strip()
+        if name in _PUT_BACK and visual:
+            visual = f"{visual} {getattr(filters, name)}"
         filters = replace(filters, **{name: None})  # type: ignore[arg-type]
     return replace(plan, filters=filters, visual=visual, warnings=warnings)
 
