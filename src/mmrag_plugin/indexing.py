@@ -221,17 +221,20 @@ class Indexer:
         with self._run.timed("read", len(pending)):
             for batch in batches(pending, _READ_BATCH):
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
-                redated = set[str]()
+                changed = set[str]()  # for the frames' rows in Milvus
                 places = self.ledger.places_of(batch)
                 for media in self._run.rows(batch):
                     with self._run.failing("read", media):
                         found = self._read_one(media, places[media.media_id])
                         read[media.media_id] = found
-                        if found[0].taken_at != media.taken_at:
-                            redated.add(media.media_id)
+                        moves_now = found[0].duration_s != media.duration_s
+                        if found[0].taken_at != media.taken_at or (
+                            moves_now and media.kind == "image"
+                        ):
+                            changed.add(media.media_id)
                 self._run.enter_failures()
                 self._enter_sidecars()
-                self.ledger.redo("embed", redated)  # a frame's row in Milvus holds its date
+                self.ledger.redo("embed", changed)
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
