@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.dates import dated, most_trusted
 from mmrag_plugin.errors import MediaError
+from mmrag_plugin.index_dates import DateStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
@@ -176,6 +177,7 @@ class Indexer:
         self._read()
         words, pixels = WordsStage(self._run), PixelStages(self._run)
         words.project()
+        DateStage(self._run).rewrite()
         pixels.embed()
         pixels.ocr()
         words.project()  # with what was read in the pictures
@@ -221,20 +223,22 @@ class Indexer:
         with self._run.timed("read", len(pending)):
             for batch in batches(pending, _READ_BATCH):
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
-                changed = set[str]()  # for the frames' rows in Milvus
+                outdated = set[str]()  # a frame's row in Milvus holds date and camera
+                moving = set[str]()  # photos whose films came or went
                 places = self.ledger.places_of(batch)
                 for media in self._run.rows(batch):
                     with self._run.failing("read", media):
                         found = self._read_one(media, places[media.media_id])
                         read[media.media_id] = found
-                        moves_now = found[0].duration_s != media.duration_s
-                        if found[0].taken_at != media.taken_at or (
-                            moves_now and media.kind == "image"
-                        ):
-                            changed.add(media.media_id)
+                        facts = found[0]
+                        if (facts.taken_at, facts.camera) != (media.taken_at, media.camera):
+                            outdated.add(media.media_id)
+                        if media.kind == "image" and facts.duration_s != media.duration_s:
+                            moving.add(media.media_id)
                 self._run.enter_failures()
                 self._enter_sidecars()
-                self.ledger.redo("embed", changed)
+                self.ledger.outdate("embed", outdated)
+                self.ledger.redo("embed", moving)
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
@@ -296,6 +300,7 @@ class Indexer:
         facts = replace(
             facts,
             taken_at=taken.taken_at if taken else None,
+            dates=tuple(dates),
             latitude=latitude,
             longitude=longitude,
         )

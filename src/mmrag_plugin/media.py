@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, get_args
 
-from mmrag_plugin.dates import Dated
+from mmrag_plugin.dates import Dated, DateSource, most_trusted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,6 +90,12 @@ class MediaFacts:
     latitude: float | None = None
     longitude: float | None = None
     signals: tuple[Signal, ...] = ()
+
+    @property
+    def dated_by(self) -> DateSource | None:
+        """Who gave ``taken_at``."""
+        taken = most_trusted(self.dates)
+        return taken.source if taken else None
 
 
 @dataclass(frozen=True)
