@@ -161,7 +161,7 @@ class LibraryAsking(LibraryMedia):
         Options are those of ``search_plan``.
         """
         if not question.strip():
-            return self.found(question, picture=picture, **options)
+            return self.search(question, picture=picture, **options)
         plan = self.plan_question(question, llm=planner)
         return self.search_plan(plan, picture=picture, **options)
 
@@ -181,11 +181,12 @@ class LibraryAsking(LibraryMedia):
         """
         from mmrag_plugin.retrieval import MediaRetriever
 
-        if rerank:
-            options["reranker"] = self.reranker(rerank, rerank_s, llm)
-        if not planned and planner is None:
-            return MediaRetriever(self.found, **options)
-        return MediaRetriever(partial(self.search_question, planner=planner), **options)
+        if planned or planner is not None:  # what is reranked then depends on the plan
+            judging: dict[str, Any] = {"rerank": rerank, "rerank_s": rerank_s, "llm": llm}
+            search = partial(self.search_question, planner=planner, **judging)
+            return MediaRetriever(search, **options)
+        reranker = self.reranker(rerank, rerank_s, llm) if rerank else None
+        return MediaRetriever(self.found, reranker=reranker, **options)
 
     def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
         """A LlamaIndex query engine that answers with numbered sources.
