@@ -23,7 +23,8 @@ LAYERS: dict[str, str] = {
     "storage": "ledger ledger_* milvus_*",
     "flows": "walking scanning pairing words index_* indexing fusion moments "
     "reasons neighbours results filters plan planning planned_search searching retrieval reranking "
-    "citations sources answering describing chatting agent_tools",
+    "citations sources showing answering describing conversation conversation_files "
+    "chat_streams chat_turns chatting agent_tools",
     "library": "library library_asking library_media library_models library_place",
     "upkeep": "upkeep",
     "edges": "cli mmrag_mcp",

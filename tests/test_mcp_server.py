@@ -22,6 +22,7 @@ from mmrag_mcp import calls
 from mmrag_mcp.server import MmragServer, _parser
 from mmrag_mcp.warming import WarmLibrary, open_library
 from mmrag_plugin.errors import NotFound, StorageError
+from mmrag_plugin.results import SearchResult
 from mmrag_plugin.settings import Settings
 
 ERAS = ("auto", "legacy")
@@ -42,9 +43,9 @@ class Stub:
         self.ready.wait(30)
         return SimpleNamespace(search=lambda query, limit: None)
 
-    def search(self, query: str, **options: Any) -> Any:
+    def search_question(self, query: str, **options: Any) -> Any:
         self.searching()
-        return SimpleNamespace(hits=[], warnings=[f"searched {query}"])
+        return SearchResult(query, [], [f"searched {query}"])
 
     def close(self) -> None:
         self.closed = True
@@ -299,7 +300,7 @@ class Slow:
         print("noise on stdout", flush=True)
         os.write(1, b"more noise")
         return SimpleNamespace(search=lambda *_, **__: None)
-    def search(self, *_, **__):
+    def search_question(self, *_, **__):
         print("searching", file=sys.stderr, flush=True)
         time.sleep(60)
     def close(self):

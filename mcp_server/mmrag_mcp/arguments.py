@@ -35,8 +35,8 @@ Query = Annotated[
         min_length=1,
         max_length=2_000,
         description="What to look for, in plain words: things and scenes as they look, words that "
-        "stand in the picture, names of people, places or files. Leave dates and cameras to the "
-        "other arguments.",
+        "stand in the picture, names of people, places or files, and dates. The other arguments "
+        "win over what the query says.",
     ),
 ]
 Question = Annotated[

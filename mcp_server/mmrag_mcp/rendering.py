@@ -26,10 +26,16 @@ SIGNALS_CHARS = 6_000  # all texts of one media together
 
 def search_text(result: SearchMediaResult) -> str:
     """Ranked hits, one short paragraph each."""
+    asked = f"Understood as: {fenced(result.understood)}." if result.understood else ""
+    counted = "" if result.count is None else f"Counted: {result.count}."
     if not result.hits:
-        return _joined("Nothing was found.", _warnings(result.warnings))
+        return _joined("Nothing was found.", asked, counted, _warnings(result.warnings))
     count = len(result.hits)
-    lines = [f"{count} {'moment' if count == 1 else 'moments'}, best first. {RULE}"]
+    lines = [
+        asked,
+        counted,
+        f"{count} {'moment' if count == 1 else 'moments'}, best first. {RULE}",
+    ]
     if all(hit.confidence == "none" for hit in result.hits):
         lines.append("None of them matches well: the library may hold nothing like this.")
     lines += [f"{hit.rank}. {_hit(hit)}" for hit in result.hits]

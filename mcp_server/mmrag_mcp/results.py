@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mmrag_mcp.warming import State
 from mmrag_plugin.media import Channel, Confidence, Hit, Kind, SignalSource
+from mmrag_plugin.plan import Plan
+from mmrag_plugin.planning.explaining import explained
 from mmrag_plugin.untrusted import escape_media_text
 
 PATH_CHARS = 4_096
@@ -47,6 +49,8 @@ class SearchMediaResult(Result):
 
     query: str
     hits: list[HitResult]
+    count: int | None = Field(None, description="How many media there are, when that was asked.")
+    understood: str = Field("", description="The filters that the query was taken to mean.")
     warnings: list[str]
     notice: str = NOTICE
 
@@ -125,6 +129,13 @@ class LibraryInfoResult(Result):
     search: State = Field(description="Whether models and Milvus are loaded.")
     writer: str | None = Field(description="What is being written now, if anything.")
     notice: str = NOTICE
+
+
+def understood(plan: Plan | None) -> str:
+    """How a query was understood, in words; nothing when it is taken as it stands."""
+    if plan is None or plan.words == plan.question.strip():
+        return ""
+    return escape_media_text("; ".join(explained(plan)))
 
 
 def hit_results(hits: Iterable[Hit]) -> list[HitResult]:

@@ -43,6 +43,7 @@ from mmrag_mcp.results import (
     SignalResult,
     TakenAt,
     hit_results,
+    understood,
 )
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin.errors import MmragError, NotFound
@@ -95,7 +96,9 @@ class Tools:
         """Find photos, screenshots and moments of videos by what they show and say.
 
         Searches pictures, text in pictures, captions, subtitles, names, dates and cameras at once.
-        Returns ranked moments, each with a media_id for the other tools, and why it matched.
+        Dates and names in the query become filters ("receipts from Lisbon last spring"), as do
+        "exact words", -unwanted and one:year. Returns ranked moments, each with a media_id for the
+        other tools, and why it matched.
         """
         call = self._call(ctx)
         where = _given(kind=kind, since=since, until=until, camera=camera, has_text=has_text)
@@ -104,7 +107,7 @@ class Tools:
             library = await call.library()
             call.doing = "searching"
             found = await call.in_thread(
-                lambda: library.search(
+                lambda: library.search_question(
                     query,
                     limit=limit,
                     filters=_filters(library, folder, where),
@@ -112,7 +115,11 @@ class Tools:
                 )
             )
             return SearchMediaResult(
-                query=query, hits=hit_results(found.hits), warnings=found.warnings
+                query=query,
+                hits=hit_results(found.hits),
+                count=found.count,
+                understood=understood(found.plan),
+                warnings=found.warnings,
             )
 
         return _answer(await call.run(work()), rendering.search_text)
@@ -209,7 +216,8 @@ class Tools:
     ) -> Annotated[CallToolResult, AskMediaResult]:
         """Have the vision model on this machine search, look at what it finds, and answer.
 
-        The answer cites its sources as [1], [2]. Slow and needs Ollama; if you can look at
+        The answer cites its sources as [1], [2]. Dates and names in the question become filters.
+        Slow and needs Ollama; if you can look at
         pictures yourself, search_media and get_media give you more control.
         """
         call = self._call(ctx)

@@ -121,14 +121,14 @@ class NameLines:
             query = query.where(signals.c.source.in_(sources))
         terms = sorted(set(telling_terms(words)))
         if not terms:  # stop words stand nowhere in the counts: look at every text
-            yield from connection.execute(query).tuples()
+            yield from ((row[0], row[1], row[2]) for row in connection.execute(query))
             return
         padded = " " + media.c.terms + " "  # terms are letters and digits: no wildcard among them
         here = [padded.like(f"% {term} %") for term in terms]
         media_ids = list(connection.scalars(sa.select(media.c.media_id).where(*here)))
         for batch in batches(media_ids):
             found = connection.execute(query.where(signals.c.media_id.in_(batch)))
-            yield from found.tuples()
+            yield from ((row[0], row[1], row[2]) for row in found)
 
 
 def _passes(where: RowFilter, media_id: str, kind: Kind, taken_at: str | None, camera: str) -> bool:

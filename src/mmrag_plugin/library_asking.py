@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import NotFound
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag_plugin.answering import MediaQueryEngine
+    from mmrag_plugin.chatting import MediaChatEngine
     from mmrag_plugin.plan import Plan
-    from mmrag_plugin.planning.base import QuestionPlanner
+    from mmrag_plugin.planning.model import ModelPlanner
     from mmrag_plugin.reranking import Reranker
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.retrieval import MediaRetriever
@@ -90,20 +92,26 @@ class LibraryAsking(LibraryMedia):
         Raises UsageError for a filter in the question that is none.
         """
         from mmrag_plugin.planning.names import LedgerNames
+        from mmrag_plugin.planning.rules import Rules
 
-        planner = self._planner(llm)
+        planner = Rules() if llm is None else self._model_planner(llm)
         return planner.plan(question, today=today or _today(), known=LedgerNames(self.ledger))
 
     async def aplan_question(
         self, question: str, *, llm: LLM | None = None, today: date | None = None
     ) -> Plan:
         """Say what a question asks for, without holding up the event loop."""
-        return await asyncio.to_thread(self.plan_question, question, llm=llm, today=today)
+        from mmrag_plugin.planning.names import LedgerNames
 
-    def _planner(self, llm: LLM | None) -> QuestionPlanner:
-        from mmrag_plugin.planning.rules import Rules
+        if llm is None:
+            return await asyncio.to_thread(self.plan_question, question, today=today)
+        planner, known = self._model_planner(llm), LedgerNames(self.ledger)
+        return await planner.aplan(question, today=today or _today(), known=known)
 
-        return Rules()
+    def _model_planner(self, llm: LLM) -> ModelPlanner:
+        from mmrag_plugin.planning.model import PLAN_TOKENS, ModelPlanner
+
+        return ModelPlanner(self.vlm(llm, max_tokens=PLAN_TOKENS, temperature=0.0))
 
     def search_plan(
         self,
@@ -140,26 +148,60 @@ class LibraryAsking(LibraryMedia):
             raise NotFound(f"There is no media {media_id!r}.", "Take an id that a search showed.")
         return self._picture(row, at_s)
 
+    def search_question(
+        self,
+        question: str,
+        *,
+        picture: Image | None = None,
+        planner: LLM | None = None,
+        **options: Any,
+    ) -> SearchResult:
+        """Plan a question, with the model ``planner`` if there is one, and find what it asks for.
+
+        Options are those of ``search_plan``.
+        """
+        if not question.strip():
+            return self.search(question, picture=picture, **options)
+        plan = self.plan_question(question, llm=planner)
+        return self.search_plan(plan, picture=picture, **options)
+
     def as_retriever(
         self,
         *,
+        planned: bool = False,
+        planner: LLM | None = None,
         rerank: int | bool = False,
         rerank_s: float | None = None,
         llm: LLM | None = None,
         **options: Any,
     ) -> MediaRetriever:
-        """A LlamaIndex retriever; ``rerank`` as of ``search``, options of ``MediaRetriever``."""
+        """A LlamaIndex retriever; ``rerank`` as of ``search``, options of ``MediaRetriever``.
+
+        ``planned`` has questions planned, with the model ``planner`` if there is one.
+        """
         from mmrag_plugin.retrieval import MediaRetriever
 
-        if rerank:
-            options["reranker"] = self.reranker(rerank, rerank_s, llm)
-        return MediaRetriever(self.found, **options)
+        if planned or planner is not None:  # what is reranked then depends on the plan
+            judging: dict[str, Any] = {"rerank": rerank, "rerank_s": rerank_s, "llm": llm}
+            search = partial(self.search_question, planner=planner, **judging)
+            return MediaRetriever(search, **options)
+        reranker = self.reranker(rerank, rerank_s, llm) if rerank else None
+        return MediaRetriever(self.found, reranker=reranker, **options)
 
     def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
-        """A LlamaIndex query engine that answers with numbered sources."""
+        """A LlamaIndex query engine that answers with numbered sources.
+
+        Questions are planned unless ``planned`` is False; options as of ``as_retriever``.
+        """
         from mmrag_plugin.answering import build_query_engine
 
-        return build_query_engine(self, llm, **options)
+        return build_query_engine(self, llm, **{"planned": True, **options})
+
+    def as_chat_engine(self, llm: LLM | None = None, **options: Any) -> MediaChatEngine:
+        """A LlamaIndex chat engine that remembers; options as of ``MediaChatEngine``."""
+        from mmrag_plugin.chatting import build_chat_engine
+
+        return build_chat_engine(self, llm, **options)
 
     def as_tools(self, llm: LLM | None = None, *, pictures: bool = True) -> list[FunctionTool]:
         """The library as tools for LlamaIndex agents, as of ``media_tools``."""

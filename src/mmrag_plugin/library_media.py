@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,15 @@ class LibraryMedia:
         if len(ids) != 1 or (is_there(path) and Path(path).is_dir()):
             return None
         return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
+
+    def paths_now(self, media_ids: Sequence[str]) -> dict[str, str]:
+        """A path of each media that the library knows, one that is there where there is one."""
+        copies = self.ledger.paths_of(media_ids)
+        return {
+            media_id: next(filter(is_there, paths), paths[0])
+            for media_id, paths in copies.items()
+            if paths
+        }
 
     def words_of(self, moment: Moment) -> str:
         """What is known about a moment in words, each piece with its time where it has one.

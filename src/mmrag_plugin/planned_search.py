@@ -7,7 +7,7 @@ say that it is there, and moved behind the rest where it only looks like it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -15,6 +15,14 @@ from mmrag_plugin.errors import UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.plan import Period, Plan
+from mmrag_plugin.planning.relaxing import (
+    LET_GO,
+    droppings,
+    is_planned,
+    resolvable,
+    with_filters,
+    without_filter,
+)
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.walking import is_there
 
@@ -27,10 +35,6 @@ DEEP = 500  # hits among which the newest, the oldest and the unwanted are looke
 COUNTED = 1000  # media beyond which counting by looks stops
 MAX_PERIODS = 60
 _LENGTH: dict[Period, int] = {"year": 4, "month": 7, "day": 10}  # of a date that names it
-
-# What is let go first when nothing passes: what is guessed from the loosest words.
-_LET_GO = ("has_text", "kind", "camera", "people", "folder", "near", "phrases", "yearly", "dates")
-_PUT_BACK = ("camera", "folder", "near")  # words that were taken out of the question for these
 
 
 class PlainSearch(Protocol):
@@ -128,6 +132,8 @@ class PlannedSearch:
             found = self._look(plan, max(3 * limit, 30), picture, options)
             return replace(found, hits=_numbered(self._unwanted_last(plan, found.hits)[:limit]))
         found = self._surely(plan, DEEP, picture, options)
+        if not found.hits and options.get("min_confidence", "none") == "none":
+            found = self._look(plan, limit, picture, options)
         hits = self._unwanted_last(plan, found.hits) if plan.without else found.hits
         ordered = sorted(hits, key=lambda hit: hit.taken_at or "", reverse=plan.order == "newest")
         dated = [hit for hit in ordered if hit.taken_at]
@@ -139,14 +145,24 @@ class PlannedSearch:
         limit: int,
         picture: Image | None,
         options: dict[str, Any],
-        filters: Filters | None = None,
     ) -> SearchResult:
         """Search for what matches at least weakly, strong matches alone where there are any."""
         if options.get("min_confidence", "none") == "none":
             options = {**options, "min_confidence": "weak"}
-        found = self._look(plan, limit, picture, options, filters)
+        found = self._look(plan, limit, picture, options)
         strong = [hit for hit in found.hits if hit.confidence == "strong"]
         return replace(found, hits=strong or found.hits)
+
+    def _one_in(
+        self,
+        plan: Plan,
+        period: str,
+        picture: Image | None,
+        options: dict[str, Any],
+    ) -> SearchResult:
+        """The best of a period, which need not be sure where nothing is anywhere."""
+        inside = replace(plan.filters, since=period, until=period)
+        return self._look(plan, 1, picture, options, inside)
 
     def _unwanted_last(self, plan: Plan, hits: Sequence[Hit]) -> list[Hit]:
         """Move behind the others what looks like what is not wanted."""
@@ -178,16 +194,19 @@ class PlannedSearch:
                 f"The newest {MAX_PERIODS} of {len(periods)} {plan.one_each}s were looked at."
             )
         for period in periods[:MAX_PERIODS]:
-            inside = replace(plan.filters, since=period, until=period)
-            hits += self._surely(plan, 1, picture, options, inside).hits
+            hits += self._one_in(plan, period, picture, options).hits
+        sure = [hit for hit in hits if hit.confidence != "none"]
+        hits = sure or hits  # nothing is sure in a library of few media
         hits.sort(key=lambda hit: hit.taken_at or "", reverse=plan.order == "newest")
-        return SearchResult(plan.question, _numbered(hits[: max(limit, MAX_PERIODS)]), warnings)
+        return SearchResult(
+            plan.question, _numbered(hits[: _one_each_limit(plan, limit)]), warnings
+        )
 
     def _counted(
         self, plan: Plan, limit: int, picture: Image | None, options: dict[str, Any]
     ) -> SearchResult:
         if not plan.words and plan.phrases and picture is None:
-            passing = self.ledger.media_passing(_resolvable(plan).resolve(self.ledger))
+            passing = self.ledger.media_passing(resolvable(plan).resolve(self.ledger))
             return replace(self._listed(plan, passing, limit), count=len(passing))
         surely = {**options, "min_confidence": options.get("min_confidence", "weak")}
         if surely["min_confidence"] == "none":
@@ -218,11 +237,9 @@ class PlannedSearch:
         rows = list(passing)
         if plan.one_each:
             length = _LENGTH[plan.one_each]
-            first = {
-                taken_at[:length]: (media_id, taken_at) for media_id, taken_at in rows if taken_at
-            }
-            rows = sorted(first.values(), key=_date_of)
-            limit = max(limit, MAX_PERIODS)
+            dated = [row for row in reversed(rows) if row[1]]  # the newest of each period stays
+            rows = list({_date_of(row)[:length]: row for row in dated}.values())
+            limit = _one_each_limit(plan, limit)
         elif plan.order == "oldest":
             rows = sorted((row for row in rows if row[1]), key=_date_of)
         media = self.ledger.media_rows([media_id for media_id, _ in rows[:limit]])
@@ -254,15 +271,15 @@ class PlannedSearch:
 
         What passes is only looked up where somebody will ask for it.
         """
-        names = [name for name in _LET_GO if _planned(plan, name)]
+        names = [name for name in LET_GO if is_planned(plan, name)]
         if not names and (plan.words or plan.phrases) and plan.one_each is None:
             return plan, []
-        for dropped in _droppings(names):
+        for dropped in droppings(names):
             tried = plan
             for name in dropped:
-                tried = _without_filter(tried, name)
+                tried = without_filter(tried, name)
             try:
-                passing = self.ledger.media_passing(_resolvable(tried).resolve(self.ledger))
+                passing = self.ledger.media_passing(resolvable(tried).resolve(self.ledger))
             except UsageError:
                 if len(dropped) == len(names):
                     raise
@@ -278,85 +295,6 @@ class PlannedSearch:
         }
 
 
-def with_filters(plan: Plan, filters: Filters | None) -> Plan:
-    """Let filters that were given by hand win over those of a plan."""
-    if filters is None or filters == Filters():
-        return plan
-    by_hand = {
-        name: value for name, value in vars(filters).items() if value not in (None, (), frozenset())
-    }
-    planned = plan.filters
-    if by_hand.keys() & {"since", "until"}:  # they say it all: a planned end may lie before
-        planned = replace(planned, since=None, until=None, yearly=None)
-    return replace(plan, filters=replace(planned, **by_hand), given=plan.given | frozenset(by_hand))
-
-
-def words_of_filter(plan: Plan, name: str) -> str:
-    """Say in words what a filter asks for."""
-    filters = plan.filters
-    since, until, days = filters.since, filters.until, filters.yearly or ("", "")
-    if since == until:
-        taken = f"taken in {since}"
-    else:
-        taken = " ".join(
-            ["taken"] + [f"from {since}"] * bool(since) + [f"to {until}"] * bool(until)
-        )
-    quoted = " and ".join(f'"{phrase}"' for phrase in plan.phrases)
-    return {
-        "dates": taken,
-        "yearly": f"taken from {days[0]} to {days[1]} of any year",
-        "has_text": "with text in it" if filters.has_text else "without text in it",
-        "people": f"marked with {' and '.join(filters.people)}",
-        "phrases": f"with the words {quoted}",
-        "kind": "a video" if filters.kind == "video" else "an image",
-        "camera": f"taken with {filters.camera}",
-        "folder": f"in the folder {filters.folder}",
-        "near": f"near {filters.near}",
-    }[name]
-
-
-def _planned(plan: Plan, name: str) -> bool:
-    """Whether a plan has this filter, and from a planner."""
-    if name == "dates":
-        asked = plan.filters.since or plan.filters.until
-        return bool(asked) and plan.given.isdisjoint({"since", "until"})
-    value = plan.phrases if name == "phrases" else getattr(plan.filters, name)
-    return value not in (None, ()) and name not in plan.given
-
-
-def _droppings(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """What may be let go: nothing, each by itself, then more and more together."""
-    yield ()
-    yield from ((name,) for name in names)
-    yield from (names[:count] for count in range(2, len(names) + 1))
-
-
-def _without_filter(plan: Plan, name: str) -> Plan:
-    said = words_of_filter(plan, name)
-    warning = f"Nothing is {said}, so that was not insisted on."
-    warnings = (*plan.warnings, warning)
-    if name == "phrases":
-        words = " ".join((plan.text, *plan.phrases)).strip()
-        return replace(plan, phrases=(), text=words, warnings=warnings)
-    filters = plan.filters
-    visual = plan.visual
-    if name == "dates":
-        filters = replace(filters, since=None, until=None)
-    elif name == "people":
-        visual = " ".join((*filters.people, visual)).strip()
-        filters = replace(filters, people=())
-    else:
-        if name in _PUT_BACK:
-            visual = f"{visual} {getattr(filters, name)}".strip()
-        filters = replace(filters, **{name: None})  # type: ignore[arg-type]
-    return replace(plan, filters=filters, visual=visual, warnings=warnings)
-
-
-def _resolvable(plan: Plan) -> Filters:
-    """The filters of a plan, its phrases among them."""
-    return replace(plan.filters, phrases=plan.phrases) if plan.phrases else plan.filters
-
-
 def _leaving_out(plan: Plan, media_ids: set[str]) -> Plan:
     if not media_ids:
         return plan
@@ -365,12 +303,14 @@ def _leaving_out(plan: Plan, media_ids: set[str]) -> Plan:
 
 
 def _restricts(plan: Plan) -> bool:
-    return plan.filters != Filters() or plan.aim == "count" or plan.one_each is not None
+    """Whether a plan without words still asks for something."""
+    asks = plan.aim == "count" or plan.one_each or plan.order != "best" or plan.limit
+    return plan.filters != Filters() or bool(asks)
 
 
 def _is_plain(plan: Plan) -> bool:
     """Whether a plan is a search for words and nothing else, filters that were given aside."""
-    planned = any(_planned(plan, name) for name in _LET_GO)
+    planned = any(is_planned(plan, name) for name in LET_GO)
     special = plan.phrases or plan.without or plan.aim == "count" or plan.one_each
     return bool(plan.visual) and not (planned or special or plan.order != "best")
 
@@ -385,33 +325,10 @@ def _periods(plan: Plan, passing: Passing) -> list[str]:
     return list(dict.fromkeys(taken_at[:length] for _, taken_at in passing if taken_at))
 
 
+def _one_each_limit(plan: Plan, limit: int) -> int:
+    """Every period is shown unless a number was asked for."""
+    return plan.limit or max(limit, MAX_PERIODS)
+
+
 def _numbered(hits: Sequence[Hit]) -> list[Hit]:
     return [replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1)]
-
-
-def explained(plan: Plan) -> Iterator[str]:
-    """Say in words how a question was understood, one thing at a time."""
-    if plan.aim == "count":
-        yield "counts what is found"
-    names = ("dates", "yearly", "kind", "near", "people", "camera", "folder", "has_text", "phrases")
-    for name in names:
-        if name == "dates":
-            asked: object = plan.filters.since or plan.filters.until
-        else:
-            asked = plan.phrases if name == "phrases" else getattr(plan.filters, name)
-        if asked not in (None, ()):
-            yield words_of_filter(plan, name)
-    if plan.like:
-        yield f"looks like {plan.like}"
-    if plan.visual:
-        yield f"shows {plan.visual}"
-    if plan.text:
-        yield f"says {plan.text}"
-    if plan.without:
-        yield f"without {', '.join(plan.without)}"
-    if plan.one_each:
-        yield f"one for each {plan.one_each}"
-    if plan.order != "best":
-        yield f"{plan.order} first"
-    if plan.limit:
-        yield f"at most {plan.limit}"

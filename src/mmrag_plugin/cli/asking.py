@@ -45,16 +45,26 @@ def ask(
     rerank: options.Rerank = False,
     rerank_first: options.RerankFirst = None,
     rerank_seconds: options.RerankSeconds = None,
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="How the question becomes filters: by rules, by the model (seconds more), or not "
+            "at all (literal).",
+            metavar="WAY",
+        ),
+    ] = "rules",
     vlm: options.Vlm = None,
     allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
     milvus_uri: options.MilvusUri = None,
     library: options.Library = None,
     home: options.Home = None,
+    pictures: options.Pictures = None,
     json: options.Json = False,
 ) -> None:
     """Answer a question from the library, with numbered sources. Needs Ollama."""
     from mmrag_plugin.cli.hits import print_hits
+    from mmrag_plugin.cli.thumbnails import Thumbnails
 
     asked = options.search_options(
         limit=limit,
@@ -70,6 +80,8 @@ def ask(
         rerank_first=rerank_first,
         rerank_seconds=rerank_seconds,
     )
+    if plan not in ("rules", "model", "literal"):
+        raise UsageError(f"--plan {plan} is not known.", "Choose rules, model or literal.")
     with options.open_library(
         library=library,
         home=home,
@@ -78,20 +90,29 @@ def ask(
         visual_model=visual_model,
         milvus_uri=milvus_uri,
     ) as opened:
-        answer = opened.as_query_engine(**asked).ask(question)
+        asked["planned"] = plan != "literal"
+        asked["planner"] = opened.vlm() if plan == "model" else None
+        stream = opened.as_query_engine(**asked).stream_ask(question)
+        for piece in stream:
+            if not json:
+                output.print(piece, end="", soft_wrap=True)
+        answer = stream.answer
+        if json:
+            print_json(answer.as_dict())
+        else:
+            output.print()
         if answer.sources:  # `mmrag open` takes the numbers that are shown
             hits = list(answer.sources)
             if not json:
                 hits = [replace(hit, rank=number) for number, hit in enumerate(hits, start=1)]
+                output.print()
+                Thumbnails(pictures).show(
+                    output, [(f"[{hit.rank}]", hit) for hit in hits], opened.picture_of
+                )
+                print_hits(output, hits, cited=True)
             remember(opened, SearchResult(question, hits))
-    if json:
-        print_json(answer.as_dict())
-    else:
-        output.print(answer.text)
-        if answer.sources:
-            output.print()
-            print_hits(output, answer.sources, cited=True)
-        warn(list(answer.warnings))
+        if not json:
+            warn(list(answer.warnings))
     if not answer.sources:
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +47,7 @@ def add_to(app: typer.Typer) -> None:
 
 def search(
     query: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    limit: options.Limit = 10,
+    limit: options.LimitOr = None,
     kind: options.KindOption = None,
     since: options.Since = None,
     until: options.Until = None,
@@ -58,8 +59,15 @@ def search(
     rerank: options.Rerank = False,
     rerank_first: options.RerankFirst = None,
     rerank_seconds: options.RerankSeconds = None,
-    explain: options.Explain = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Show how the question was understood, and ranks by channel."
+        ),
+    ] = False,
+    literal: options.Literal = False,
     export: Export = None,
+    pictures: options.Pictures = None,
     batch: Annotated[
         Path | None,
         typer.Option(
@@ -75,11 +83,15 @@ def search(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Find photos and moments of films by what they show and what is known about them."""
+    """Find photos and moments of films by what they show and what is known about them.
+
+    Dates, places, people and the like in the question become filters, as do after:2024-05,
+    near:Lisbon, "exact words" and -unwanted: docs/asking.md.
+    """
     from mmrag_plugin.cli.hits import check_export
 
     asked = options.search_options(
-        limit=limit,
+        limit=limit or 10,
         kind=kind,
         since=since,
         until=until,
@@ -111,10 +123,10 @@ def search(
         milvus_uri=milvus_uri,
     ) as opened:
         if batch is not None:
-            _search_batch(opened, batch, asked)
+            _search_batch(opened, batch, asked, literal=literal, limit=limit)
             return
-        result = opened.search(query or "", **asked)
-        _show(opened, result, explain=explain, export=export, json=json)
+        result = _searched(opened, query or "", asked, literal=literal, limit=limit)
+        _show(opened, result, explain=explain, export=export, pictures=pictures, json=json)
 
 
 def similar(
@@ -134,6 +146,7 @@ def similar(
     min_confidence: options.MinConfidence = "none",
     explain: options.Explain = False,
     export: Export = None,
+    pictures: options.Pictures = None,
     visual_model: options.VisualModel = None,
     milvus_uri: options.MilvusUri = None,
     library: options.Library = None,
@@ -163,7 +176,7 @@ def similar(
         require(opened, target)
         at_s = None if start_s is None or end_s is None else (start_s + end_s) / 2
         result = opened.similar(target, at_s=at_s, **asked)
-        _show(opened, result, explain=explain, export=export, json=json)
+        _show(opened, result, explain=explain, export=export, pictures=pictures, json=json)
 
 
 def open_hit(
@@ -190,11 +203,11 @@ def open_hit(
             f"{row.path} is not there any more.",
             "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
         )
-    _start_viewer(path)
+    start_viewer(path)
     output.print(on_one_line(path), soft_wrap=True)
 
 
-def _start_viewer(path: str) -> None:
+def start_viewer(path: str) -> None:
     """Have the system's program show a file; it goes on when mmrag ends."""
     opener, package = ("open", "macOS") if sys.platform == "darwin" else ("xdg-open", "xdg-utils")
     program = shutil.which(opener)
@@ -240,19 +253,41 @@ def require(library: MediaLibrary, target: str) -> None:
     )
 
 
-def _search_batch(library: MediaLibrary, batch: Path, asked: dict[str, Any]) -> None:
+def _searched(
+    library: MediaLibrary, query: str, asked: dict[str, Any], *, literal: bool, limit: int | None
+) -> SearchResult:
+    """Search for what a question asks, or for its words; a limit that was given wins."""
+    if literal or not query.strip():
+        return library.search(query, **asked)
+    plan = library.plan_question(query)
+    return library.search_plan(plan if limit is None else replace(plan, limit=limit), **asked)
+
+
+def _search_batch(
+    library: MediaLibrary,
+    batch: Path,
+    asked: dict[str, Any],
+    *,
+    literal: bool,
+    limit: int | None,
+) -> None:
     asked["filters"].resolve(library.ledger)  # what nothing can pass is wrong for every line
-    for line in _lines(batch):
+    for line in lines_of(batch):
         query = line.decode(errors="backslashreplace")
         if query.encode() != line:  # a line that is none must not shift the answers
             print_json({"query": query, "hits": [], "warnings": ["This line is no UTF-8 text."]})
         elif not query.strip():
             print_json({"query": query, "hits": [], "warnings": ["This line is empty."]})
         else:
-            print_json(library.search(query, **asked).as_dict())
+            try:
+                found = _searched(library, query, asked, literal=literal, limit=limit)
+            except UsageError as error:  # of this line's own grammar
+                print_json({"query": query, "hits": [], "warnings": [str(error)]})
+            else:
+                print_json(found.as_dict())
 
 
-def _lines(batch: Path) -> Iterator[bytes]:
+def lines_of(batch: Path) -> Iterator[bytes]:
     """The lines of a file or of stdin as they come; a query may hold other line ends."""
     piped = str(batch) == "-"
     try:
@@ -275,15 +310,25 @@ def _show(
     *,
     explain: bool,
     export: Path | None,
+    pictures: bool | None,
     json: bool,
 ) -> None:
     from mmrag_plugin.cli.hits import export as export_hits
     from mmrag_plugin.cli.hits import print_hits
+    from mmrag_plugin.cli.thumbnails import Thumbnails
+    from mmrag_plugin.planning.explaining import explained, plan_as_dict
 
     remember(library, result)
     if json:
-        print_json(result.as_dict())
+        planned = {"plan": plan_as_dict(result.plan)} if explain and result.plan else {}
+        print_json({**result.as_dict(), **planned})
     else:
+        if explain and result.plan is not None:
+            output.print(on_one_line(f"Understood: {'; '.join(explained(result.plan))}"))
+        if result.count is not None:
+            output.print(f"{result.count} {'media' if result.count != 1 else 'media file'}")
+        labelled = [(str(hit.rank), hit) for hit in result.hits]
+        Thumbnails(pictures).show(output, labelled, library.picture_of)
         print_hits(output, result.hits, explain=explain)
         warn(result.warnings)
     if export is not None and (result.hits or export.suffix):  # no folder for nothing

@@ -53,6 +53,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=1000, help="How many hits.", metavar="N")
 ]
+LimitOr = Annotated[
+    int | None,
+    typer.Option("--limit", "-n", min=1, max=1000, help="How many hits (10).", metavar="N"),
+]
 KindOption = Annotated[
     str | None, typer.Option("--kind", help="Only image, or only video.", metavar="KIND")
 ]
@@ -87,7 +91,18 @@ RerankSeconds = Annotated[
     float | None,
     typer.Option(min=1, help="Spend so long on it (30), model loading included.", metavar="S"),
 ]
+Pictures = Annotated[
+    bool | None,
+    typer.Option(
+        "--pictures/--no-pictures",
+        help="Show thumbnails. Without either: in a terminal that shows pictures.",
+    ),
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Show the rank in each channel.")]
+Literal = Annotated[
+    bool,
+    typer.Option("--literal", help="Search for the words as they are: no dates, names or filters."),
+]
 
 
 def open_library(*, create: bool = False, dry_run: bool = False, **flags: Any) -> MediaLibrary:

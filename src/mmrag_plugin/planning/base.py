@@ -18,8 +18,8 @@ class KnownNames(Protocol):
     def reads_text(self) -> bool:
         """Whether text was read in any picture."""
 
-    def is_name(self, words: str) -> bool:
-        """Whether media are marked with this name: a place, a person, an album."""
+    def is_name(self, words: str, *, folders: bool = True) -> bool:
+        """Whether media are marked with this name: a place, a person; or lie in its folder."""
 
     def camera(self, words: str) -> str | None:
         """The words, if they are part of a camera's name."""
@@ -50,9 +50,10 @@ class GivenNames:
     folders: tuple[str, ...] = ()
     reads_text: bool = True
 
-    def is_name(self, words: str) -> bool:
+    def is_name(self, words: str, *, folders: bool = True) -> bool:
         """Whether this is one of the names."""
-        return _folded(words) in {_folded(name) for name in (*self.names, *self.folders)} - {()}
+        names = (*self.names, *self.folders) if folders else self.names
+        return _folded(words) in {_folded(name) for name in names} - {()}
 
     def camera(self, words: str) -> str | None:
         """The words, if they are part of a camera's name."""

@@ -39,6 +39,11 @@ def one_day(day: date) -> Days:
     return from_to(day, day)
 
 
+def monday_of(day: date) -> date:
+    """The Monday of a day's week."""
+    return day - timedelta(day.weekday())
+
+
 def written_date(text: str) -> tuple[date, date] | None:
     """The first and last day of a date as it is written for a search; None when it is none."""
     match = _WRITTEN.fullmatch(text)

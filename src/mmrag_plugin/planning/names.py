@@ -38,19 +38,21 @@ class LedgerNames:
     def _folders(self) -> list[str]:
         return self._ledger.folder_names()
 
-    def is_name(self, words: str) -> bool:
-        """Whether this is a folder's name or part of it, a keyword, or a proper name in a text."""
-        if words not in self._known:
-            self._known[words] = self._is_name(words)
-        return self._known[words]
+    def is_name(self, words: str, *, folders: bool = True) -> bool:
+        """Whether this is a proper name in what media are called, or a folder's name.
 
-    def _is_name(self, words: str) -> bool:
+        A word that is written small somewhere ("a dog on the beach") is none.
+        """
+        if words not in self._known:
+            self._known[words] = self._is_proper(words)
+        return self._known[words] or (folders and self.folder(words) is not None)
+
+    def _is_proper(self, words: str) -> bool:
         if not telling_terms(words) or len(words) > _MOST_CHARS:
             return False
-        return any(
-            source == "path" or _is_proper(words, text)
-            for source, text in self._ledger.texts_naming(words)
-        )
+        texts = [text for _, text in self._ledger.texts_naming(words)]
+        small = any(_written(words, text)[:1].islower() for text in texts)
+        return not small and any(_is_proper(words, text) for text in texts)
 
     def camera(self, words: str) -> str | None:
         """The words, if they are part of a camera's name."""
@@ -66,6 +68,12 @@ class LedgerNames:
         marks = (item.strip() for text in self._ledger.names() for item in _ITEMS.split(text))
         short = (mark for mark in marks if mark and len(mark.split()) <= 3)
         return list(dict.fromkeys([*self._folders, *self._cameras, *short]))
+
+
+def _written(words: str, text: str) -> str:
+    """Words as a text has them."""
+    match = re.search(rf"(?<!\w){re.escape(words)}", text, re.IGNORECASE)
+    return match[0] if match else ""
 
 
 def _is_proper(words: str, text: str) -> bool:

@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     rf"|(?P<minus>-(?=[^\W\d_]|[{_OPEN}]))?(?:{_QUOTED}|(?P<word>\S+)))"
     rf"|{_QUOTED}"
 )
+PHRASE = "\x1f"
 _KINDS = {
     "image": "image photo picture photos pictures images",
     "video": "video film movie videos films movies clip clips",
@@ -60,6 +61,11 @@ class SearchBox:
 
 def read_box(question: str, today: date) -> Plan:
     """Read the grammar out of a question; what is left of it becomes ``visual``."""
+    return read_marked(question, today)[0]
+
+
+def read_marked(question: str, today: date) -> tuple[Plan, str]:
+    """Read a question, and give what is left of it with a mark where a phrase stood."""
     read = _Read(today)
     for match in _TOKEN.finditer(question):
         key, value, word = match["key"], match["value"], match["word"]
@@ -73,6 +79,7 @@ def read_box(question: str, today: date) -> Plan:
             phrase = " ".join(inside.split())
             if phrase:
                 read.filters.setdefault("phrases", []).append(phrase)
+                read.words.append(PHRASE)
         else:
             read.words.append(word)
     filters: dict[str, Any] = {
@@ -81,10 +88,10 @@ def read_box(question: str, today: date) -> Plan:
     }
     given = {*filters, *read.fields, *(["without"] if read.without else [])}
     phrases = filters.pop("phrases", ())
-    untouched = not given and question.strip()
-    return Plan(
+    left = " ".join(read.words) if given else question.strip()
+    plan = Plan(
         question,
-        visual=untouched or " ".join(read.words),
+        visual=" ".join(left.replace(PHRASE, " ").split()) if given else left,
         filters=Filters(**filters),
         phrases=phrases,
         without=tuple(dict.fromkeys(read.without)),
@@ -92,6 +99,7 @@ def read_box(question: str, today: date) -> Plan:
         given=frozenset(given),
         **read.fields,
     )
+    return plan, left
 
 
 def box_of(plan: Plan) -> str:
@@ -164,11 +172,18 @@ def _kind(read: _Read, value: str) -> None:
 
 
 def _dates(read: _Read, value: str) -> Days:
-    return Days(value, value) if written_date(value) else _in_words(value)
+    return Days(value, value) if written_date(value) else _in_words(read, value)
 
 
-def _in_words(value: str) -> Days:
-    raise UsageError(f"{value!r} is not a date.", "Write 2019, 2019-05 or 2019-05-20.")
+def _in_words(read: _Read, value: str) -> Days:
+    from mmrag_plugin.planning.dates import days_of
+
+    found = days_of(value, read.today)
+    if found is None:
+        raise UsageError(
+            f"{value!r} is not a date.", "Write 2019, 2019-05, 2019-05-20, or last summer."
+        )
+    return found
 
 
 def _since(read: _Read, value: str) -> None:

@@ -220,7 +220,7 @@ class OllamaVLM(Ollama):
                         piece = self._next(pieces, clock)
                     except FAILURES as error:
                         raise self._meaning(error) from error
-            self._checked(last)
+            self._checked(last, has_format=bool(request.options.get("format")))
 
         answer = all_pieces()
         next(answer)
@@ -245,7 +245,7 @@ class OllamaVLM(Ollama):
                         piece = await self._anext(pieces, clock)
                     except FAILURES as error:
                         raise self._meaning(error) from error
-            self._checked(last)
+            self._checked(last, has_format=bool(request.options.get("format")))
 
         answer = all_pieces()
         await anext(answer)
@@ -347,7 +347,7 @@ class OllamaVLM(Ollama):
                 clock.expire()
                 raise too_long(clock.broken, model=self.model, host=self.base_url) from error
 
-    def _checked(self, response: ChatResponse | None) -> ChatResponse:
+    def _checked(self, response: ChatResponse | None, *, has_format: bool) -> ChatResponse:
         """Refuse what is no answer: a stream that ended early, or nothing said."""
         raw = response.raw if response and isinstance(response.raw, dict) else {}
         if response is None or not raw.get("done"):
@@ -356,12 +356,14 @@ class OllamaVLM(Ollama):
                 "Try again; the server's log says why (`ollama serve`).",
             )
         message = response.message
+        thought = str(message.additional_kwargs.get("thinking") or "")
+        if has_format and not (message.content or "").strip() and "{" in thought:
+            message.content = thought  # some models put the object that is asked for there
         if not (message.content or "").strip() and not self.get_tool_calls_from_response(
             response, error_on_no_tool_call=False
         ):
-            thought = "after thinking " if message.additional_kwargs.get("thinking") else ""
             raise ServiceError(
-                f"{self.model} gave an empty answer {thought}"
+                f"{self.model} gave an empty answer {'after thinking ' if thought else ''}"
                 f"(done_reason: {raw.get('done_reason') or 'none'}).",
                 "Try again, ask otherwise, or name another model with MMRAG_VLM.",
             )
