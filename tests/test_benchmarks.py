@@ -87,3 +87,15 @@ def test_reranking_keeps_its_bounds_and_every_hit(
     shares = found["colours"]
     assert isinstance(shares, dict)
     assert shares["reranked"] == shares["best possible"] > 0
+
+
+def test_describing_is_compared_with_a_bare_call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = measured("describe", monkeypatch, capsys, "--rounds", "3")
+    assert list(found) == ["500 x 375", "12 megapixels"]
+    for figures in found.values():
+        assert isinstance(figures, dict)
+        assert 0 < figures["bare_ms"] <= figures["bare_p95_ms"]
+        assert 0 < figures["mmrag_ms"] <= figures["mmrag_p95_ms"]
+        assert figures["goal_ms"] >= 15

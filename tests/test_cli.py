@@ -608,12 +608,26 @@ def test_doctor_says_what_mends_what_does_not_work(home: Path) -> None:
 
 
 def _doctor(home: Path, *arguments: str | Path, **more: str) -> dict[str, dict[str, Any]]:
-    """What the doctor says of models, without looking at the slow rest."""
+    """What the doctor says of models, without looking at the slow rest; of a VLM that is named."""
     with pytest.MonkeyPatch.context() as patched:
-        for slow in ("_milvus", "_vlm", "_ocr", "_films"):
+        for slow in ("_milvus", "_ocr", "_films", *(() if "MMRAG_VLM" in more else ("_vlm",))):
             patched.setattr(f"mmrag_plugin.cli.doctor.{slow}", lambda *_: ("not tried", ""))
         report = json.loads(mmrag_here(home, "doctor", *arguments, "--json", **more).stdout)
     return {check["name"]: check for check in report["checks"]}
+
+
+def test_doctor_shows_the_vlm_pictures_if_that_is_asked_for(home: Path) -> None:
+    with OllamaDouble() as ollama:
+        eye = {"OLLAMA_HOST": ollama.url, "MMRAG_VLM": "eye"}
+        assert "sees pictures" in _doctor(home, **eye)["VLM (Ollama)"]["found"]
+        assert ollama.chats == []
+        named = _doctor(home, "--sight", **eye)["VLM (Ollama)"]
+        assert (named["works"], "names the colours" in named["found"]) == (True, True)
+    with OllamaDouble() as ollama:
+        ollama.script(*["A nice picture."] * 3)
+        made_up = _doctor(home, "--sight", OLLAMA_HOST=ollama.url, MMRAG_VLM="eye")["VLM (Ollama)"]
+    assert not made_up["works"]
+    assert "A nice picture" in made_up["found"]
 
 
 def test_doctor_tries_the_models_of_the_library_that_is_named(home: Path, minidual: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
@@ -23,9 +24,11 @@ from mmrag_plugin.people import people_in
 from mmrag_plugin.signals.path_words import path_words
 from mmrag_plugin.signals.sidecar_formats import icloud, takeout
 from mmrag_plugin.signals.sidecar_formats.base import MediaNames, Place
+from mmrag_plugin.signals.sidecar_formats.icloud_album import IcloudAlbum
 from mmrag_plugin.signals.sidecar_formats.json_file import JsonFile
 from mmrag_plugin.signals.sidecars import FolderSidecars
 from mmrag_plugin.terms import terms_of
+from mmrag_plugin.upkeep import status
 
 LONG = "a" * 47  # what is left of a longer name of a media, without its suffix
 
@@ -352,6 +355,24 @@ def test_albums_outside_the_root_or_behind_a_link_are_not_read(tmp_path: Path) -
     assert sidecars_of(inside, inside).signals_for("IMG_1.jpg") == [Signal("exif", "favorite")]
 
 
+@given(st.binary(max_size=200) | st.text('imgName,\n"\x00\r é', max_size=60).map(str.encode))
+def test_any_table_in_a_folder_of_albums_is_read_or_refused(data: bytes) -> None:
+    for content in (data, b"imgName\n" + data):
+        with contextlib.suppress(ValueError):
+            for _, said in IcloudAlbum("Album").parse("Lisbon.csv", content):
+                assert isinstance(said, Dated) or said.text.strip()  # type: ignore[union-attr]
+
+
+def test_a_table_with_a_field_without_end_is_a_problem_and_no_failure(tmp_path: Path) -> None:
+    photos = write_export(tmp_path / "export")
+    (tmp_path / "export" / "Albums" / "Lisbon.csv").write_bytes(b"imgName\n" + b"x" * 200_000)
+    tree = SidecarTree(FolderSidecars)
+    signals = tree.of(photos, tmp_path).signals_for("IMG_1.jpg")
+    assert Signal("exif", "favorite") in signals
+    (problem,) = tree.problems()
+    assert "Lisbon.csv" in problem.message
+
+
 def test_folders_that_name_each_other_come_to_an_end(tmp_path: Path) -> None:
     for name in ("Albums", "Memories", "Shared Albums"):
         folder = tmp_path / name
@@ -412,6 +433,7 @@ def test_every_photo_of_the_exports_has_date_title_people_and_albums_of_its_file
         if told["place"] is not None:
             assert "Paris" in " ".join(signal.text for signal in signals), media
             checked["places"] += 1
+    assert status(library)["taken_at"]["by"] == {"exif": 7, "takeout": 5, "film": 1, "icloud": 1}
     # nobody is named in these exports; in test_a_record_says_... somebody is
     assert checked == {"dates": 19, "titles": 18, "people": 0, "albums": 16, "places": 8}
 

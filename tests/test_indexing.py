@@ -33,6 +33,7 @@ from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Moment, Stage
 from mmrag_plugin.milvus_connection import MilvusConnection
+from mmrag_plugin.milvus_store import MediaVectorStore
 from mmrag_plugin.readers.decoding import DecodesHere
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
@@ -208,20 +209,104 @@ def test_an_unchanged_library_is_not_even_opened(
     assert counts(library.index([])) == {"unchanged": 1}
 
 
+def date_packet(path: Path, date: str) -> None:
+    path.write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:exif="http://ns.adobe.com/exif/1.0/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        f'exif:DateTimeOriginal="{date}"/></rdf:RDF></x:xmpmeta>'
+    )
+
+
+def frames_by_year(library: MediaLibrary, year: str) -> set[str]:
+    """The rows of frames that Milvus itself gives to a year."""
+    where = Filters(since=year, until=year).resolve(library.ledger)
+    return {row_id for row_id, _ in library.stores()["visual"].row_ids(where)}
+
+
+@pytest.fixture
+def dated_folder(library: MediaLibrary, photos: Path) -> Path:
+    """A picture and a film of four frames, both dated 2019 beside them."""
+    picture(photos / "a.png", "red")
+    write_film(photos / "film.mp4", [RED] * 5 + [BLUE] * 5 + [GREEN] * 5 + [RED] * 5, gop=5)
+    for name in ("a.xmp", "film.xmp"):
+        date_packet(photos / name, "2019-07-06T05:04:03")
+    library.index([photos])
+    assert len(frames_by_year(library, "2019")) == 5
+    return photos
+
+
+def test_another_date_beside_a_media_reaches_its_vectors_and_nothing_is_embedded_again(
+    library: MediaLibrary, dated_folder: Path, work: list[str]
+) -> None:
+    store = library.stores()["visual"]
+    before = store.vectors(row_id for row_id, _ in store.row_ids())
+    work.clear()
+    date_packet(dated_folder / "a.xmp", "2021-07-06T05:04:03")
+    date_packet(dated_folder / "film.xmp", "2021-07-06T05:04:03")
+    report = library.index([])
+    assert counts(report) == {"updated": 2}
+    assert sorted(work) == ["facts a.png", "facts film.mp4"]
+    assert report.stages["embed"].done == 0
+    assert frames_by_year(library, "2019") == set()
+    assert frames_by_year(library, "2021") == before.keys()
+    after = store.vectors(before)
+    assert all((after[row_id] == vector).all() for row_id, vector in before.items())
+    assert_agrees(library)
+    work.clear()
+    assert counts(library.index([])) == {"unchanged": 2}
+    assert work == []
+
+
+def test_a_run_that_ends_while_dates_are_rewritten_is_finished_by_the_next(
+    library: MediaLibrary, dated_folder: Path, work: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise Killed
+
+    date_packet(dated_folder / "film.xmp", "2021-07-06T05:04:03")
+    for method in ("get_nodes", "flush"):  # before the first row is written, and after the last
+        with monkeypatch.context() as patch:
+            patch.setattr(MediaVectorStore, method, kill)
+            if method == "flush":  # of the frames alone
+                patch.setattr(index_words.WordsStage, "project", lambda self: None)
+            with pytest.raises(Killed):
+                library.index([])
+    work.clear()
+    library.index([])
+    assert work == []
+    assert len(frames_by_year(library, "2021")) == 4
+    assert len(frames_by_year(library, "2019")) == 1
+    assert_agrees(library)
+
+
+def test_a_media_with_another_date_and_lost_rows_is_embedded_again(
+    library: MediaLibrary, dated_folder: Path, work: list[str]
+) -> None:
+    store = library.stores()["visual"]
+    lost = next(iter(frames_by_year(library, "2019")))
+    store.delete_nodes([lost])
+    store.flush()
+    for name in ("a.xmp", "film.xmp"):
+        date_packet(dated_folder / name, "2021-07-06T05:04:03")
+    work.clear()
+    library.index([])
+    assert len([what for what in work if what.startswith("frames")]) == 1
+    assert len(frames_by_year(library, "2021")) == 5
+    assert_agrees(library)
+
+
 def test_a_date_comes_from_the_photo_else_from_beside_it_else_from_its_name(
     library: MediaLibrary, photos: Path
 ) -> None:
     named = "IMG_20230115_101010"
-    packet = (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:exif="http://ns.adobe.com/exif/1.0/"><rdf:RDF '
-        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
-        'exif:DateTimeOriginal="2019-07-06T05:04:03"/></rdf:RDF></x:xmpmeta>'
-    )
     for number, folder in enumerate(("own", "beside", "named")):
         taken_at = "2011:01:01 12:00:00" if folder == "own" else None
         picture(photos / folder / f"{named}.jpg", "red", number=number, taken_at=taken_at)
         if folder != "named":
-            (photos / folder / f"{named}.xmp").write_text(packet)
+            date_packet(photos / folder / f"{named}.xmp", "2019-07-06T05:04:03")
     write_film(photos / "Screen Recording 2024-05-11 at 6.30.12 PM.mp4", [RED] * 5)
     library.index([photos])
     rows = library.ledger.media_rows().values()
@@ -231,6 +316,7 @@ def test_a_date_comes_from_the_photo_else_from_beside_it_else_from_its_name(
         "named": "2023-01-15T10:10:10",
         "photos": "2024-05-11T18:30:12",
     }
+    assert status(library)["taken_at"]["by"] == {"name": 2, "exif": 1, "sidecar": 1}
     assert "Sunday 15 January 2023" in words_of(library, photos / "named" / f"{named}.jpg")
     found = library.search("red", filters=Filters(since="2023", until="2023"))
     assert [Path(hit.path).parent.name for hit in found.hits] == ["named"]

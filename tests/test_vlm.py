@@ -6,7 +6,6 @@ import asyncio
 import base64
 import gc
 import io
-import os
 import pickle
 import unicodedata
 import warnings
@@ -32,7 +31,6 @@ from mmrag_plugin.errors import (
     UsageError,
 )
 from mmrag_plugin.library_models import limited
-from mmrag_plugin.settings import load_settings
 from mmrag_plugin.untrusted import escape_media_text, untrusted
 from mmrag_plugin.vlm.base import (
     picture_block,
@@ -488,16 +486,3 @@ async def test_an_ollama_multi_modal_is_taken_over(double: OllamaDouble, tmp_pat
 def test_a_vlm_can_be_sent_to_another_process(double: OllamaDouble) -> None:
     llm = pickle.loads(pickle.dumps(vlm(double)))
     assert "red" in str(llm.chat(asked(picture())).message.content)
-
-
-@pytest.mark.live
-def test_a_real_ollama_tells_red_from_blue() -> None:
-    """MMRAG_TEST_OLLAMA names the server, MMRAG_VLM another model than the default."""
-    host = os.environ.get("MMRAG_TEST_OLLAMA")
-    if not host:
-        pytest.skip("MMRAG_TEST_OLLAMA names no server")
-    llm = OllamaVLM(load_settings().vlm, host)
-    question = "First a picture:", picture("red", (256, 256)), "Then:", picture("blue", (256, 256))
-    answer = llm.chat(asked(*question, "Name the colour of each picture, in order, in English."))
-    said = str(answer.message.content).lower()
-    assert said.index("red") < said.index("blue")

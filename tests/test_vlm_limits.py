@@ -68,8 +68,16 @@ WAYS = pytest.mark.parametrize("way", [whole, streamed, awaited, streamed_awaite
         (Reply("a b c", break_after=1, how="stall"), {"between_s": 0.1}, "fell silent for 0.1"),
         (Reply("a b c", pause_s=SLOW_S), {"between_s": 0.1}, "fell silent"),
         (Reply("a b c", drip_s=0.02), {"first_token_s": 0.15}, "without a word"),
-        (Reply("word " * 500, pause_s=0.02), {"total_s": 0.3}, "not done after 0.3 seconds"),
-        (Reply("late", delay_s=SLOW_S), {"total_s": 0.1}, "not done after 0.1 seconds"),
+        (
+            Reply("word " * 500, pause_s=0.02),
+            {"total_s": 0.3, "first_token_s": 9, "between_s": 9},
+            "not done after 0.3 seconds",
+        ),
+        (
+            Reply("late", delay_s=SLOW_S),
+            {"total_s": 0.1, "first_token_s": 9},
+            "not done after 0.1 seconds",
+        ),
     ],
 )
 def test_a_model_that_takes_too_long_is_an_error_that_names_the_limit(
@@ -98,6 +106,11 @@ def test_time_in_which_nobody_listens_does_not_count(double: OllamaDouble) -> No
         time.sleep(0.2)
         pieces.append(piece.delta)
     assert pieces[:3] == ["one", " two", " three"]
+
+
+def test_limits_follow_from_the_whole() -> None:
+    assert TimeLimits.within(900) == TimeLimits(300, 60, 900)
+    assert TimeLimits.within(900, 5, 1) == TimeLimits(5, 1, 900)
 
 
 def test_a_clock_tells_which_limit_is_nearest() -> None:

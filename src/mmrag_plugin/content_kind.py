@@ -30,6 +30,8 @@ _PICTURES = (
     b"MMOR",
     b"IIU\0",  # Panasonic
     b"FUJIFILMCCD-RAW",
+    b"FOVb",  # Sigma
+    b"\0MRM",  # Minolta
 )
 _FILMS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM

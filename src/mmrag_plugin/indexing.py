@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.dates import dated, most_trusted
 from mmrag_plugin.errors import MediaError
+from mmrag_plugin.index_dates import DateStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
@@ -176,6 +177,7 @@ class Indexer:
         self._read()
         words, pixels = WordsStage(self._run), PixelStages(self._run)
         words.project()
+        DateStage(self._run).rewrite()
         pixels.embed()
         pixels.ocr()
         words.project()  # with what was read in the pictures
@@ -221,17 +223,18 @@ class Indexer:
         with self._run.timed("read", len(pending)):
             for batch in batches(pending, _READ_BATCH):
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
-                redated = set[str]()
+                outdated = set[str]()  # a frame's row in Milvus holds date and camera
                 places = self.ledger.places_of(batch)
                 for media in self._run.rows(batch):
                     with self._run.failing("read", media):
                         found = self._read_one(media, places[media.media_id])
                         read[media.media_id] = found
-                        if found[0].taken_at != media.taken_at:
-                            redated.add(media.media_id)
+                        facts = found[0]
+                        if (facts.taken_at, facts.camera) != (media.taken_at, media.camera):
+                            outdated.add(media.media_id)
                 self._run.enter_failures()
                 self._enter_sidecars()
-                self.ledger.redo("embed", redated)  # a frame's row in Milvus holds its date
+                self.ledger.outdate("embed", outdated)
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
@@ -293,6 +296,7 @@ class Indexer:
         facts = replace(
             facts,
             taken_at=taken.taken_at if taken else None,
+            dates=tuple(dates),
             latitude=latitude,
             longitude=longitude,
         )

@@ -22,6 +22,7 @@ from mmrag_plugin.ledger_stages import BadSidecar, Failure, StageLines
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
     WRITING,
+    date_sources,
     facts,
     left_out,
     media,
@@ -134,7 +135,7 @@ class Ledger(MediaLines, NameLines, StageLines, WordLines):
     # ---- counting ----------------------------------------------------------------------------
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Media per kind, states per stage, signals per source, and rows owed to Milvus."""
+        """Media per kind, states per stage, signals and dates per source, rows owed to Milvus."""
         with self._database.reading() as connection:
             kinds = connection.execute(
                 sa.select(media.c.kind, sa.func.count()).group_by(media.c.kind)
@@ -146,6 +147,11 @@ class Ledger(MediaLines, NameLines, StageLines, WordLines):
             )
             sources = connection.execute(
                 sa.select(signals.c.source, sa.func.count()).group_by(signals.c.source)
+            )
+            dates = connection.execute(
+                sa.select(date_sources.c.source, sa.func.count())
+                .group_by(date_sources.c.source)
+                .order_by(sa.func.count().desc(), date_sources.c.source)
             )
             frames = connection.scalar(
                 sa.select(sa.func.coalesce(sa.func.sum(stages.c.made), 0)).where(
@@ -159,6 +165,7 @@ class Ledger(MediaLines, NameLines, StageLines, WordLines):
                 "kinds": {kind: count for kind, count in kinds},
                 "stages": {f"{stage}:{state}": count for stage, state, count in states},
                 "signals": {source: count for source, count in sources},
+                "dates": {source: count for source, count in dates},
                 "rows": {"frames": int(frames or 0), "signals": int(words or 0)},
             }
 

@@ -14,6 +14,7 @@ from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import (
     WRITING,
     bad_sidecars,
+    date_sources,
     left_out,
     media,
     paths,
@@ -159,7 +160,7 @@ class MediaLines:
         with self._database.writing() as connection:
             for batch in batches(media_ids):
                 count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
-                for table in (signals, stages, paths, media):
+                for table in (date_sources, signals, stages, paths, media):
                     connection.execute(table.delete().where(table.c.media_id.in_(batch)))
 
     def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:

@@ -15,6 +15,7 @@ from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import (
     WRITING,
     bad_sidecars,
+    date_sources,
     left_out,
     media,
     not_taken_in,
@@ -109,6 +110,39 @@ class StageLines:
     def begin(self, stage: Stage, media_ids: Sequence[str]) -> None:
         """Say that rows of these media are about to be written."""
         self._mark(stage, [{"media_id": m, "state": WRITING, "stamp": ""} for m in media_ids])
+
+    def outdate(self, stage: Stage, media_ids: Iterable[str]) -> None:
+        """Say that what stands beside the vectors of media is no longer true, as the date.
+
+        Rows and vectors are whole: a stage that is being written under a stamp says just that.
+        """
+        with self._database.writing() as connection:
+            for batch in batches(media_ids):
+                connection.execute(
+                    stages.update()
+                    .where(
+                        stages.c.media_id.in_(batch),
+                        stages.c.stage == stage,
+                        stages.c.state == "done",
+                    )
+                    .values(state=WRITING)
+                )
+
+    def outdated(self, stage: Stage, stamp: str, kind: Kind) -> dict[str, int]:
+        """Media whose rows are whole but outdated, with how many rows each has."""
+        query = (
+            sa.select(stages.c.media_id, stages.c.made)
+            .join_from(stages, media)
+            .where(
+                stages.c.stage == stage,
+                stages.c.state == WRITING,
+                stages.c.stamp == stamp,
+                media.c.kind == kind,
+            )
+            .order_by(stages.c.media_id)
+        )
+        with self._database.reading() as connection:
+            return {media_id: made for media_id, made in connection.execute(query)}
 
     def done(self, stage: Stage, stamp: str, made: Mapping[str, int]) -> None:
         """Say that a stage is done with media, and how many items (rows, frames) it made."""
@@ -232,6 +266,10 @@ class StageLines:
                     )
                 )
                 self._replace_signals(connection, media_id, "read", words)
+                connection.execute(date_sources.delete().where(date_sources.c.media_id == media_id))
+                if source := found.dated_by:
+                    row = {"media_id": media_id, "source": source}
+                    connection.execute(date_sources.insert().values(row))
         self.done("read", stamp, {media_id: len(words) for media_id, (_, words) in read.items()})
 
     def put_signals(self, stage: Stage, stamp: str, found: Mapping[str, Sequence[Signal]]) -> None:

@@ -41,6 +41,14 @@ media = sa.Table(
     sa.Column("terms", sa.Text, nullable=False, server_default=""),
 )
 
+# Who said when a media was taken, of those that have a date.
+date_sources = sa.Table(
+    "date_sources",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("source", sa.String(16), nullable=False),
+)
+
 # In how many media each term occurs, for word search; the empty term occurs in every media.
 terms = sa.Table(
     "terms",

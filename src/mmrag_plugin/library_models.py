@@ -198,7 +198,12 @@ def vlm_of(settings: Settings) -> OllamaVLM:
     """The VLM that settings name; it works without a library."""
     from mmrag_plugin.vlm.ollama import OllamaVLM
 
-    return OllamaVLM(settings.vlm, settings.ollama_host, allow_remote=settings.allow_remote)
+    return OllamaVLM(
+        settings.vlm,
+        settings.ollama_host,
+        allow_remote=settings.allow_remote,
+        total_s=settings.vlm_timeout,
+    )
 
 
 def careful(llm: LLM, settings: Settings) -> LLM:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, get_args
 
-from mmrag_plugin.dates import Dated
+from mmrag_plugin.dates import Dated, DateSource, most_trusted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +21,13 @@ SignalSource = Literal["annotation", "path", "exif", "ocr", "caption", "subtitle
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 SIGNAL_SOURCES: tuple[SignalSource, ...] = get_args(SignalSource)
 
-IMAGE_SUFFIXES = frozenset(
+RAW_SUFFIXES = frozenset(
+    """
+    .3fr .arw .cr2 .cr3 .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2
+    .rwl .sr2 .srf .srw .x3f
+    """.split()
+)
+IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
     """
     .jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .heic .heif .hif .heics .heifs
     .avif .avifs .jxl .jp2 .j2k .j2c .jpc .jpf .jpx .mpo .ppm .pgm .pbm .pnm
@@ -84,6 +90,12 @@ class MediaFacts:
     latitude: float | None = None
     longitude: float | None = None
     signals: tuple[Signal, ...] = ()
+
+    @property
+    def dated_by(self) -> DateSource | None:
+        """Who gave ``taken_at``."""
+        taken = most_trusted(self.dates)
+        return taken.source if taken else None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mmrag_plugin.colours import rgb_of, to_rgb
 from mmrag_plugin.errors import MediaError, MissingExtra
+from mmrag_plugin.raw_pictures import developed, is_raw
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -82,14 +83,23 @@ def identified_picture(source: str | Path | bytes | io.BytesIO) -> Iterator[Imag
 
     _register_plugins()
     name = str(source) if isinstance(source, (str, Path)) else "the picture"
-    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    opened: Any = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         if isinstance(opened, io.BytesIO):
             opened.seek(0)
         else:
             require_file(opened)
         formats = [name for name in _FORMATS if name in PIL.Image.OPEN]
+        exif = b""
+        if isinstance(opened, (str, Path)) and is_raw(Path(opened)):
+            opened, exif = developed(Path(opened))
+            if isinstance(opened, PIL.Image.Image):
+                opened.info["exif"] = exif
+                yield opened
+                return
         with _pillow_guard, PIL.Image.open(opened, formats=formats) as image:
+            if exif:  # of the RAW file around the picture
+                image.info["exif"] = exif
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name, f"{image.width} x {image.height} pixels")
             yield image

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         "a hub name or a folder.",
     )
     vlm: str = Field("gemma3:4b", description="The Ollama model that looks at pictures.")
+    vlm_timeout: float = Field(
+        900.0,
+        gt=0,
+        description="Seconds that an answer of the VLM may take; a third of them until it begins.",
+    )
     ollama_host: str = Field(
         DEFAULT_HOST,
         validation_alias=AliasChoices("ollama_host", "OLLAMA_HOST"),

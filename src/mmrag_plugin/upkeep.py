@@ -190,7 +190,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         "stages": counts["stages"],
         "signals": counts["signals"],
         "rows": counts["rows"],
-        "taken_at": {"first": first, "last": last},
+        "taken_at": {"first": first, "last": last, "by": counts["dates"]},
         "models": {
             "visual": visual.setting if visual else None,
             "text": words.setting if words else None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.padding import Padding
@@ -45,7 +45,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(
-    library: options.Library = None, home: options.Home = None, json: options.Json = False
+    sight: Annotated[
+        bool,
+        typer.Option("--sight", help="Also show the VLM pictures, to be sure; that loads it."),
+    ] = False,
+    library: options.Library = None,
+    home: options.Home = None,
+    json: options.Json = False,
 ) -> None:
     """Say what works on this machine, and for what doesn't the one command that mends it."""
     from mmrag_plugin.settings import load_settings
@@ -63,7 +69,7 @@ def doctor(
                 ("text model", place.text),
                 ("text in pictures", _ocr),
                 ("films", _films),
-                ("VLM (Ollama)", partial(_vlm, settings)),
+                ("VLM (Ollama)", partial(_vlm, settings, sight)),
             )
         ]
     if json:
@@ -217,8 +223,13 @@ def _films() -> tuple[str, str]:
     return f"{versions} decode {FILM}, {picture.width} x {picture.height} pixels", ""
 
 
-def _vlm(settings: Settings) -> tuple[str, str]:
+def _vlm(settings: Settings, sight: bool) -> tuple[str, str]:
     from mmrag_plugin.library_models import vlm_of
+    from mmrag_plugin.vlm.canary import check_sight
 
-    vlm_of(settings).preflight()
-    return f"{settings.vlm} on {settings.ollama_host} sees pictures", ""
+    llm = vlm_of(settings)
+    llm.preflight()
+    if not sight:
+        return f"{settings.vlm} on {settings.ollama_host} sees pictures", ""
+    check_sight(llm)
+    return f"{settings.vlm} on {settings.ollama_host} names the colours it is shown", ""

@@ -139,6 +139,7 @@ def _show_status(found: dict[str, Any]) -> None:
     first, last = found["taken_at"]["first"], found["taken_at"]["last"]
     if first:
         table.add_row("taken", f"{first[:10]} to {last[:10]}")
+        table.add_row("dates by", ", ".join(f"{k} {v}" for k, v in found["taken_at"]["by"].items()))
     stages = ", ".join(key.replace(":", f" {count} ") for key, count in found["stages"].items())
     table.add_row("stages", stages or "-")
     table.add_row(

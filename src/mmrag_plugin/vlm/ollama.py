@@ -40,7 +40,7 @@ from mmrag_plugin.vlm.ollama_faults import (
     too_much,
 )
 from mmrag_plugin.vlm.ollama_server import Shown, ask_about, client_options, remote
-from mmrag_plugin.vlm.time_limits import Clock, TimeLimits, Watchdog
+from mmrag_plugin.vlm.time_limits import TOTAL_S, Clock, TimeLimits, Watchdog
 
 NUM_CTX = 16_384  # tokens that whoever fills a context may count on, if the model has as many
 NUM_PREDICT = 2_048  # tokens; without a bound a model that repeats itself never ends
@@ -75,10 +75,10 @@ class OllamaVLM(Ollama):
 
     ``host`` is a URL; one that is not this machine, or a model that Ollama runs elsewhere, needs
     ``allow_remote``. ``num_ctx`` is the context in tokens; by default each request gets what its
-    pictures and texts need, in steps. ``max_tokens`` is the most that an answer may have. The model
-    may be silent for ``first_token_s`` seconds before it begins, for ``between_s`` when it has
-    begun, and an answer takes at most ``total_s``. Nothing is asked of the server before the first
-    request or ``preflight()``.
+    pictures and texts need, in steps. ``max_tokens`` is the most that an answer may have. An answer
+    takes at most ``total_s`` seconds; the server may be silent for ``first_token_s`` before it
+    begins, by default a third of that, and for ``between_s`` when it has begun. Nothing is asked of
+    the server before the first request or ``preflight()``.
 
     Every request raises OllamaUnavailable, ModelMissing, ModelCannotSee, RemoteNotAllowed, or
     ServiceError for anything else that goes wrong, an empty or broken answer included; MediaError
@@ -90,7 +90,7 @@ class OllamaVLM(Ollama):
     attempts: int = Field(default=3, ge=1, description="How often a busy server is asked.")
     backoff_s: float = Field(default=0.5, ge=0, description="The first wait; it doubles.")
 
-    _limits: TimeLimits = PrivateAttr(default_factory=TimeLimits)
+    _limits: TimeLimits = PrivateAttr()
     _known: _Known = PrivateAttr(default_factory=_Known)
 
     def __init__(
@@ -99,9 +99,9 @@ class OllamaVLM(Ollama):
         host: str = DEFAULT_HOST,
         *,
         allow_remote: bool = False,
-        first_token_s: float = TimeLimits.first_token_s,
-        between_s: float = TimeLimits.between_s,
-        total_s: float = TimeLimits.total_s,
+        total_s: float = TOTAL_S,
+        first_token_s: float | None = None,
+        between_s: float | None = None,
         num_ctx: int | None = None,
         thinking: bool = False,
         temperature: float = TEMPERATURE,
@@ -122,19 +122,20 @@ class OllamaVLM(Ollama):
             allow_remote=allow_remote,
             **kwargs,
         )
-        self._limits = TimeLimits(first_token_s, between_s, total_s)
+        self._limits = TimeLimits.within(total_s, first_token_s, between_s)
 
     @classmethod
     def from_llm(cls, llm: Ollama, *, allow_remote: bool = False) -> OllamaVLM:
         """Take over the settings of an ``Ollama`` or ``OllamaMultiModal`` that somebody made."""
         total_s = llm.request_timeout
         if total_s is None or total_s == DEFAULT_REQUEST_TIMEOUT:
-            total_s = TimeLimits.total_s  # nobody chose the default, which is too short for loading
+            total_s = TOTAL_S  # nobody chose the default, which is too short for loading
         return cls(
             llm.model,
             llm.base_url,
             allow_remote=allow_remote,
             total_s=total_s,
+            first_token_s=min(total_s, TOTAL_S / 3),
             num_ctx=llm.context_window if llm.context_window > 0 else None,
             thinking=bool(llm.thinking),
             temperature=TEMPERATURE if llm.temperature is None else llm.temperature,
@@ -219,7 +220,7 @@ class OllamaVLM(Ollama):
                         piece = self._next(pieces, clock)
                     except FAILURES as error:
                         raise self._meaning(error) from error
-            self._checked(last)
+            self._checked(last, has_format=bool(request.options.get("format")))
 
         answer = all_pieces()
         next(answer)
@@ -244,7 +245,7 @@ class OllamaVLM(Ollama):
                         piece = await self._anext(pieces, clock)
                     except FAILURES as error:
                         raise self._meaning(error) from error
-            self._checked(last)
+            self._checked(last, has_format=bool(request.options.get("format")))
 
         answer = all_pieces()
         await anext(answer)
@@ -346,7 +347,7 @@ class OllamaVLM(Ollama):
                 clock.expire()
                 raise too_long(clock.broken, model=self.model, host=self.base_url) from error
 
-    def _checked(self, response: ChatResponse | None) -> ChatResponse:
+    def _checked(self, response: ChatResponse | None, *, has_format: bool) -> ChatResponse:
         """Refuse what is no answer: a stream that ended early, or nothing said."""
         raw = response.raw if response and isinstance(response.raw, dict) else {}
         if response is None or not raw.get("done"):
@@ -355,12 +356,14 @@ class OllamaVLM(Ollama):
                 "Try again; the server's log says why (`ollama serve`).",
             )
         message = response.message
+        thought = str(message.additional_kwargs.get("thinking") or "")
+        if has_format and not (message.content or "").strip() and "{" in thought:
+            message.content = thought  # some models put the object that is asked for there
         if not (message.content or "").strip() and not self.get_tool_calls_from_response(
             response, error_on_no_tool_call=False
         ):
-            thought = "after thinking " if message.additional_kwargs.get("thinking") else ""
             raise ServiceError(
-                f"{self.model} gave an empty answer {thought}"
+                f"{self.model} gave an empty answer {'after thinking ' if thought else ''}"
                 f"(done_reason: {raw.get('done_reason') or 'none'}).",
                 "Try again, ask otherwise, or name another model with MMRAG_VLM.",
             )

@@ -59,8 +59,8 @@ def too_long(what: str, *, model: str, host: str) -> ServiceError:
     """The error for a server that broke a time limit."""
     return ServiceError(
         f"{model} at {host} {what}.",
-        "Try again (the first request loads the model), ask for less, or name a smaller model "
-        "with MMRAG_VLM; `ollama ps` shows what it runs on.",
+        "Try again (the first request loads the model), name a smaller model with MMRAG_VLM, or "
+        "allow more seconds with MMRAG_VLM_TIMEOUT; `ollama ps` shows what it runs on.",
     )
 
 
@@ -129,6 +129,8 @@ def _refusal(reason: str, status: int, *, model: str, host: str) -> MmragError:
         remedy = _ASK_FOR_LESS
     elif "load image" in said or "decode webp" in said:
         remedy = "Update Ollama, or name another vision model with MMRAG_VLM."
+    elif status in (404, 405):
+        remedy = "Check OLLAMA_HOST: something else may listen there."
     elif status in (401, 403):
         remedy = "Check OLLAMA_HOST, OLLAMA_API_KEY and `ollama signin`."
     return ServiceError(f"{message}.", remedy)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from llama_index.core.llms import LLM, ChatMessage, MessageRole
+from llama_index.core.llms import LLM, ChatMessage, ChatResponse, MessageRole
 from llama_index.core.output_parsers.utils import extract_json_str
 from llama_index.llms.ollama import Ollama
 from pydantic import BaseModel, ValidationError
@@ -31,7 +31,7 @@ def ask_for(llm: LLM, messages: Sequence[ChatMessage], shape: type[Shape]) -> Sh
     """
     asked, options = _asking(llm, messages, shape)
     for last in _ATTEMPTS:
-        if (fits := _fitting(said(llm.chat(asked, **options)), shape, llm, last)) is not None:
+        if (fits := _fitting(llm.chat(asked, **options), shape, llm, last)) is not None:
             return fits
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -40,8 +40,7 @@ async def aask_for(llm: LLM, messages: Sequence[ChatMessage], shape: type[Shape]
     """Answer messages with an object of a shape, without holding up the event loop."""
     asked, options = _asking(llm, messages, shape)
     for last in _ATTEMPTS:
-        answer = said(await llm.achat(asked, **options))
-        if (fits := _fitting(answer, shape, llm, last)) is not None:
+        if (fits := _fitting(await llm.achat(asked, **options), shape, llm, last)) is not None:
             return fits
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -56,8 +55,9 @@ def _asking(
     return [*messages, ChatMessage(role=MessageRole.USER, content=told)], {}
 
 
-def _fitting(answer: str, shape: type[Shape], llm: LLM, last: bool) -> Shape | None:
+def _fitting(response: ChatResponse, shape: type[Shape], llm: LLM, last: bool) -> Shape | None:
     """The object in an answer; None if it does not fit, and on the last attempt an error."""
+    answer = said(response)
     try:
         return shape.model_validate_json(extract_json_str(answer))
     except ValidationError as error:
@@ -66,9 +66,14 @@ def _fitting(answer: str, shape: type[Shape], llm: LLM, last: bool) -> Shape | N
         reason = f"{where}: {first['msg']}" if where else first["msg"]
     except ValueError:
         reason = "it holds no JSON object"
-    if last:
+    raw = response.raw if isinstance(response.raw, dict) else {}
+    cut = raw.get("done_reason") == "length"  # it would be cut again
+    if last or cut:
         raise ServiceError(
-            f"The answer of {llm.metadata.model_name} does not fit ({reason}): {answer[:80]!r}.",
-            "Try again, or name another model with MMRAG_VLM.",
+            f"The answer of {llm.metadata.model_name} does not fit "
+            f"({'it was cut short' if cut else reason}): {answer[:80]!r}.",
+            "Allow longer answers (max_tokens), or name another model with MMRAG_VLM."
+            if cut
+            else "Try again, or name another model with MMRAG_VLM.",
         )
     return None

@@ -12,14 +12,31 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+TOTAL_S = 900.0
+
 
 @dataclass(frozen=True)
 class TimeLimits:
     """Limits in seconds; only the time that is spent waiting for the server counts."""
 
-    first_token_s: float = 300.0  # the first request loads the model: minutes on a slow disk
-    between_s: float = 60.0  # a server that has begun and falls silent for so long has stalled
-    total_s: float = 900.0
+    first_token_s: float
+    between_s: float
+    total_s: float
+
+    @classmethod
+    def within(
+        cls, total_s: float, first_token_s: float | None = None, between_s: float | None = None
+    ) -> TimeLimits:
+        """Limits for an answer that may take so long in all.
+
+        A third of it may pass until it begins: the first request loads the model, which takes
+        minutes from a slow disk. A server that has begun and is silent for a fifteenth has stalled.
+        """
+        return cls(
+            total_s / 3 if first_token_s is None else first_token_s,
+            total_s / 15 if between_s is None else between_s,
+            total_s,
+        )
 
 
 class Clock:
@@ -58,11 +75,11 @@ class Clock:
         """Note which limit is broken."""
         limits = self.limits
         if self._spent_s + time.monotonic() - (self._since or math.inf) >= limits.total_s:
-            self.broken = f"was not done after {limits.total_s:g} seconds"
+            self.broken = f"was not done after {limits.total_s:.3g} seconds"
         elif self._has_begun:
-            self.broken = f"fell silent for {limits.between_s:g} seconds in its answer"
+            self.broken = f"fell silent for {limits.between_s:.3g} seconds in its answer"
         else:
-            self.broken = f"took too long: {limits.first_token_s:g} seconds without a word"
+            self.broken = f"took too long: {limits.first_token_s:.3g} seconds without a word"
 
 
 class Watchdog:

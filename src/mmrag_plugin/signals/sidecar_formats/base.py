@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, takewhile
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -54,9 +53,11 @@ class MediaNames:
 
     def beginning_with(self, beginning: str) -> frozenset[str]:
         """Find the media whose names begin so."""
-        first = bisect_left(self._sorted, beginning)
-        from_there = islice(self._sorted, first, None)
-        return frozenset(takewhile(lambda name: name.startswith(beginning), from_there))
+        names, at, found = self._sorted, bisect_left(self._sorted, beginning), []
+        while at < len(names) and names[at].startswith(beginning):
+            found.append(names[at])
+            at += 1
+        return frozenset(found)
 
 
 class SidecarFormat(ABC):

@@ -26,14 +26,17 @@ class IcloudAlbum(CsvFile):
     def parse(self, sidecar_name: str, data: bytes) -> Iterator[Statement]:
         """Yield the album's title for each file that is named."""
         lines = csv.reader(io.StringIO(decode_text(data).lstrip("\ufeff"), newline=""))
-        header = next(lines, [])
         title = plain_text(PurePath(sidecar_name).stem)
-        if [field_name(column) for column in header] != ["imgname"] or not title:
-            yield from super().parse(sidecar_name, data)
-            return
-        for line in lines:
-            if line and line[0].strip():
-                yield line[0].strip(), Signal("annotation", f"{self._label}: {title}")
+        try:
+            header = [field_name(column) for column in next(lines, [])]
+            if header != ["imgname"] or not title:
+                yield from super().parse(sidecar_name, data)
+                return
+            for line in lines:
+                if line and line[0].strip():
+                    yield line[0].strip(), Signal("annotation", f"{self._label}: {title}")
+        except csv.Error as error:
+            raise ValueError(f"line {lines.line_num}: {error}") from None
 
 
 FOLDER_FORMATS = {folder: IcloudAlbum(label) for folder, label in LABELS.items()}

@@ -8,6 +8,7 @@ of a Live Photo, have no file of their own; they go by that of the picture.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -63,12 +64,14 @@ def subjects_of(base: str, media: MediaNames) -> frozenset[str]:
     if found:
         return found
     cut = _is_cut(uncounted)
+    if not cut and "." not in name:  # the most other files in a folder: nothing to look for
+        return frozenset()
     return frozenset(
         candidate
         for candidate in media.beginning_with(name)
         if _counter_of(candidate) == counter
         and not _is_edited(candidate)
-        and (cut or name.startswith(PurePath(candidate).stem.removesuffix(counter) + "."))
+        and (cut or name.startswith(_stem(candidate).removesuffix(counter) + "."))
     )
 
 
@@ -76,11 +79,12 @@ def borrowers_of(subjects: frozenset[str], media: MediaNames) -> frozenset[str]:
     """The edited twins of media, their other halves, and doubles whose names were cut."""
     found: set[str] = set()
     for subject in subjects:
-        path, counter = PurePath(subject), _counter_of(subject)
-        root = path.stem.removesuffix(counter)
-        for candidate in media.beginning_with(root):
-            stem = PurePath(candidate).stem
-            other_half = stem == path.stem and kind_of(candidate) != kind_of(subject)
+        own_stem = _stem(subject)
+        counter = _counter_of(subject)
+        root = own_stem.removesuffix(counter)
+        for candidate in media.beginning_with(root) - subjects:
+            stem = _stem(candidate)
+            other_half = stem == own_stem and kind_of(candidate) != kind_of(subject)
             edited = _counter_of(candidate) == counter and _edit_of(candidate) == root
             double = (
                 not counter
@@ -89,7 +93,7 @@ def borrowers_of(subjects: frozenset[str], media: MediaNames) -> frozenset[str]:
             )
             if other_half or edited or double:
                 found.add(candidate)
-    return frozenset(found) - subjects
+    return frozenset(found)
 
 
 def is_takeout(record: Mapping[str, object]) -> bool:
@@ -160,8 +164,12 @@ def _is_cut(base: str) -> bool:
     return len(base) == _CUT_CHARS or (not base.isascii() and len(base.encode()) in _CUT_BYTES)
 
 
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]  # noqa: PTH122  (of every file in an export)
+
+
 def _counter_of(name: str) -> str:
-    match = _COUNTER.search(PurePath(name).stem)
+    match = _COUNTER.search(_stem(name))
     return match[0] if match else ""
 
 
@@ -171,7 +179,7 @@ def _is_edited(name: str) -> bool:
 
 def _edit_of(name: str) -> str:
     """The name, without suffix and counter, of the picture that another was made from; or ""."""
-    stem = PurePath(name).stem.removesuffix(_counter_of(name))
+    stem = _stem(name).removesuffix(_counter_of(name))
     root, dash, word = stem.rpartition("-")
     if dash and folded(root).endswith("-ha"):  # es: IMG_1-ha-editado
         root, word = root[:-3], "ha-" + word
