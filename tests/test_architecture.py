@@ -21,9 +21,10 @@ LAYERS: dict[str, str] = {
     "xmp dates people places remarks films untrusted bm25 content_hash ollama_host",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
-    "flows": "walking scanning words index_* indexing fusion moments "
+    "flows": "walking scanning pairing words index_* indexing fusion moments "
     "reasons neighbours results filters plan planning planned_search searching retrieval reranking "
-    "citations sources answering describing chatting agent_tools",
+    "citations sources showing answering describing conversation conversation_files "
+    "chat_streams chat_turns chatting agent_tools",
     "library": "library library_asking library_media library_models library_place",
     "upkeep": "upkeep",
     "edges": "cli mmrag_mcp",
@@ -42,6 +43,7 @@ SEAMS = {
 EXCEPTIONS = {
     # What is decoded of a film is what a selector chooses: the seams meet here.
     ("mmrag_plugin.readers.decoding", "mmrag_plugin.keyframes.base"),
+    ("mmrag_plugin.readers.decoding", "mmrag_plugin.keyframes.iframes"),
     ("mmrag_plugin.readers.workers", "mmrag_plugin.keyframes.base"),
     ("mmrag_plugin.readers.worker_process", "mmrag_plugin.keyframes.base"),
     # A reader works alone in LlamaIndex, so it brings the selector that is the default.

@@ -93,7 +93,7 @@ def test_describing_is_compared_with_a_bare_call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = measured("describe", monkeypatch, capsys, "--rounds", "3")
-    assert list(found) == ["500 x 375", "12 megapixels"]
+    assert list(found) == ["500 x 375", "12 MP"]
     for figures in found.values():
         assert isinstance(figures, dict)
         assert 0 < figures["bare_ms"] <= figures["bare_p95_ms"]

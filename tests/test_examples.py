@@ -59,3 +59,17 @@ def test_an_agent_searches_looks_at_the_picture_and_answers(home: Path) -> None:
     assert shown.startswith("I see 1 picture: [1] mostly ")  # what the double says it was shown
     assert found["media_id"] in ollama.texts(), "what was found never came back to the agent"
     assert [len(shown) for shown in ollama.pictures] == [0, 0, 1]
+
+
+def test_a_conversation_follows_up_and_goes_on_where_it_ended(home: Path) -> None:
+    told(mmrag_here(home, "index", DEMO_MEDIA / "Farm weekend", "--no-ocr", "--json"), 0)
+    with OllamaDouble() as ollama:
+        where = {"OLLAMA_HOST": ollama.url, "MMRAG_VLM": "eye"}
+        shown = _run("chat.py", "Show me the red barn", "what does 1 show?", home=home, **where)
+        assert shown.count("[1] /") == 2
+        assert "> what does 1 show?\nI see 1 picture" in shown
+        again = _run("chat.py", "and what does 1 say?", home=home, **where)
+    assert "IMG_3101.jpg" in again
+    assert len(ollama.pictures[-1]) == 1
+    roles = [message["role"] for message in ollama.chats[-1]["messages"]]
+    assert roles == ["system", "user", "assistant", "user", "assistant", "user"]

@@ -459,3 +459,19 @@ def test_search_goes_on_without_ollama_and_says_so(home: Path) -> None:
     assert found["hits"] == plain["hits"]
     (warning,) = found["warnings"]
     assert "ollama serve" in warning
+
+
+async def test_planned_questions_are_reranked_and_the_newest_keep_their_order(
+    library: MediaLibrary, double: OllamaDouble
+) -> None:
+    retriever = library.as_retriever(planned=True, rerank=4, channels=["bm25"], limit=2)
+    last = Path(library.search("wall", channels=["bm25"]).hits[-1].path)
+    colour = ["red", "green", "yellow", "blue"][int(last.stem)]
+    for result in (
+        retriever.search(f"a wall that is {colour}"),
+        await retriever.asearch(f"a wall that is {colour}"),
+    ):
+        assert Path(result.hits[0].path) == last
+    judged = len(double.chats)
+    library.search_plan(Plan("the newest wall", visual="wall", order="newest"), rerank=4)
+    assert len(double.chats) == judged

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the same door for type checkers, which don't run __getattr__
     from mmrag_plugin.agent_tools import media_tools
     from mmrag_plugin.answering import MediaQueryEngine, build_query_engine
+    from mmrag_plugin.chatting import MediaChatEngine, build_chat_engine
     from mmrag_plugin.errors import MmragError
     from mmrag_plugin.filters import Filters
     from mmrag_plugin.library import MediaLibrary
@@ -27,6 +28,8 @@ _DOOR = {
     "MediaRetriever": "retrieval",
     "MediaQueryEngine": "answering",
     "build_query_engine": "answering",
+    "MediaChatEngine": "chatting",
+    "build_chat_engine": "chatting",
     "media_tools": "agent_tools",
     "PhotoReader": "readers.photo",
     "VideoReader": "readers.video",
@@ -40,6 +43,7 @@ _DOOR = {
 __all__ = [
     "Filters",
     "Hit",
+    "MediaChatEngine",
     "MediaLibrary",
     "MediaQueryEngine",
     "MediaRetriever",
@@ -49,6 +53,7 @@ __all__ = [
     "Settings",
     "VideoReader",
     "__version__",
+    "build_chat_engine",
     "build_query_engine",
     "load_settings",
     "media_tools",

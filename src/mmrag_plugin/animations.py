@@ -26,7 +26,7 @@ class Animation:
     clock_may_jump = False
 
     def __init__(self, path: Path, image: Any) -> None:
-        self.path = path
+        self.path = self.source = path
         self.image = image
 
     @cached_property

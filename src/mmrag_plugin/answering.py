@@ -7,7 +7,7 @@ each stand together, so that the model can tell which is which and cite [1], [2]
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,13 +26,11 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from PIL.Image import Image
 
 from mmrag_plugin.citations import Citations
-from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import Hit
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.planning.explaining import explained
 from mmrag_plugin.results import SearchResult
-from mmrag_plugin.retrieval import hit_node
-from mmrag_plugin.sources import source_text
+from mmrag_plugin.showing import ALL_TEXT_CHARS, PictureOf, show
 from mmrag_plugin.vlm.base import (
     aspoken,
     picture_block,
@@ -49,7 +47,6 @@ from mmrag_plugin.vlm.prompts import (
 
 MAX_PICTURES = 6
 MAX_SOURCES = 20
-ALL_TEXT_CHARS = 8_000  # this much in any script and six pictures fit 16,384 tokens
 
 
 class HitSource(Protocol):
@@ -94,6 +91,34 @@ class Answer:
         }
 
 
+class AnswerStream:
+    """An answer that is still being given: iterate over its pieces, once.
+
+    ``sources`` and ``model`` are there from the start; ``answer`` is what has come of it so far,
+    whole after the last piece.
+    """
+
+    def __init__(self, case: _Case, pieces: Iterator[str]) -> None:
+        self._case = case
+        self._pieces = pieces
+        self._said = ""
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._pieces:
+            self._said += piece
+            yield piece
+
+    @property
+    def sources(self) -> tuple[Hit, ...]:
+        """What the answer may cite."""
+        return tuple(self._case.hits)
+
+    @property
+    def answer(self) -> Answer:
+        """The answer so far."""
+        return self._case.as_answer(self._said.strip())
+
+
 class MediaQueryEngine(BaseQueryEngine):
     """A LlamaIndex query engine over photos and films, with cited sources.
 
@@ -113,7 +138,7 @@ class MediaQueryEngine(BaseQueryEngine):
         self,
         retriever: HitSource,
         llm: LLM,
-        picture_of: Callable[[Hit], Image | None],
+        picture_of: PictureOf,
         *,
         max_pictures: int = MAX_PICTURES,
         max_sources: int = MAX_SOURCES,
@@ -141,6 +166,12 @@ class MediaQueryEngine(BaseQueryEngine):
         case = await self._acase(_bundle(question))
         return case.as_answer(await self._aanswer(case))
 
+    def stream_ask(self, question: QueryType) -> AnswerStream:
+        """Answer a question piece by piece, in our own terms."""
+        query = _bundle(question)
+        case = self._case(query, self._retriever.find(query))
+        return AnswerStream(case, self._streamed(case))
+
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """Find the sources that an answer would have."""
         return self._case(query_bundle, self._retriever.find(query_bundle)).nodes
@@ -153,10 +184,7 @@ class MediaQueryEngine(BaseQueryEngine):
         case = self._case(query_bundle, self._retriever.find(query_bundle))
         if not self._streaming:
             return Response(self._answer(case), case.nodes, case.metadata)
-        if not case.hits:
-            return StreamingResponse(_iter(NOTHING_FOUND), case.nodes, case.metadata)
-        pieces = spoken(self._llm.stream_chat(case.messages))
-        return StreamingResponse(case.citations.stream(pieces), case.nodes, case.metadata)
+        return StreamingResponse(self._streamed(case), case.nodes, case.metadata)
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         case = await self._acase(query_bundle)
@@ -171,6 +199,11 @@ class MediaQueryEngine(BaseQueryEngine):
 
     def _get_prompt_modules(self) -> PromptMixinType:
         return {}
+
+    def _streamed(self, case: _Case) -> Generator[str, None, None]:
+        if not case.hits:
+            return _iter(NOTHING_FOUND)
+        return case.citations.stream(spoken(self._llm.stream_chat(case.messages)))
 
     def _answer(self, case: _Case) -> str:
         if not case.hits:
@@ -202,19 +235,15 @@ class MediaQueryEngine(BaseQueryEngine):
             asked_with = picture_block(open_picture(query.image_path))
             blocks += [TextBlock(text=f"{ASKED_WITH}\n"), asked_with]
         blocks.append(TextBlock(text="The sources:\n"))
-        shown = 0
-        for number, hit in enumerate(case.hits, start=1):
-            picture = self._open(hit, case.warnings) if shown < self._max_pictures else None
-            text = source_text(number, hit, ALL_TEXT_CHARS // len(case.hits))
-            if picture is None:
-                blocks.append(TextBlock(text=f"{text}\n(Its picture is not shown.)\n"))
-                case.nodes.append(hit_node(hit, has_photo=False, number=number))
-                continue
-            shown += 1
-            block = picture_block(picture)
-            blocks += [TextBlock(text=f"{text}\nThe picture of [{number}]:\n"), block]
-            jpeg = block.resolve_image(as_base64=True).read().decode()
-            case.nodes.append(hit_node(hit, jpeg=jpeg, number=number))
+        shown = show(
+            enumerate(case.hits, start=1),
+            self._picture_of,
+            case.warnings,
+            max_pictures=self._max_pictures,
+            max_chars=ALL_TEXT_CHARS // len(case.hits),
+        )
+        blocks += shown.blocks
+        case.nodes = shown.nodes
         question = query.query_str.strip() or ASK_WITHOUT_WORDS
         if about := _how_found(found):
             blocks.append(TextBlock(text=about))
@@ -224,16 +253,6 @@ class MediaQueryEngine(BaseQueryEngine):
             user_message(self._llm, blocks),
         ]
         return case
-
-    def _open(self, hit: Hit, warnings: list[str]) -> Image | None:
-        try:
-            picture = self._picture_of(hit)
-        except MediaError as error:
-            warnings.append(str(error))
-            return None
-        if picture is None:
-            warnings.append(f"{hit.path} is gone; its source has words only.")
-        return picture
 
 
 def build_query_engine(

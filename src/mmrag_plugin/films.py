@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmrag_plugin.animations import Animation, open_animation
 from mmrag_plugin.content_kind import is_animatable
 from mmrag_plugin.errors import MediaError
+from mmrag_plugin.motion_photos import FilmPart
 from mmrag_plugin.pictures import MAX_PIXELS, require_file
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ _SKIP = {"all": "DEFAULT", "references": "NONREF", "keys": "NONKEY"}
 class Film:
     """An open film: its picture stream, its length, and its frames as they are decoded."""
 
-    def __init__(self, path: Path, container: Any, stream: Any) -> None:
-        self.path = path
+    def __init__(self, source: Path | FilmPart, container: Any, stream: Any) -> None:
+        self.source = source
+        self.path = source.path if isinstance(source, FilmPart) else source
         self.container = container
         self.stream = stream
         self._turns: dict[tuple[int, int], Any] = {}  # by the size of frames
@@ -173,27 +175,36 @@ class Film:
 
 
 @contextmanager
-def open_film(path: Path) -> Iterator[Film | Animation]:
-    """Open a film, or an animated picture, for reading.
+def open_film(source: Path | FilmPart) -> Iterator[Film | Animation]:
+    """Open a film, one inside a photo, or an animated picture, for reading.
 
     Raises MediaError where there is no picture stream to decode.
     """
-    require_file(path)
-    with path.open("rb") as file:
-        head = file.read(16)
-    opened = open_animation(path) if is_animatable(head) else _open_container(path)
+    if isinstance(source, FilmPart):
+        require_file(source.path)
+        opened: AbstractContextManager[Film | Animation] = _open_container(source)
+    else:
+        require_file(source)
+        with source.open("rb") as file:
+            head = file.read(16)
+        opened = open_animation(source) if is_animatable(head) else _open_container(source)
     with opened as film:
         yield film
 
 
 @contextmanager
-def _open_container(path: Path) -> Iterator[Film]:
+def _open_container(source: Path | FilmPart) -> Iterator[Film]:
     import av
 
+    if isinstance(source, FilmPart):
+        path, protocols = source.path, "subfile,file"
+        address = f"subfile,,start,{source.begin},end,{source.end},,:{path.absolute()}"
+    else:
+        path, protocols, address = source, "file", str(source.absolute())
     try:
         container = av.open(
-            str(path.absolute()),
-            options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS},
+            address,
+            options={"protocol_whitelist": protocols, "format_whitelist": _CONTAINERS},
             metadata_errors="replace",
             timeout=STALL_S,
         )
@@ -213,7 +224,7 @@ def _open_container(path: Path) -> Iterator[Film]:
         context.options = {"max_pixels": str(MAX_PIXELS)}
         context.thread_type = "AUTO"
         try:
-            yield Film(path, container, stream)
+            yield Film(source, container, stream)
         except (av.FFmpegError, ArithmeticError, TypeError, ValueError, OSError) as error:
             # hostile headers lead to absent time bases, numbers beyond 64 bits and the like
             raise unreadable(path, str(error) or type(error).__name__) from error

@@ -89,10 +89,10 @@ class PixelStages:
     def _embed_pictures(
         self, pictures: Sequence[tuple[MediaRow, Frame]], made: Mapping[str, list[ImageNode]]
     ) -> None:
-        if pictures:
+        for batch in batches(pictures, _EMBED_BATCH):  # photos that move have several
             visual = self.run.parts.visual
-            vectors = visual.embed_pictures([frame.picture for _, frame in pictures])
-            for (media, frame), vector in zip(pictures, vectors, strict=True):
+            vectors = visual.embed_pictures([frame.picture for _, frame in batch])
+            for (media, frame), vector in zip(batch, vectors, strict=True):
                 made[media.media_id].append(_frame_node(media, frame, vector))
 
     def _commit_frames(
@@ -124,7 +124,9 @@ class PixelStages:
                         with self.run.failing("ocr", media):
                             made = self.run.ledger.made("embed", media.media_id)
                             every = max(math.ceil(made / OCR_MAX_FRAMES), 1)
-                            spread = islice(frames(), 0, None, every)
+                            spread: Iterable[Frame] = islice(frames(), 0, None, every)
+                            if kind == "image":  # what moves in a photo is read in the photo
+                                spread = (frame for frame in frames() if frame.time_s is None)
                             read[media.media_id] = _read_text(reader, spread)
                         self.run.progress.advance("ocr", 1)
                     self.run.enter_failures()

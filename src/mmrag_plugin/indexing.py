@@ -224,6 +224,7 @@ class Indexer:
             for batch in batches(pending, _READ_BATCH):
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
                 outdated = set[str]()  # a frame's row in Milvus holds date and camera
+                moving = set[str]()  # photos whose films came or went
                 places = self.ledger.places_of(batch)
                 for media in self._run.rows(batch):
                     with self._run.failing("read", media):
@@ -232,9 +233,12 @@ class Indexer:
                         facts = found[0]
                         if (facts.taken_at, facts.camera) != (media.taken_at, media.camera):
                             outdated.add(media.media_id)
+                        if media.kind == "image" and facts.duration_s != media.duration_s:
+                            moving.add(media.media_id)
                 self._run.enter_failures()
                 self._enter_sidecars()
                 self.ledger.outdate("embed", outdated)
+                self.ledger.redo("embed", moving)
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))

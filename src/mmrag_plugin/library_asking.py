@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag_plugin.answering import MediaQueryEngine
+    from mmrag_plugin.chatting import MediaChatEngine
     from mmrag_plugin.plan import Plan
     from mmrag_plugin.planning.model import ModelPlanner
     from mmrag_plugin.reranking import Reranker
@@ -160,7 +161,7 @@ class LibraryAsking(LibraryMedia):
         Options are those of ``search_plan``.
         """
         if not question.strip():
-            return self.found(question, picture=picture, **options)
+            return self.search(question, picture=picture, **options)
         plan = self.plan_question(question, llm=planner)
         return self.search_plan(plan, picture=picture, **options)
 
@@ -180,11 +181,12 @@ class LibraryAsking(LibraryMedia):
         """
         from mmrag_plugin.retrieval import MediaRetriever
 
-        if rerank:
-            options["reranker"] = self.reranker(rerank, rerank_s, llm)
-        if not planned and planner is None:
-            return MediaRetriever(self.found, **options)
-        return MediaRetriever(partial(self.search_question, planner=planner), **options)
+        if planned or planner is not None:  # what is reranked then depends on the plan
+            judging: dict[str, Any] = {"rerank": rerank, "rerank_s": rerank_s, "llm": llm}
+            search = partial(self.search_question, planner=planner, **judging)
+            return MediaRetriever(search, **options)
+        reranker = self.reranker(rerank, rerank_s, llm) if rerank else None
+        return MediaRetriever(self.found, reranker=reranker, **options)
 
     def as_query_engine(self, llm: LLM | None = None, **options: Any) -> MediaQueryEngine:
         """A LlamaIndex query engine that answers with numbered sources.
@@ -194,6 +196,12 @@ class LibraryAsking(LibraryMedia):
         from mmrag_plugin.answering import build_query_engine
 
         return build_query_engine(self, llm, **{"planned": True, **options})
+
+    def as_chat_engine(self, llm: LLM | None = None, **options: Any) -> MediaChatEngine:
+        """A LlamaIndex chat engine that remembers; options as of ``MediaChatEngine``."""
+        from mmrag_plugin.chatting import build_chat_engine
+
+        return build_chat_engine(self, llm, **options)
 
     def as_tools(self, llm: LLM | None = None, *, pictures: bool = True) -> list[FunctionTool]:
         """The library as tools for LlamaIndex agents, as of ``media_tools``."""

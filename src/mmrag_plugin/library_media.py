@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,15 @@ class LibraryMedia:
             return None
         return self.ledger.media_rows(sorted(ids)).get(next(iter(ids)))
 
+    def paths_now(self, media_ids: Sequence[str]) -> dict[str, str]:
+        """A path of each media that the library knows, one that is there where there is one."""
+        copies = self.ledger.paths_of(media_ids)
+        return {
+            media_id: next(filter(is_there, paths), paths[0])
+            for media_id, paths in copies.items()
+            if paths
+        }
+
     def words_of(self, moment: Moment) -> str:
         """What is known about a moment in words, each piece with its time where it has one.
 
@@ -62,12 +72,16 @@ class LibraryMedia:
             return None
 
     def _picture(self, row: MediaRow, at_s: float | None) -> Image:
+        from mmrag_plugin.motion_photos import motion_of
         from mmrag_plugin.pictures import open_picture
         from mmrag_plugin.readers.video import frame_at
 
         path = self._path_there(row)
         if row.kind == "image":
-            return open_picture(path, at_least_px=1024)
+            motion = None if at_s is None else motion_of(path)
+            if motion is None or at_s is None:
+                return open_picture(path, at_least_px=1024)
+            return frame_at(motion, at_s)
         return frame_at(path, at_s if at_s is not None else (row.duration_s or 0) / 3)
 
     def moment_pictures(self, moment: Moment, count: int = 6) -> list[tuple[float | None, Image]]:
@@ -80,7 +94,8 @@ class LibraryMedia:
         if row is None:
             raise NotFound(f"There is no media {moment.media_id!r}.", "Search for it first.")
         if row.kind == "image":
-            return [(None, self._picture(row, None))]
+            at_s = None if moment.end_s is None else ((moment.start_s or 0.0) + moment.end_s) / 2
+            return [(at_s, self._picture(row, at_s))]
         start_s = moment.start_s or 0.0
         end_s = moment.end_s if moment.end_s is not None else row.duration_s or start_s
         return list(film_pictures(self._path_there(row), start_s, end_s, count))

@@ -65,12 +65,26 @@ def join(found: Mapping[Channel, Sequence[FoundRow]]) -> list[Candidate]:
     for media_id, media_rows in rows.items():
         kind = media_rows[0][1].kind
         timed = [(channel, row) for channel, row in media_rows if row.start_s is not None]
+        if kind == "image" and not _moves_better(media_rows):
+            timed = []  # the photo itself, of which all rows speak
         moments = _spans(media_id, kind, timed, strength) or [Candidate(media_id, kind, None, None)]
+        if kind == "image":
+            moments = moments[:1]  # one hit of a photo, even if it moves
         for channel, row in media_rows:
-            if row.start_s is None:  # about the media as a whole: it lifts the best moment
+            if (
+                row.start_s is None or not timed
+            ):  # about the media as a whole: it lifts the best moment
                 moments[0].take(channel, row)
         candidates += moments
     return candidates
+
+
+def _moves_better(rows: Sequence[tuple[Channel, FoundRow]]) -> bool:
+    """Whether a frame of a photo that moves is more like the query than the photo."""
+    seen = [row for channel, row in rows if channel == "visual"]
+    still = max((row.score for row in seen if row.start_s is None), default=None)
+    moving = max((row.score for row in seen if row.start_s is not None), default=None)
+    return moving is not None and (still is None or moving > still)
 
 
 def _spans(

@@ -57,19 +57,22 @@ def developed(path: Path) -> tuple[io.BytesIO | Image, bytes]:
     Raises MediaError, and MissingExtra where there is no preview and LibRaw is not installed.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        best = max(_previews(data), key=lambda found: found.width_px, default=None)
-        if best and min(best.width_px, best.height_px) >= (
-            LARGE_PX if find_spec("rawpy") else _MIN_PX
-        ):
-            jpeg = data[best.begin : best.begin + _MAX_PREVIEW_BYTES]
-            return io.BytesIO(jpeg), _exif_of(data)
         exif = _exif_of(data)
-    if not find_spec("rawpy"):
-        raise MissingExtra(
-            f"{path} is a RAW file without a preview, and has to be developed.",
-            "Run `pip install 'mmrag-plugin[raw]'`, then mmrag index again.",
-        )
-    return _develop(path), exif
+        best = max(_previews(data), key=lambda found: found.width_px, default=None)
+        short_px = min(best.width_px, best.height_px) if best else 0
+        jpeg = data[best.begin : best.begin + _MAX_PREVIEW_BYTES] if best else b""
+    if short_px < LARGE_PX and find_spec("rawpy"):
+        try:
+            return _develop(path), exif
+        except MediaError:
+            if short_px < _MIN_PX:
+                raise
+    if short_px >= _MIN_PX:
+        return io.BytesIO(jpeg), exif
+    raise MissingExtra(
+        f"{path} is a RAW file without a preview, and has to be developed.",
+        "Run `pip install 'mmrag-plugin[raw]'`, then mmrag index again.",
+    )
 
 
 def _develop(path: Path) -> Image:

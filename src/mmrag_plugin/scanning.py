@@ -21,6 +21,7 @@ from mmrag_plugin.errors import UsageError
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Kind
+from mmrag_plugin.pairing import without_parts
 from mmrag_plugin.walking import (
     FoundFile,
     News,
@@ -77,7 +78,8 @@ def scan(
             continue
         before = ledger.known_paths(str(root))
         whole = Path(ledger.root_over(str(root)) or root)
-        here = _media(walk(root, whole, sidecar_stamp, result, left_out), before)
+        files = walk(root, whole, sidecar_stamp, result, left_out)
+        here = without_parts(_media(files, before), before)
         if before and not here:
             if not any(problem.path == str(root) for problem in result.problems):
                 emptied |= dict.fromkeys(before, root)
@@ -89,7 +91,8 @@ def scan(
     for folder, picked in names.items():
         known |= ledger.known_files(str(folder / name) for name in picked)
         over = ledger.root_over(str(folder))
-        here = _media(pick(folder, picked, Path(over or folder), sidecar_stamp, result), known)
+        files = pick(folder, picked, Path(over or folder), sidecar_stamp, result)
+        here = without_parts(_media(files, known), known)
         found |= here
         home |= {path: over or path for path in here}
         seen(len(here))

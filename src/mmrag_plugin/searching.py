@@ -247,7 +247,7 @@ class Searcher:
                     reason=reason,
                     text=text,
                     taken_at=row.taken_at,
-                    at_s=candidate.at_s if row.kind == "video" else None,
+                    at_s=candidate.at_s,  # None of a photo, or a time in its film
                 )
             )
         return hits

@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 MAX_CHARS = 2_000
+MAX_ANSWER_CHARS = 20_000
 TAG = "media_text"
 
 _PICTURE_TAG_START = re.compile(r"\[(?=img)", re.IGNORECASE)
@@ -20,6 +21,7 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u3164\uffa0\ufe00-\ufe0e\U000e0000-\U0
 _SEPARATORS = re.compile("[\u2028\u2029]")
 # Angle and square brackets make chat-template tokens (<|im_start|>, [INST]), fences and citations.
 _LOOKALIKES = str.maketrans("<>[]", "\u2039\u203a()")
+_NO_CITATION = re.compile(r"\[(?!\d[\d,;\s\u2013-]*\])")
 _ANGLES = str.maketrans("<>", "\u2039\u203a")
 
 
@@ -58,3 +60,12 @@ def untrusted(label: str, text: str, max_chars: int = MAX_CHARS) -> str:
 def fenced(text: str, max_chars: int = MAX_CHARS) -> str:
     """Fence text for an assistant's eyes: nothing inside closes the fence, citations stay."""
     return f"<{TAG}>{escape_media_text(text, max_chars).translate(_ANGLES)}</{TAG}>"
+
+
+def quoted(text: str, max_chars: int = MAX_ANSWER_CHARS) -> str:
+    """Make an earlier answer safe to show a model again: it may quote text out of media.
+
+    Nothing in it is a fence or opens a turn of the chat template; citations stay.
+    """
+    safe = escape_media_text(text, max_chars).translate(_ANGLES)
+    return _NO_CITATION.sub("(", safe)

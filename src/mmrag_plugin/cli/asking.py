@@ -59,10 +59,12 @@ def ask(
     milvus_uri: options.MilvusUri = None,
     library: options.Library = None,
     home: options.Home = None,
+    pictures: options.Pictures = None,
     json: options.Json = False,
 ) -> None:
     """Answer a question from the library, with numbered sources. Needs Ollama."""
     from mmrag_plugin.cli.hits import print_hits
+    from mmrag_plugin.cli.thumbnails import Thumbnails
 
     asked = options.search_options(
         limit=limit,
@@ -90,20 +92,27 @@ def ask(
     ) as opened:
         asked["planned"] = plan != "literal"
         asked["planner"] = opened.vlm() if plan == "model" else None
-        answer = opened.as_query_engine(**asked).ask(question)
+        stream = opened.as_query_engine(**asked).stream_ask(question)
+        for piece in stream:
+            if not json:
+                output.print(piece, end="", soft_wrap=True)
+        answer = stream.answer
+        if json:
+            print_json(answer.as_dict())
+        else:
+            output.print()
         if answer.sources:  # `mmrag open` takes the numbers that are shown
             hits = list(answer.sources)
             if not json:
                 hits = [replace(hit, rank=number) for number, hit in enumerate(hits, start=1)]
+                output.print()
+                Thumbnails(pictures).show(
+                    output, [(f"[{hit.rank}]", hit) for hit in hits], opened.picture_of
+                )
+                print_hits(output, hits, cited=True)
             remember(opened, SearchResult(question, hits))
-    if json:
-        print_json(answer.as_dict())
-    else:
-        output.print(answer.text)
-        if answer.sources:
-            output.print()
-            print_hits(output, answer.sources, cited=True)
-        warn(list(answer.warnings))
+        if not json:
+            warn(list(answer.warnings))
     if not answer.sources:
         raise typer.Exit(1)
 

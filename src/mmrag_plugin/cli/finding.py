@@ -67,6 +67,7 @@ def search(
     ] = False,
     literal: options.Literal = False,
     export: Export = None,
+    pictures: options.Pictures = None,
     batch: Annotated[
         Path | None,
         typer.Option(
@@ -125,7 +126,7 @@ def search(
             _search_batch(opened, batch, asked, literal=literal, limit=limit)
             return
         result = _searched(opened, query or "", asked, literal=literal, limit=limit)
-        _show(opened, result, explain=explain, export=export, json=json)
+        _show(opened, result, explain=explain, export=export, pictures=pictures, json=json)
 
 
 def similar(
@@ -145,6 +146,7 @@ def similar(
     min_confidence: options.MinConfidence = "none",
     explain: options.Explain = False,
     export: Export = None,
+    pictures: options.Pictures = None,
     visual_model: options.VisualModel = None,
     milvus_uri: options.MilvusUri = None,
     library: options.Library = None,
@@ -174,7 +176,7 @@ def similar(
         require(opened, target)
         at_s = None if start_s is None or end_s is None else (start_s + end_s) / 2
         result = opened.similar(target, at_s=at_s, **asked)
-        _show(opened, result, explain=explain, export=export, json=json)
+        _show(opened, result, explain=explain, export=export, pictures=pictures, json=json)
 
 
 def open_hit(
@@ -201,11 +203,11 @@ def open_hit(
             f"{row.path} is not there any more.",
             "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
         )
-    _start_viewer(path)
+    start_viewer(path)
     output.print(on_one_line(path), soft_wrap=True)
 
 
-def _start_viewer(path: str) -> None:
+def start_viewer(path: str) -> None:
     """Have the system's program show a file; it goes on when mmrag ends."""
     opener, package = ("open", "macOS") if sys.platform == "darwin" else ("xdg-open", "xdg-utils")
     program = shutil.which(opener)
@@ -270,7 +272,7 @@ def _search_batch(
     limit: int | None,
 ) -> None:
     asked["filters"].resolve(library.ledger)  # what nothing can pass is wrong for every line
-    for line in _lines(batch):
+    for line in lines_of(batch):
         query = line.decode(errors="backslashreplace")
         if query.encode() != line:  # a line that is none must not shift the answers
             print_json({"query": query, "hits": [], "warnings": ["This line is no UTF-8 text."]})
@@ -285,7 +287,7 @@ def _search_batch(
                 print_json(found.as_dict())
 
 
-def _lines(batch: Path) -> Iterator[bytes]:
+def lines_of(batch: Path) -> Iterator[bytes]:
     """The lines of a file or of stdin as they come; a query may hold other line ends."""
     piped = str(batch) == "-"
     try:
@@ -308,10 +310,12 @@ def _show(
     *,
     explain: bool,
     export: Path | None,
+    pictures: bool | None,
     json: bool,
 ) -> None:
     from mmrag_plugin.cli.hits import export as export_hits
     from mmrag_plugin.cli.hits import print_hits
+    from mmrag_plugin.cli.thumbnails import Thumbnails
     from mmrag_plugin.planning.explaining import explained, plan_as_dict
 
     remember(library, result)
@@ -323,6 +327,8 @@ def _show(
             output.print(on_one_line(f"Understood: {'; '.join(explained(result.plan))}"))
         if result.count is not None:
             output.print(f"{result.count} {'media' if result.count != 1 else 'media file'}")
+        labelled = [(str(hit.rank), hit) for hit in result.hits]
+        Thumbnails(pictures).show(output, labelled, library.picture_of)
         print_hits(output, result.hits, explain=explain)
         warn(result.warnings)
     if export is not None and (result.hits or export.suffix):  # no folder for nothing

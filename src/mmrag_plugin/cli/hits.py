@@ -25,14 +25,23 @@ _FIELDS = "rank media_id path kind start_s end_s score confidence why reason tex
 
 
 def print_hits(
-    console: Console, hits: Sequence[Hit], *, explain: bool = False, cited: bool = False
+    console: Console,
+    hits: Sequence[Hit],
+    *,
+    explain: bool = False,
+    cited: bool = False,
+    numbers: Sequence[int] | None = None,
 ) -> None:
     """Print one block a hit: where it is, when, how sure, and why; fits any width.
 
-    ``cited`` hits are numbered as an answer cites them, ``[1]``: by their place, not by their rank.
+    ``cited`` hits are numbered as an answer cites them, ``[1]``: by their place, not by their rank,
+    or by ``numbers``.
     """
     ends = _ends(hit.path for hit in hits)
-    labels = [f"[{place}]" if cited else str(hit.rank) for place, hit in enumerate(hits, start=1)]
+    places = numbers or range(1, len(hits) + 1)
+    labels = [
+        f"[{place}]" if cited else str(hit.rank) for place, hit in zip(places, hits, strict=True)
+    ]
     width = max([3, *map(len, labels)])
     for label, hit in zip(labels, hits, strict=True):
         console.print(_heading(label.rjust(width), hit, ends[hit.path]))

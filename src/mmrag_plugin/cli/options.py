@@ -91,6 +91,13 @@ RerankSeconds = Annotated[
     float | None,
     typer.Option(min=1, help="Spend so long on it (30), model loading included.", metavar="S"),
 ]
+Pictures = Annotated[
+    bool | None,
+    typer.Option(
+        "--pictures/--no-pictures",
+        help="Show thumbnails. Without either: in a terminal that shows pictures.",
+    ),
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Show the rank in each channel.")]
 Literal = Annotated[
     bool,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mmrag_plugin.media import Frame
+from mmrag_plugin.motion_photos import FilmPart
 
 
 class KeyframeSelector(ABC):
@@ -25,5 +26,5 @@ class KeyframeSelector(ABC):
         """Name the method and every parameter that changes its choice."""
 
     @abstractmethod
-    def select(self, path: Path) -> Iterator[Frame]:
+    def select(self, source: Path | FilmPart) -> Iterator[Frame]:
         """Yield frames lazily. Raises MediaError when the file holds no readable film."""

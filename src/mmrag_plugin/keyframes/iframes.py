@@ -18,6 +18,7 @@ from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
 from mmrag_plugin.keyframes.choice import Candidate, spaced, with_spans
 from mmrag_plugin.media import Frame
+from mmrag_plugin.motion_photos import FilmPart
 
 
 class IFrameSelector(KeyframeSelector):
@@ -43,16 +44,16 @@ class IFrameSelector(KeyframeSelector):
         """Name the method, its version and its parameters."""
         return f"iframes-1(max_gap_s={self.max_gap_s:g},min_gap_s={self.min_gap_s:g})"
 
-    def select(self, path: Path) -> Iterator[Frame]:
+    def select(self, source: Path | FilmPart) -> Iterator[Frame]:
         """Yield frames lazily. Raises MediaError when the file holds no readable film."""
-        with open_film(path) as film:
+        with open_film(source) as film:
             yield from with_spans(film, spaced(self._candidates(film), self.min_gap_s))
 
     def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:
         last: Candidate | None = None
         with ExitStack() as opened:
             # a second reader for the gaps: the first goes on with the key frames
-            another = cache(lambda: opened.enter_context(open_film(film.path)))
+            another = cache(lambda: opened.enter_context(open_film(film.source)))
             for time_s, frame in film.frames("keys"):
                 key = Candidate(time_s, frame)
                 if last is not None and time_s - last.time_s > self.max_gap_s:

@@ -11,6 +11,7 @@ from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
 from mmrag_plugin.keyframes.choice import Candidate, spaced, with_spans
 from mmrag_plugin.media import Frame
+from mmrag_plugin.motion_photos import FilmPart
 
 _WIDTH_PX = 256  # PySceneDetect scales films down to about this before it compares frames
 
@@ -45,9 +46,9 @@ class SceneSelector(KeyframeSelector):
             f"min_gap_s={self.min_gap_s:g})"
         )
 
-    def select(self, path: Path) -> Iterator[Frame]:
+    def select(self, source: Path | FilmPart) -> Iterator[Frame]:
         """Yield frames lazily. Raises MediaError when the file holds no readable film."""
-        with open_film(path) as film:
+        with open_film(source) as film:
             yield from with_spans(film, spaced(self._candidates(film), self.min_gap_s))
 
     def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:

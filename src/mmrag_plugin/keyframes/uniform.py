@@ -11,6 +11,7 @@ from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
 from mmrag_plugin.keyframes.choice import Candidate, with_spans
 from mmrag_plugin.media import Frame
+from mmrag_plugin.motion_photos import FilmPart
 
 
 class UniformSelector(KeyframeSelector):
@@ -28,9 +29,9 @@ class UniformSelector(KeyframeSelector):
         """Name the method, its version and its parameter."""
         return f"uniform-1(every_s={self.every_s:g})"
 
-    def select(self, path: Path) -> Iterator[Frame]:
+    def select(self, source: Path | FilmPart) -> Iterator[Frame]:
         """Yield frames lazily. Raises MediaError when the file holds no readable film."""
-        with open_film(path) as film:
+        with open_film(source) as film:
             yield from with_spans(film, self._candidates(film))
 
     def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import Frame, Kind, MediaFacts
+from mmrag_plugin.motion_photos import motion_of
 
 if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
+
+
+MAX_MOTION_FRAMES = 12  # of a photo that moves for some seconds
 
 
 class Decoder(ABC):
@@ -35,6 +42,8 @@ class Decoder(ABC):
     ) -> Iterator[Frame]:
         """Yield the frames, those of a film that ``selector`` chooses, upright RGB.
 
+        Of a photo that moves the photo comes first, without a time.
+
         With ``at_least_px`` a large frame comes scaled down, its short side no smaller than that.
         """
 
@@ -52,7 +61,8 @@ class DecodesHere(Decoder):
         from mmrag_plugin.readers.exif import picture_facts
 
         with identified_picture(path) as image:
-            return picture_facts(image)
+            facts = picture_facts(image)
+        return replace(facts, duration_s=_motion_s(path))
 
     def frames(
         self,
@@ -67,11 +77,38 @@ class DecodesHere(Decoder):
 
         if kind == "image":
             yield Frame(0, open_picture(path, at_least_px=at_least_px))
-            return
-        assert selector is not None
-        for frame in selector.select(path):
+            frames = _moving_frames(path)
+        else:
+            assert selector is not None
+            frames = selector.select(path)
+        for frame in frames:
             small = frame.picture if at_least_px is None else reduced(frame.picture, at_least_px)
             yield replace(frame, picture=small)
+
+
+def _motion_s(photo: Path) -> float | None:
+    """How long the moving part of a photo is; None where there is none that can be played."""
+    from mmrag_plugin.films import open_film
+
+    motion = motion_of(photo)
+    if motion is None:
+        return None
+    try:
+        with open_film(motion) as film:
+            return film.duration_s
+    except MediaError:  # the photo is not worse for it
+        return None
+
+
+def _moving_frames(photo: Path) -> Iterator[Frame]:
+    """Frames of the moving part of a photo, with their times in it, numbered behind the photo."""
+    from mmrag_plugin.keyframes.iframes import IFrameSelector
+
+    motion = motion_of(photo)
+    if motion is not None:
+        with suppress(MediaError):  # the photo is not worse for it
+            for frame in islice(IFrameSelector().select(motion), MAX_MOTION_FRAMES):
+                yield replace(frame, index=frame.index + 1)
 
 
 HERE = DecodesHere()

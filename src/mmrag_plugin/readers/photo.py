@@ -34,7 +34,10 @@ class PhotoReader(MediaReader):
         return self.decoder.facts("image", path)
 
     def frames(self, path: Path, *, at_least_px: int | None = None) -> Iterator[Frame]:
-        """Yield the one frame; with ``at_least_px`` a large picture comes scaled down."""
+        """Yield the picture, and of one that moves some frames with their times in its film.
+
+        With ``at_least_px`` a large one comes scaled down.
+        """
         return self.decoder.frames("image", path, at_least_px=at_least_px)
 
     def _documents(

@@ -13,6 +13,7 @@ from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.films import Film, open_film, unreadable
 from mmrag_plugin.media import Frame, MediaFacts
+from mmrag_plugin.motion_photos import FilmPart
 from mmrag_plugin.readers.base import MediaReader, caption, image_document
 from mmrag_plugin.readers.decoding import HERE, Decoder
 
@@ -65,7 +66,7 @@ class VideoReader(MediaReader):
             yield image_document(metadata | times, text, frame=frame)
 
 
-def frame_at(path: Path, time_s: float) -> Image:
+def frame_at(source: Path | FilmPart, time_s: float) -> Image:
     """Decode the frame that is on the screen at a time: the last one at or before ``time_s``.
 
     Before the first frame that is the first, after the end the last. Raises MediaError, and
@@ -73,7 +74,7 @@ def frame_at(path: Path, time_s: float) -> Image:
     """
     if not math.isfinite(time_s):
         raise UsageError(f"{time_s} is not a time.", "Give seconds, such as 83.5.")
-    with open_film(path) as film:
+    with open_film(source) as film:
         end_s = film.duration_s
         shown = None
         if end_s is not None and time_s > end_s:
@@ -85,7 +86,7 @@ def frame_at(path: Path, time_s: float) -> Image:
         if shown is None:
             shown = next((frame for _, frame in film.frames(from_s=0.0)), None)
         if shown is None:
-            raise unreadable(path, "no frame of it can be decoded")
+            raise unreadable(film.path, "no frame of it can be decoded")
         return film.picture(shown)
 
 
