@@ -69,9 +69,9 @@ def pictures_of(run: Run, media: MediaRow) -> Iterator[Picture]:
     path, reader = Path(media.path), run.parts.readers[media.kind]
     frames = reader.frames(path, at_least_px=LONG_SIDE_PX)
     if media.kind == "image":
-        for frame in frames:
-            picture = ((None, _small(frame.picture)),)
-            yield Picture(media, frame.index, Span(frame.index, frame.index), picture, None, None)
+        photo = next(frame for frame in frames if frame.time_s is None)  # of one that moves, too
+        picture = ((None, _small(photo.picture)),)
+        yield Picture(media, 0, Span(photo.index, photo.index), picture, None, None)
         return
     made = run.ledger.made("embed", media.media_id)
     row_ids = [frame_row_id(media.media_id, number) for number in range(made)]
