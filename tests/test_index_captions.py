@@ -311,26 +311,24 @@ def test_requests_overlap_as_far_as_the_server_is_to_bear(tmp_path: Path) -> Non
     folder = tmp_path.resolve() / "photos"
     for number in range(9):
         picture(folder / f"{number}.png", COLOURS[number % 3], number=number)
-    at_once = 0
-    most = 0
+    under_way: list[int] = []
     lock = threading.Lock()
+    three = threading.Barrier(3, timeout=60)
 
-    def slowly(body: Any, colour: str) -> None:
-        nonlocal at_once, most
+    def together(body: Any, colour: str) -> None:
         with lock:
-            at_once += 1
-            most = max(most, at_once)
-        threading.Event().wait(0.1)
+            under_way.append(under_way[-1] + 1 if under_way else 1)
+        three.wait()  # breaks unless three come at once
         with lock:
-            at_once -= 1
+            under_way.append(under_way[-1] - 1)
 
     with (
         Captioning() as ollama,
         captioning(tmp_path / "home", ollama, caption_workers=3) as library,
     ):
-        ollama.instead = slowly
-        library.index([folder])
-    assert most == 3
+        ollama.instead = together
+        assert library.index([folder]).stages["caption"].done == 9
+    assert max(under_way) == 3
 
 
 def test_a_run_broken_off_goes_on_where_it_was(tmp_path: Path, photos: Path) -> None:
