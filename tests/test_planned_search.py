@@ -122,9 +122,12 @@ def test_names_that_the_library_does_not_know_are_words(library: MediaLibrary) -
 def test_a_planned_filter_that_nothing_passes_is_let_go_and_named(library: MediaLibrary) -> None:
     found = asked(library, "photos from Rome in 2019")
     assert names(found) == ["barn_a"]
-    assert found.warnings[0] == "Nothing passes all filters, so this one was let go: near Rome."
+    assert (
+        found.warnings[0]
+        == "Nothing passes all filters, so this one was let go: in the folder Rome."
+    )
     assert found.plan is not None
-    assert (found.plan.filters.near, found.plan.filters.since) == (None, "2019")
+    assert (found.plan.filters.folder, found.plan.filters.since) == (None, "2019")
 
 
 def test_no_more_is_let_go_than_is_needed(library: MediaLibrary) -> None:
@@ -261,7 +264,7 @@ def test_explain_shows_the_plan_above_the_hits_in_a_narrow_terminal(home: Path) 
     done = mmrag_here(home, "search", "trams from Lisbon in 2021", "--explain", COLUMNS="40")
     assert done.returncode == 0, done.stderr
     first = " ".join(done.stdout.split("ranks:")[0].split())
-    assert first.startswith("Understood: taken in 2021; near Lisbon; shows trams")
+    assert first.startswith("Understood: taken in 2021; in the folder Lisbon; shows trams")
     assert all(len(line) <= 40 for line in done.stdout.splitlines())
 
 
@@ -270,7 +273,7 @@ def test_json_keeps_its_keys_and_has_the_plan_when_it_is_explained(home: Path) -
     assert plain.keys() == {"query", "hits", "warnings"}
     explained = told(mmrag_here(home, "search", "trams from Lisbon", "--json", "--explain"), 0)
     assert explained.keys() == {"query", "hits", "warnings", "plan"}
-    assert explained["plan"]["box"] == "trams near:Lisbon"
+    assert explained["plan"]["box"] == "trams folder:Lisbon"
     counted = told(mmrag_here(home, "search", "how many photos from 2021", "--json"), 0)
     assert counted["count"] == 4
 

@@ -231,10 +231,12 @@ def _asked(rest: str, last: Plan, plan: MakePlan) -> Plan:
     """The plan of what is left; a bare name is a place, or a person, where one was asked for."""
     if order := _ORDERS.get(rest.lower().removeprefix("the ")):
         return Plan(rest, order=order)
-    before = {"in": last.filters.near, "of": last.filters.people}
+    before = {"in": last.filters.near or last.filters.folder, "of": last.filters.people}
     for word, asked_before in before.items():
         named = plan(f"{word} {rest}") if asked_before else None
-        if named and not named.words and (named.filters.near or named.filters.people):
+        if named is None or named.words:
+            continue
+        if named.filters.near or named.filters.folder or named.filters.people:
             return named
     return plan(rest)
 

@@ -31,6 +31,15 @@ _SAID_OF_TAKING = re.compile(
 )
 
 
+# What turns a date or a name behind it into one that is not wanted.
+NEGATION = (
+    r"(?:[,;]\s*)?(?:\b(?:but|and)\s+)?\b(?:not|except(?:ing)?(?: for)?|excluding|without|other than"
+    r"|apart from|nicht|außer|ohne|pas|sauf|sans|excepto|sin)\s+"
+    r"(?:(?:any|the|those|ones|photos|pictures|images|videos|taken|shot|made|filmed|was|were)\s+)*"
+)
+_NEGATED = re.compile(rf"\s*{NEGATION}$", re.IGNORECASE)
+
+
 class Sentence:
     """What is left of a question."""
 
@@ -50,6 +59,11 @@ class Sentence:
             self.take(*match.span())
         return match
 
+    def negation_before(self, start: int) -> int | None:
+        """Where the negation begins that stands right before a place; None without one."""
+        match = _NEGATED.search(self.text[:start])
+        return None if match is None else match.start()
+
     def rest(self) -> str:
         """What is left, without the words that hung on what was taken."""
         if self.is_whole:
@@ -66,7 +80,7 @@ class Sentence:
             elif number:
                 text = text.lstrip(" ,.;:!?-")
             kept += [text] if text.strip(" ,.;:!?-") else []
-        return " ".join(kept).strip(" ,;:")
+        return " ".join(kept).strip(" ,;:").rstrip(" ?!")
 
 
 @dataclass
