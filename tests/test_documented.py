@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,8 +23,13 @@ from media_made import end_owners
 from mmrag_mcp.server import MmragServer, _parser
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin.cli.main import app
+from mmrag_plugin.plan import literal
+from mmrag_plugin.planning.explaining import explained
+from mmrag_plugin.planning.rules import Rules
+from mmrag_plugin.planning.search_box import KEYS
 from mmrag_plugin.settings import FLAGS, Settings
 from ollama_double import OllamaDouble
+from planning_questions import NAMES, TODAY
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -98,6 +104,8 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "allow_remote": "true",
         "ocr": "off",
         "keyframes": "uniform",
+        "captions": "missing",
+        "caption_workers": "3",
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",
     }.get(name, "something")
@@ -121,6 +129,26 @@ def test_every_mcp_tool_and_flag_is_documented() -> None:
         assert f"\n### {name}\n" in page, f"docs/mcp.md has no section {name}"
     flags = {flag for action in _parser()._actions for flag in action.option_strings}
     assert {flag for flag in flags if f"`{flag}" not in page} <= {"-h", "-l", "--help", "--version"}
+
+
+# -- what a question may say ----------------------------------------------------------------------
+
+ASKING = (ROOT / "docs" / "asking.md").read_text(encoding="utf-8")
+SECTION = ASKING.partition("## What a question may say")[2].partition("\n## ")[0]
+SAID = re.findall(r"^\| (`.+?) \|", SECTION, re.MULTILINE)
+EXAMPLES = [example for cell in SAID for example in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_of_a_question_is_understood_as_more_than_its_words(example: str) -> None:
+    plan = Rules().plan(example, today=TODAY, known=NAMES)
+    assert replace(plan, planned_by="given") != literal(example)
+    assert list(explained(plan)) != [f"shows {example}"]
+
+
+def test_every_filter_of_the_search_box_is_documented() -> None:
+    named = {example.partition(":")[0] for example in re.findall(r"`([a-z]+:[^`]*)`", ASKING)}
+    assert KEYS.keys() <= named
 
 
 # -- the README -----------------------------------------------------------------------------------

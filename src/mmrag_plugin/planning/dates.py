@@ -342,6 +342,15 @@ def _ago(match: re.Match[str], today: date, year: int | None) -> Days | None:
     return parsed(f"{_number(match['n'])} {_unit_name(match['u'])}s ago", today)
 
 
+@_reads(rf"(?P<rel>(?P<n>{NUMBER})\s+(?P<s>summer|winter|spring|autumn|fall|christmase)s ago)")
+def _seasons_ago(match: re.Match[str], today: date, year: int | None) -> Days | None:
+    what = match["s"].lower().removesuffix("e")
+    last = _yearly(what, today, over=True)
+    first, _ = written_date((last.since if last else None) or "") or (today, today)
+    ago = first.year - _number(match["n"]) + 1
+    return season_days(SEASONS[what], ago) if what in SEASONS else holiday_days(what, ago)
+
+
 def _number(said: str) -> int:
     return int(said) if said.isdecimal() else NUMBERS[said.lower()]
 
@@ -355,7 +364,10 @@ def _year(match: re.Match[str], today: date, year: int | None) -> Days | None:
     return whole_year(named) if named <= today.year else None
 
 
-@_reads(r"(?:the |den |les |los )?'?(?:19|20)?(?P<t>\d)0'?(?:s|er|ern)", alone=False)
+@_reads(
+    r"(?:the |den |les |los )?(?:early |mid |late )?'?(?:19|20)?(?P<t>\d)0'?(?:s|er|ern)",
+    alone=False,
+)
 @_reads(
     r"the (?P<w>twenties|thirties|forties|fifties|sixties|seventies|eighties|nineties)", alone=False
 )

@@ -44,10 +44,14 @@ _FOLDER_NAMED = re.compile(
     re.IGNORECASE,
 )
 _NAMED_FOLDER = re.compile(
-    rf"\b(?:in|from|inside|under|of)\s+(?:the\s+|my\s+|our\s+)?{_NAME}\s+(?:folder|album|directory)\b",
+    rf"\b(?:in|from|inside|under|of)\s+(?:the\s+|my\s+|our\s+)?{_NAME}\s+"
+    r"(?:folder|album|directory)\b",
     re.IGNORECASE,
 )
 _CALLED_FOLDER = re.compile(r"\s+(?:folder|album|directory)\b", re.IGNORECASE)
+_FOLDER_FIRST = re.compile(
+    rf"^(?:the\s+|my\s+|our\s+)?{_NAME}\s+(?:folder|album|directory)\b", re.IGNORECASE
+)
 _NO_NAME = frozenset(
     "red orange yellow green blue purple pink brown white black grey gray water snow rain front "
     "back top line air action motion color colour the a an my our his her their this that these "
@@ -80,9 +84,9 @@ def _take_unwanted(read: Reading) -> None:
 
 
 def _take_folder(read: Reading) -> None:
-    for pattern in (_FOLDER_NAMED, _NAMED_FOLDER):
+    for pattern in (_FOLDER_NAMED, _NAMED_FOLDER, _FOLDER_FIRST):
         for found in pattern.finditer(read.sentence.text):
-            whole = pattern is _NAMED_FOLDER
+            whole = pattern is not _FOLDER_NAMED
             name = _longest(found["name"], read.known.folder, whole=whole)
             if name is not None:
                 read.filters["folder"] = read.known.folder(name)

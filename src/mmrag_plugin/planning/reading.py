@@ -33,8 +33,8 @@ _SAID_OF_TAKING = re.compile(
 
 # What turns a date or a name behind it into one that is not wanted.
 NEGATION = (
-    r"(?:[,;]\s*)?(?:\b(?:but|and)\s+)?\b(?:not|except(?:ing)?(?: for)?|excluding|without|other than"
-    r"|apart from|nicht|außer|ohne|pas|sauf|sans|excepto|sin)\s+"
+    r"(?:[,;]\s*)?(?:\b(?:but|and)\s+)?\b(?:not|except(?:ing)?(?: for)?|excluding|without"
+    r"|other than|apart from|nicht|außer|ohne|pas|sauf|sans|excepto|sin)\s+"
     r"(?:(?:any|the|those|ones|photos|pictures|images|videos|taken|shot|made|filmed|was|were)\s+)*"
 )
 _NEGATED = re.compile(rf"\s*{NEGATION}$", re.IGNORECASE)

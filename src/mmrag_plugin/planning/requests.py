@@ -10,8 +10,8 @@ from mmrag_plugin.planning.reading import CUT, Reading
 
 _IMAGES = "photos|pictures|pics|images|photographs|snapshots|fotos|bilder|imágenes|imagenes"
 _IMAGE = "photo|picture|pic|image|photograph|snapshot|foto|bild|imagen"
-_VIDEOS = "videos|films|movies|clips|footage|recordings|vídeos|filme"
-_VIDEO = "video|film|movie|clip|recording|vídeo"
+_VIDEOS = "videos|films|movies|clips|footage|recordings|vídeos|vidéos|filme"
+_VIDEO = "video|film|movie|clip|recording|vídeo|vidéo"
 KINDS = f"{_IMAGES}|{_VIDEOS}"
 _SHOWN = "screenshots|screenshot|selfies|selfie|panoramas|panorama"  # looks like one, too
 _SINGULAR = f"{_IMAGE}|{_VIDEO}|screenshot|selfie|panorama"
@@ -27,7 +27,7 @@ _LEAD = (
     r"|(?:show|find|list|display|get|search)(?= (?:all|any|my|our|the|every|some|only|just|an?|"
     rf"one|{_PLURAL})\b)"
     r"|i(?:'m| am) looking for|i (?:want|need|would like|'d like)(?: to (?:see|find))?"
-    r"|i'd like to see|where (?:are|is)(?= (?:my|the|all|our)\b)|do (?:i|we) have"
+    r"|i'd like to see|where (?:are|is)(?= (?:my|the|all|our)\b)|do (?:i|we|you) have"
     r"|have (?:i|we) got|are there|is there"
     r"|zeige?(?: mir)?|finde|suche?|montre(?:[- ]moi)?|trouve|muéstrame|busca)"
 )
@@ -251,7 +251,7 @@ _SHOTS = re.compile(
     re.IGNORECASE,
 )
 _NO_THING = re.compile(
-    r"\b(?:an?|the|of|with|in|on|at|and|to|is|are|for|from|\w+ing|takes?|took|taken|snaps?|watch(?:es)?"
+    r"\b(?:an?|the|of|with|in|on|at|and|to|is|are|for|from|(?!wedding|evening|morning)\w+ing|takes?|took|taken|snaps?|watch(?:es)?"
     r"|shoots?|shows?|has|have|holds?|looks?|two|three|four|several|many|some|no|his|her|their)\b",
     re.IGNORECASE,
 )

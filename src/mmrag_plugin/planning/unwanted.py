@@ -13,7 +13,8 @@ from mmrag_plugin.planning.requests import KINDS, is_image
 
 _SCENE = re.compile(
     r"(?:any )?(?:people|persons?|humans?|anyone|anybody|faces?|tourists|crowds?|indoors?|outdoors?"
-    r"|inside|outside|screenshots?|at night|night|blurry|snow|rain|flash|menschen|leute|gente|personas|personnes|gens|nachts)\b",
+    r"|inside|outside|screenshots?|at night|night|blurry|snow|rain|flash"
+    r"|menschen|leute|gente|personas|personnes|gens|nachts)\b",
     re.IGNORECASE,
 )
 _END = rf"[,.;:!?{CUT}]|\b(?:but|from|in|at|on|with|taken|near|during|that|which|who)\b|$"
@@ -28,7 +29,8 @@ _EXCEPT = re.compile(
     re.IGNORECASE,
 )
 _NOT = re.compile(
-    rf"(?P<before>[,;]\s*(?:{_BUT} |and )?|\b{_BUT} |\band )?\b(?:not|nicht|pas)\s+{_ONES}{_FROM}{_WHAT}",
+    rf"(?P<before>[,;]\s*(?:{_BUT} |and )?|\b{_BUT} |\band )?"
+    rf"\b(?:not|nicht|pas)\s+{_ONES}{_FROM}{_WHAT}",
     re.IGNORECASE,
 )
 _NO_KIND = re.compile(
