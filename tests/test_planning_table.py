@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -90,6 +91,7 @@ def test_at_least_95_percent_of_what_others_would_ask_is_understood(
         ("a dog on a beach, not in the water", "a dog on a beach, not in the water"),
         ("what were we doing last summer", "since:2026-06-01 until:2026-08-31"),
         ("what happened in Rome in 2020?", "near:Rome on:2020"),
+        ("what is in Oma's garden?", 'folder:"Oma\'s garden"'),
         ("what happened?", "what happened?"),
         ("when did we last see Anna?", "person:Anna sort:newest"),
         ("When was the last time we went to Berlin", "near:Berlin sort:newest"),
@@ -120,3 +122,14 @@ def test_a_name_that_others_are_marked_with_is_no_folder() -> None:
         ("photos of Anna in Oma's garden", 'kind:image person:Anna folder:"Oma\'s garden"')
     ]
     assert not misses(questions, known=known)
+
+
+@pytest.mark.parametrize(
+    "word", ["and ", "the ", "in ", "- ", ", ", "not ", "with the ", "photos "]
+)
+def test_no_heap_of_small_words_holds_the_rules_up(word: str) -> None:
+    question = f"photos of {word * (900 // len(word))}x in 2019"
+    begin = time.perf_counter()
+    plan = Rules().plan(question, today=TODAY, known=NAMES)
+    assert plan.filters.since == "2019"
+    assert time.perf_counter() - begin < 20

@@ -23,7 +23,10 @@ _LEFT_BEHIND = (
     "|captured|that|which|where|when|who|is|are|was|were|i|we|did|do|have|the|a|an|my|our|und|aus"
     "|von|vom|mit|im|am|de|du|des|del|et|y|con|avec|en|dated"
 )
-_ENDS = re.compile(rf"(?:[\s,.;:!?-]+|(?:(?<=\s)|^)(?:{_LEFT_BEHIND})\s*)+$", re.IGNORECASE)
+# One way to read each character: a text of nothing but such words must not take for ever.
+_ENDS = re.compile(
+    rf"(?:[\s,.;:!?-]|(?:(?<=\s)|^)(?:{_LEFT_BEHIND})(?=[\s,.;:!?-]|$))+$", re.IGNORECASE
+)
 _SAID_OF_TAKING = re.compile(
     r"\b(?:that |which )?(?:(?:i|we|you)(?: have|'ve)? )?(?:took|taken|shot|made|filmed|recorded"
     r"|photographed|captured)\s*$",

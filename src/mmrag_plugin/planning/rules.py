@@ -30,7 +30,7 @@ MAX_CHARS = 1_000  # of a question in words; a longer one is a text to search wi
 _PLAIN_SIGNS = str.maketrans("\u2018\u2019\u201a\u2013\u2014", "'''--")  # quotes and dashes
 
 
-_ANYTHING = frozenset("everything anything all alles tout todo".split())
+_ANYTHING = frozenset("everything anything all what who where when which alles tout todo".split())
 
 
 class Rules:
