@@ -126,3 +126,27 @@ def test_describing_is_compared_with_a_bare_call(
         assert 0 < figures["bare_ms"] <= figures["bare_p95_ms"]
         assert 0 < figures["mmrag_ms"] <= figures["mmrag_p95_ms"]
         assert figures["goal_ms"] >= 15
+
+
+def test_captions_beside_annotated_photos_use_their_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    captions = {
+        picture(folder / f"{colour}_{number}.png", colour, number=number).name: [
+            f"{word} number {number}"
+        ]
+        for colour, word in zip(COLOURS, ("Rex", "Oma", "Lilo", "Bert"), strict=True)
+        for number in range(6)
+    }
+    (folder / "captions.json").write_text(json.dumps(captions))
+    small = ["--data", str(folder), "--visual-model", "palette", "--seeds", "1"]
+    found = measured("personal_captions", monkeypatch, capsys, *small)
+    without, beside = found["without examples"], found["with examples"]
+    assert isinstance(without, dict)
+    assert isinstance(beside, dict)
+    assert without["own words found"] == [0.0]
+    assert beside["own words found"][0] > 50
+    near = measured("personal_captions", monkeypatch, capsys, *small, "--near")["near"]
+    assert isinstance(near, dict)
+    assert near["photos"][0] > 50
