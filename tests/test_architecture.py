@@ -25,7 +25,7 @@ LAYERS: dict[str, str] = {
     "reasons neighbours results filters plan planning planned_search searching retrieval reranking "
     "citations sources showing answering describing conversation conversation_files "
     "chat_streams chat_turns chatting agent_tools",
-    "library": "library library_asking library_media library_models library_place",
+    "library": "library library_asking library_captions library_media library_models library_place",
     "upkeep": "upkeep",
     "edges": "cli mmrag_mcp",
 }
@@ -35,7 +35,9 @@ NEIGHBOURS_TALK = {"vocabulary", "storage", "flows", "library"}
 SEAMS = {
     *(f"mmrag_plugin.{stage}.base" for stage in LAYERS["stages"].split()),
     "mmrag_plugin.vlm.prompts",
+    "mmrag_plugin.vlm.captions",
     "mmrag_plugin.vlm.structured",
+    "mmrag_plugin.vlm.verifying",
     "mmrag_plugin.vlm.canary",
     "mmrag_plugin.signals.ocr",
     "mmrag_plugin.signals.sidecars",

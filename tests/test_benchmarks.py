@@ -89,6 +89,33 @@ def test_reranking_keeps_its_bounds_and_every_hit(
     assert shares["reranked"] == shares["best possible"] > 0
 
 
+def test_what_captions_add_and_what_their_check_is_worth_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    captions = {
+        picture(folder / f"{number}.png", COLOURS[number % 4], number=number).name: [
+            f"number {number}",
+            f"wall {number} {COLOURS[number % 4]}",
+            f"the wall {number}",
+        ]
+        for number in range(20)
+    }
+    (folder / "captions.json").write_text(json.dumps(captions))
+    small = ["--data", str(folder), "--visual-model", "palette", "--text-model", "off"]
+    found = measured("captions", monkeypatch, capsys, *small, "--shares", "40")
+    assert found["queries"] == 20
+    rows, checks = found["rows"], found["checks"]
+    assert isinstance(rows, dict)
+    assert isinstance(checks, dict)
+    assert rows["captions, all believed"]["bm25"] == [100.0] * 3
+    assert rows["40 % wrong, all believed"]["bm25"][0] < 100
+    assert checks["captions"] == {
+        "wrong": 0, "caught": 0, "right": 20, "doubted": 0, "precision": 0
+    }  # fmt: skip
+    assert checks["40 % wrong"]["wrong"] == 8
+
+
 def test_describing_is_compared_with_a_bare_call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,8 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "allow_remote": "true",
         "ocr": "off",
         "keyframes": "uniform",
+        "captions": "missing",
+        "caption_workers": "3",
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",
     }.get(name, "something")

@@ -16,7 +16,7 @@ from mmrag_mcp.results import (
     TakenAt,
     hit_results,
 )
-from mmrag_plugin.media import Hit, Moment
+from mmrag_plugin.media import Hit, Moment, SignalSource
 from mmrag_plugin.untrusted import TAG, escape_media_text, fenced
 
 OPEN, CLOSE = f"<{TAG}>", f"</{TAG}>"
@@ -92,6 +92,11 @@ def test_hidden_characters_and_picture_tags_do_not_reach_a_model() -> None:
 
 
 def test_a_media_shows_all_its_facts_once() -> None:
+    said: list[tuple[SignalSource, str, bool]] = [
+        ("subtitle", "hello", False),
+        ("caption", "a red wall", False),
+        ("caption", "a blue wall", True),
+    ]
     text = rendering.media_text(
         GetMediaResult(
             media_id="abc",
@@ -102,7 +107,17 @@ def test_a_media_shows_all_its_facts_once() -> None:
             width_px=1920,
             height_px=1080,
             duration_s=83.5,
-            signals=[SignalResult(source="subtitle", text="hello", start_s=61.0, end_s=63.0)],
+            signals=[
+                SignalResult(
+                    source=source,
+                    text=text,
+                    start_s=61.0,
+                    end_s=63.0,
+                    by_model=source == "caption",
+                    doubtful=doubtful,
+                )
+                for source, text, doubtful in said
+            ],
             warnings=[],
         )
     )
@@ -110,6 +125,8 @@ def test_a_media_shows_all_its_facts_once() -> None:
     assert f"camera: {OPEN}Pixel{CLOSE}" in text
     assert text.count("/b.mp4") == 2
     assert f"subtitle at 1:01-1:03: {OPEN}hello{CLOSE}" in text
+    assert f"\ncaption by a model at 1:01-1:03: {OPEN}a red wall{CLOSE}" in text
+    assert f"\ndoubtful caption by a model at 1:01-1:03: {OPEN}a blue wall{CLOSE}" in text
 
 
 def test_an_answer_comes_with_its_numbered_sources() -> None:

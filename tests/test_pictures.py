@@ -20,6 +20,7 @@ from mmrag_plugin.colours import to_rgb
 from mmrag_plugin.embeddings.base import bounded
 from mmrag_plugin.errors import MediaError, MissingExtra
 from mmrag_plugin.pictures import identified_picture, open_picture, require_file, to_jpeg
+from mmrag_plugin.readers.decoding import HERE
 
 
 def quartered(size: tuple[int, int] = (80, 40)) -> PIL.Image.Image:
@@ -256,6 +257,19 @@ def test_a_picture_that_comes_scaled_down_is_the_same_to_a_model() -> None:
     image = PIL.Image.effect_noise((1000, 700), 80).convert("RGB")
     scaled = open_picture(saved(image, "PNG"), at_least_px=224)
     assert bounded(scaled, 224).tobytes() == bounded(image, 224).tobytes()
+
+
+def test_all_pages_of_a_tiff_are_seen_and_smaller_versions_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "scan.tif"
+    pages = [PIL.Image.new("RGB", (80, 60), colour) for colour in ("red", "lime", "blue")]
+    pages[1].encoderinfo = {"tiffinfo": {254: 1}}  # type: ignore[attr-defined]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    seen = list(HERE.frames("image", path, at_least_px=20))
+    assert [frame.index for frame in seen] == [0, 1]
+    assert [frame.picture.getpixel((5, 5)) for frame in seen] == [(255, 0, 0), (0, 0, 255)]
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - 4000])
+    assert [frame.index for frame in HERE.frames("image", path)] == [0]
 
 
 def test_a_truncated_jpeg_is_reported_with_a_remedy(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def media_text(result: GetMediaResult) -> str:
     lines += [f"file: {fenced(path)}" for path in result.paths]
     for signal in result.signals:
         when = format_span(signal.start_s, signal.end_s)
-        lines.append(f"{signal.source}{f' at {when}' if when else ''}: {fenced(signal.text)}")
+        what = f"{'doubtful ' * signal.doubtful}{signal.source}{' by a model' * signal.by_model}"
+        lines.append(f"{what}{f' at {when}' if when else ''}: {fenced(signal.text)}")
     return _joined(*lines, _warnings(result.warnings))
 
 

@@ -82,6 +82,8 @@ class SignalResult(Result):
     text: str
     start_s: float | None
     end_s: float | None
+    by_model: bool = Field(description="A model said so; it may be wrong.")
+    doubtful: bool = Field(description="A check contradicts it: rather don't believe it.")
 
 
 class GetMediaResult(Result):

@@ -314,7 +314,12 @@ def _details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:
             break
         signals.append(
             SignalResult(
-                source=signal.source, text=text, start_s=signal.start_s, end_s=signal.end_s
+                source=signal.source,
+                text=text,
+                start_s=signal.start_s,
+                end_s=signal.end_s,
+                by_model=signal.source == "caption",
+                doubtful=signal.doubtful,
             )
         )
     left_out = len(known) - len(signals)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mmrag_plugin.errors import MmragError
 from mmrag_plugin.media import Stage
 from mmrag_plugin.walking import Problem
 
@@ -43,6 +44,13 @@ class IndexReport:
     failed_before: list[Problem] = field(default_factory=list)  # those of ``failed`` that were left
     stages: dict[Stage, StageReport] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    stopped_by: MmragError | None = None  # what kept the caption stage from its end
+
+    @property
+    def did_something(self) -> bool:
+        """Whether the run changed anything."""
+        looked = {name: stage for name, stage in self.stages.items() if name != "scan"}
+        return bool(self.moved or self.removed or any(stage.done for stage in looked.values()))
 
     @property
     def newly_failed(self) -> list[Problem]:

@@ -23,12 +23,14 @@ from mmrag_plugin.words import WORDS_VERSION
 
 if TYPE_CHECKING:
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.index_captions import CaptionWork
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.readers.base import MediaReader
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
 READ_STAMP = "read-3"
+SHOTS_VERSION = 1  # how a film's frames become shots
 COMMIT_S = 10.0  # no more work than this is lost by a kill
 
 
@@ -40,11 +42,15 @@ class Stamps:
     text: str
     ocr: str
     keyframes: str
+    caption: str = ""
 
     def of(self, stage: Stage, kind: Kind) -> str:
         """The stamp of a stage on a kind of media."""
         if stage == "read":
             return READ_STAMP
+        if stage == "caption":
+            shots = f"|shots-{SHOTS_VERSION}|{self.keyframes}" if kind == "video" else ""
+            return f"{self.caption}{shots}"
         seen_as = f"|{self.keyframes}" if kind == "video" else f"|colours-{COLOURS_VERSION}"
         made_by = f"{METADATA_VERSION}|{self.visual}" if stage == "embed" else self.ocr
         return f"{made_by}{seen_as}"
@@ -72,6 +78,7 @@ class Parts:
     path_date: Callable[[Path], str | None]
     facts_signals: Callable[[MediaFacts], list[Signal]]
     stamps: Stamps
+    captions: CaptionWork
 
 
 def remove_media(
@@ -158,6 +165,10 @@ class Run:
             if stamp is None:
                 stamp = self.parts.stamps.of(stage, media.kind)
             self._failures.append((stage, stamp, media.media_id, reason, remedy))
+
+    def drop_failures(self) -> None:
+        """Take what failed, and is not entered yet, for passing."""
+        self._failures = []
 
     def enter_failures(self) -> None:
         """Enter what failed, once the rows of an earlier, readable content are gone."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.dates import dated, most_trusted
 from mmrag_plugin.errors import MediaError
+from mmrag_plugin.index_captions import CaptionStage
 from mmrag_plugin.index_dates import DateStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
@@ -174,13 +175,16 @@ class Indexer:
         parts = self.parts
         remove_media(self.ledger, (parts.frames, parts.words, *parts.others), found.removed)
         self._try_bad_sidecars_again()
-        self._read()
         words, pixels = WordsStage(self._run), PixelStages(self._run)
+        captions = CaptionStage(self._run, words, parts.captions)
+        captions.owe()
+        self._read()
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()
         pixels.ocr()
         words.project()  # with what was read in the pictures
+        captions.caption()
         self.ledger.put_not_taken_in(
             map(str, roots),
             [Failure(bad.path, "scan", bad.reason, bad.remedy) for bad in report.failed],

@@ -14,11 +14,12 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from mmrag_plugin.errors import NotALibrary
+from mmrag_plugin.ledger_captions import CaptionLines, Shot
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_lease import WriterLease
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_names import NameLines
-from mmrag_plugin.ledger_stages import BadSidecar, Failure, StageLines
+from mmrag_plugin.ledger_stages import BadSidecar, Failure
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
     WRITING,
@@ -35,10 +36,19 @@ from mmrag_plugin.ledger_tables import (
 from mmrag_plugin.ledger_words import WordLines
 from mmrag_plugin.media import Stage
 
-__all__ = ["WRITING", "BadSidecar", "Failure", "KnownPath", "Ledger", "MediaRow", "sqlite_url"]
+__all__ = [
+    "WRITING",
+    "BadSidecar",
+    "Failure",
+    "KnownPath",
+    "Ledger",
+    "MediaRow",
+    "Shot",
+    "sqlite_url",
+]
 
 
-class Ledger(MediaLines, NameLines, StageLines, WordLines):
+class Ledger(MediaLines, NameLines, CaptionLines, WordLines):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 
     def __init__(self, url: str) -> None:

@@ -20,6 +20,7 @@ from mmrag_plugin.ledger_tables import (
     paths,
     read_anew,
     roots,
+    shots,
     signals,
     stages,
 )
@@ -160,7 +161,7 @@ class MediaLines:
         with self._database.writing() as connection:
             for batch in batches(media_ids):
                 count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
-                for table in (date_sources, signals, stages, paths, media):
+                for table in (shots, date_sources, signals, stages, paths, media):
                     connection.execute(table.delete().where(table.c.media_id.in_(batch)))
 
     def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:

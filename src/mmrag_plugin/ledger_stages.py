@@ -15,13 +15,16 @@ from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import (
     WRITING,
     bad_sidecars,
+    captioned_by_signals,
     date_sources,
+    is_doubtful,
     left_out,
     media,
     not_taken_in,
     paths,
     read_anew,
     roots,
+    shots,
     signals,
     stages,
 )
@@ -155,10 +158,14 @@ class StageLines:
         )
 
     def failed(self, stage: Stage, stamp: str, media_id: str, reason: str, remedy: str) -> None:
-        """Say that a stage can't deal with a media as it is; a change of the file tries again."""
+        """Say that a stage can't deal with a media as it is; a change of the file tries again.
+
+        What it found before is dropped, but for a caption: it is still true of the picture.
+        """
         row = {"media_id": media_id, "state": "failed", "stamp": stamp}
-        with self._database.writing() as connection:
-            self._replace_signals(connection, media_id, stage, ())
+        if stage != "caption":
+            with self._database.writing() as connection:
+                self._replace_signals(connection, media_id, stage, ())
         self._mark(stage, [{**row, "reason": reason, "remedy": remedy}])
 
     def retry_failed(self) -> None:
@@ -292,7 +299,9 @@ class StageLines:
                         signals.c.text,
                         signals.c.start_s,
                         signals.c.end_s,
+                        is_doubtful().label("doubtful"),
                     )
+                    .outerjoin_from(signals, shots, captioned_by_signals())
                     .where(signals.c.media_id.in_(batch))
                     .order_by(signals.c.media_id, signals.c.stage.desc(), signals.c.number)
                 )

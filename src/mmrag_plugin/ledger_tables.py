@@ -111,6 +111,36 @@ signals = sa.Table(
     sa.Column("end_s", sa.Float),
 )
 
+# What models said of pictures, by the pixels themselves, so that each is asked about them once,
+# whatever becomes of the files. ``content`` holds the whole answer, and what others said of it.
+captions = sa.Table(
+    "captions",
+    metadata,
+    sa.Column("picture_hash", sa.String(40), primary_key=True),
+    sa.Column("stamp", sa.String(255), primary_key=True),
+    sa.Column("content", sa.JSON, nullable=False),
+)
+
+# What was captioned of media: a photo, or the shots of a film. Their captions are the signals of
+# stage ``caption`` with the same numbers. ``doubt`` is why a caption is not believed (empty: it is)
+# by the visual model, ``denial`` why by another VLM, each beside the stamp of the check.
+shots = sa.Table(
+    "shots",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("picture_hash", sa.String(40), nullable=False, index=True),
+    sa.Column("stamp", sa.String(255), nullable=False),
+    sa.Column("first_frame", sa.Integer, nullable=False),
+    sa.Column("last_frame", sa.Integer, nullable=False),
+    sa.Column("start_s", sa.Float),
+    sa.Column("end_s", sa.Float),
+    sa.Column("doubt", sa.Text, nullable=False, server_default=""),
+    sa.Column("doubt_stamp", sa.Text, nullable=False, server_default=""),
+    sa.Column("denial", sa.Text, nullable=False, server_default=""),
+    sa.Column("denial_stamp", sa.Text, nullable=False, server_default=""),
+)
+
 lease = sa.Table(
     "lease",
     metadata,
@@ -126,3 +156,17 @@ lease = sa.Table(
 def read_anew() -> sa.Update:
     """The statement that has the read stage look at media again; which, is still to be said."""
     return stages.update().where(stages.c.stage == "read").values(state=WRITING, stamp="")
+
+
+def captioned_by_signals() -> sa.ColumnElement[bool]:
+    """The condition that a signal is the caption of a shot."""
+    return sa.and_(
+        shots.c.media_id == signals.c.media_id,
+        signals.c.stage == "caption",
+        shots.c.number == signals.c.number,
+    )
+
+
+def is_doubtful() -> sa.ColumnElement[bool]:
+    """The condition that one of the checks contradicts a shot's caption; no shot, no doubt."""
+    return sa.func.coalesce(sa.or_(shots.c.doubt != "", shots.c.denial != ""), sa.false())

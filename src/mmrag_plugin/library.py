@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag_plugin.errors import NotALibrary, ServiceError, UsageError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_asking import LibraryAsking
+from mmrag_plugin.library_captions import caption_work, to_be_captioned
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.media import Kind, Stage
@@ -20,6 +21,7 @@ from mmrag_plugin.settings import Settings, load_settings
 from mmrag_plugin.walking import expand, is_there
 
 if TYPE_CHECKING:
+    from llama_index.core.llms import LLM
     from PIL.Image import Image
 
     from mmrag_plugin.index_run import Stamps
@@ -33,7 +35,12 @@ if TYPE_CHECKING:
     from mmrag_plugin.searching import Searcher
     from mmrag_plugin.signals.ocr import TextReader
 
-_DEFAULT_RATES = {"read": 0.005, "embed": 0.03, "ocr": 0.4}  # seconds a media, before any run
+_DEFAULT_RATES = {
+    "read": 0.005,
+    "embed": 0.03,
+    "ocr": 0.4,
+    "caption": 8.0,
+}  # seconds a media, before any run
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
@@ -51,7 +58,8 @@ class IndexPlan:
 class MediaLibrary(LibraryAsking):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
-    Heavy parts (models, Milvus) are loaded when they are first needed.
+    Heavy parts (models, Milvus) are loaded when they are first needed. ``caption_llm`` is the LLM
+    that captions, where it is to be another than the settings' VLM.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
@@ -59,6 +67,7 @@ class MediaLibrary(LibraryAsking):
         self.directory = settings.directory
         self.ledger = ledger
         self.warnings: list[str] = []
+        self.caption_llm: LLM | None = None
         self.models = LibraryModels(settings, ledger)
         self._searchers: dict[tuple[object, ...], Searcher] = {}
         self._loading = threading.RLock()  # a server's first searches come together
@@ -164,6 +173,10 @@ class MediaLibrary(LibraryAsking):
             for stage, media_ids in owed.items()
             if stage != "ocr" or self.settings.ocr != "off"
         }
+        if self.settings.captions != "off":
+            pending["caption"] = to_be_captioned(
+                self.ledger, self.settings, self._stamps(wanted), found
+            )
         row_bytes = _ROW_BYTES + 8 * wanted.visual.dim
         return IndexPlan(
             found,
@@ -227,6 +240,7 @@ class MediaLibrary(LibraryAsking):
             path_date=path_date,
             facts_signals=facts_signals,
             stamps=self._stamps(wanted),
+            captions=caption_work(self.settings, self.caption_llm),
         )
 
     def _stamps(self, wanted: Wanted) -> Stamps:

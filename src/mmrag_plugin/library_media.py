@@ -50,6 +50,7 @@ class LibraryMedia:
 
         It comes out of media and is not to be trusted.
         """
+        from mmrag_plugin.reasons import label_of
         from mmrag_plugin.timecode import format_time
         from mmrag_plugin.words import within
 
@@ -57,7 +58,8 @@ class LibraryMedia:
         lines = []
         for signal in within([signal for _, signal in known], moment):
             begins = "" if signal.start_s is None else f"{format_time(signal.start_s)} "
-            lines.append(f"{begins}{signal.text}")
+            by = f"({label_of(signal)}) " if signal.source == "caption" else ""
+            lines.append(f"{begins}{by}{signal.text}")
         return "\n".join(lines)
 
     def picture_of(self, hit: Hit) -> Image | None:

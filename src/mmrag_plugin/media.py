@@ -65,12 +65,21 @@ class Frame:
 
 @dataclass(frozen=True)
 class Signal:
-    """A piece of text about a media, or about the span ``start_s``..``end_s`` of it."""
+    """A piece of text about a media, or about the span ``start_s``..``end_s`` of it.
+
+    ``doubtful`` is a caption that was checked and contradicted; it counts less.
+    """
 
     source: SignalSource
     text: str
     start_s: float | None = None
     end_s: float | None = None
+    doubtful: bool = False
+
+    @property
+    def marked_text(self) -> str:
+        """The text as it is shown to people and models: a doubtful one says so."""
+        return f"(doubtful) {self.text}" if self.doubtful else self.text
 
 
 @dataclass(frozen=True)

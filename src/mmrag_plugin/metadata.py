@@ -18,6 +18,7 @@ METADATA_VERSION = 1
 NO_TIME_MS = -1
 NO_DATE_S = -(2**62)
 COMBINED = "combined"  # the source of a row that holds all the words of a media or moment together
+DOUBTFUL = "doubtful"  # the source of a row with a caption that was contradicted
 FRAME = "frame"  # the source of a row in the frames collection
 
 

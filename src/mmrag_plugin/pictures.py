@@ -9,7 +9,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 250_000_000  # a 100-megapixel photo with room; more is a bomb or a map
+MAX_PAGES = 20  # of a TIFF that are looked at
 JPEG_QUALITY = 85
+_KIND_OF_PAGE = 0x00FE  # TIFF's NewSubfileType
 
 # A progressive JPEG shows the whole picture anew with each scan; programs write about 10. A few
 # bytes repeat one, so that without a limit (libtiff has the same) a small file decodes for hours.
@@ -70,6 +72,20 @@ def upright_rgb(image: Image, *, at_least_px: int | None = None) -> Image:
         return _upright_in_bands(image, orientation, factor)
     turn = _upright_by(orientation)
     return to_rgb(image if turn is None else image.transpose(PIL.Image.Transpose(turn)))
+
+
+def further_pages(path: Path, *, at_least_px: int | None = None) -> Iterator[Image]:
+    """Decode the pages of a TIFF behind its first, up to ``MAX_PAGES`` in all.
+
+    Smaller versions of a page are none. What breaks off, ends there.
+    """
+    with suppress(MediaError), identified_picture(path) as image:
+        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        for number in range(1, min(pages, MAX_PAGES)):
+            image.seek(number)
+            is_smaller_version = image.tag_v2.get(_KIND_OF_PAGE, 0) & 1  # type: ignore[attr-defined]
+            if not is_smaller_version and image.width * image.height <= MAX_PIXELS:
+                yield upright_rgb(image, at_least_px=at_least_px)
 
 
 @contextmanager

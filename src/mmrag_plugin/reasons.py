@@ -12,7 +12,7 @@ from mmrag_plugin.timecode import format_time
 SNIPPET_CHARS = 80
 _LABELS = {
     "annotation": "described as",
-    "caption": "caption",
+    "caption": "caption by a model",
     "ocr": "text in the picture",
     "subtitle": "subtitle",
     "speech": "said",
@@ -27,7 +27,8 @@ def best_matches(query: str, signals: Sequence[Signal]) -> list[tuple[Signal, li
     The first has most; another is named only for words that those before it lack.
     """
     asked = set(terms_of(query))
-    left = [(signal, asked.intersection(terms_of(signal.text))) for signal in signals]
+    in_order = sorted(signals, key=lambda signal: signal.doubtful)  # which win no tie
+    left = [(signal, asked.intersection(terms_of(signal.text))) for signal in in_order]
     chosen: list[tuple[Signal, list[str]]] = []
     while asked and left:
         signal, shared = max(left, key=lambda item: len(item[1] & asked))
@@ -50,7 +51,12 @@ def coverage(query: str, signals: Sequence[Signal]) -> float:
 def quote(signal: Signal, words: Sequence[str] = ()) -> str:
     """Quote a signal with its source and time: ``text in the picture: 'Gate B42'``."""
     when = f" at {format_time(signal.start_s)}" if signal.start_s is not None else ""
-    return f"{_LABELS[signal.source]}{when}: '{snippet(signal.text, words)}'"
+    return f"{label_of(signal)}{when}: '{snippet(signal.text, words)}'"
+
+
+def label_of(signal: Signal) -> str:
+    """What a signal is, in words, and whether it is to be believed."""
+    return f"{'doubtful ' * signal.doubtful}{_LABELS[signal.source]}"
 
 
 def snippet(text: str, words: Sequence[str] = ()) -> str:

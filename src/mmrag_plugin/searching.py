@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +14,7 @@ from mmrag_plugin.filters import Filters
 from mmrag_plugin.fusion import DEPTH, Fusion
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.media import CHANNELS, Channel, Confidence, Hit, Signal
-from mmrag_plugin.metadata import RowFilter, frame_row_id, words_row_id
+from mmrag_plugin.metadata import DOUBTFUL, RowFilter, frame_row_id, words_row_id
 from mmrag_plugin.moments import Candidate, join
 from mmrag_plugin.reasons import (
     best_matches,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
 
+DOUBT_FACTOR = 0.75  # of its score, which a doubtful caption keeps; set on COCO training photos
 PER_MEDIA = 3  # moments of one film among the first PAGE hits
 PAGE = 10
 WELL_RANKED = 10  # a moment further down the channel's list was not found by its looks
@@ -148,7 +150,7 @@ class Searcher:
                 vectors[channel] = vector
                 store = self.frames if channel == "visual" else self.words
                 search = partial(store.search_dense, vector, where=where)
-            found[channel] = _deep(search, depth, limit)
+            found[channel] = _weighed(_deep(search, depth, limit))
         return found, vectors
 
     def _usable(
@@ -316,6 +318,17 @@ def _spread(ranked: Sequence[Ranked], limit: int, per_media: int) -> list[Ranked
     return (page[:PAGE] + rest)[:limit]
 
 
+def _weighed(rows: Sequence[FoundRow]) -> Sequence[FoundRow]:
+    """Rows, best first, those of doubtful captions with less of their score."""
+    if all(row.source != DOUBTFUL for row in rows):
+        return rows
+    weighed = [
+        replace(row, score=DOUBT_FACTOR * row.score) if row.source == DOUBTFUL else row
+        for row in rows
+    ]
+    return sorted(weighed, key=lambda row: -row.score)
+
+
 def _deep(search: Callable[..., list[FoundRow]], depth: int, limit: int) -> list[FoundRow]:
     """Search, and where one long film fills the list let every media in with its best row."""
     rows = search(depth)
@@ -338,7 +351,8 @@ def _levels(
         if channel in candidate.best
     }
     if "bm25" in candidate.best:
-        covered = coverage(query, within(signals, candidate.moment))
+        believed = [signal for signal in signals if not signal.doubtful]
+        covered = coverage(query, within(believed, candidate.moment))
         levels["bm25"] = words_confidence(covered)
     return levels
 
@@ -357,12 +371,12 @@ def _reason(
     if query and "bm25" in why:
         matched = best_matches(query, within(signals, candidate.moment))
     if matched:
-        text = matched[0][0].text
+        text = matched[0][0].marked_text
         parts += [quote(signal, words) for signal, words in matched]
     elif "text" in why:
         piece = piece_of((candidate.piece or candidate.best["text"]).row_id, signals)
         if piece is not None:
-            text = piece.text
+            text = piece.marked_text
             unsure = f"number {why['text']} by meaning"
             parts.append(
                 f"{unsure if levels['text'] == 'none' else 'means much the same'}: {quote(piece)}"

@@ -24,7 +24,8 @@ from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host
 CONFIG_FILE = "config.toml"
 NOT_IN_FILE = frozenset({"home", "library"})  # they say where the file is
 FLAGS = frozenset(
-    "home library visual_model text_model vlm allow_remote milvus_uri keyframes".split()
+    "home library visual_model text_model vlm allow_remote milvus_uri keyframes "
+    "captions caption_workers verify_with".split()
 )
 # no leading dot: `.` and `..` lead elsewhere, and `.models` lies beside the libraries
 _LIBRARY_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
@@ -76,6 +77,18 @@ class Settings(BaseSettings):
         "", description="A PostgreSQL URL for the ledger; empty means SQLite in the library."
     )
     ocr: Literal["auto", "off"] = Field("auto", description="Read text in pictures.")
+    captions: Literal["off", "new", "missing", "all"] = Field(
+        "off",
+        description="What `mmrag index` has a VLM caption, after everything else: media that the "
+        "run took in (`new`), those without any caption (`missing`), or those without one by the "
+        "present model and prompts (`all`).",
+    )
+    caption_workers: int = Field(
+        1, ge=1, le=16, description="How many captions are asked for at once."
+    )
+    verify_with: str = Field(
+        "", description="A second Ollama model, which checks captions; empty means none."
+    )
     keyframes: Literal["auto", "iframes", "scenes", "uniform"] = Field(
         "auto",
         description="How video frames are chosen; `auto` is as the library was made, else "

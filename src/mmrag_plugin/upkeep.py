@@ -34,8 +34,6 @@ def forget(library: MediaLibrary, target: Path) -> int:
 
     What lies there inside a folder of the library is left out by scans until it is named again.
     """
-    from mmrag_plugin.index_run import remove_media
-
     ledger = library.ledger
     with ledger.writer("forgetting"):
         for place in _spellings(target):
@@ -44,7 +42,7 @@ def forget(library: MediaLibrary, target: Path) -> int:
                 break
         else:
             if gone := ledger.pathless():  # of a forgetting that was broken off
-                remove_media(ledger, library.models.other_stores(library.connection), gone)
+                _forget_media(library, gone)
                 return len(gone)
             raise NotFound(
                 f"Nothing at {target} belongs to library {library.settings.library!r}.",
@@ -57,8 +55,16 @@ def forget(library: MediaLibrary, target: Path) -> int:
             if ledger.root_over(place) and _holds_something(Path(place)):
                 ledger.leave_out(place)
         gone = ledger.pathless()
-        remove_media(ledger, library.models.other_stores(library.connection), gone)
+        _forget_media(library, gone)
     return len(gone)
+
+
+def _forget_media(library: MediaLibrary, gone: list[str]) -> None:
+    """Drop media, and what models said of their pictures, which a mere scan would keep."""
+    from mmrag_plugin.index_run import remove_media
+
+    library.ledger.forget_captions(gone)
+    remove_media(library.ledger, library.models.other_stores(library.connection), gone)
 
 
 def is_left_out(library: MediaLibrary, target: Path) -> bool:
@@ -189,6 +195,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         "media": counts["kinds"],
         "stages": counts["stages"],
         "signals": counts["signals"],
+        "captions": library.ledger.caption_counts(),
         "rows": counts["rows"],
         "taken_at": {"first": first, "last": last, "by": counts["dates"]},
         "models": {

@@ -4,6 +4,9 @@ One combined row holds all the words of a media together, because "Lisbon receip
 text in the picture. What is said or shown at a time stands in rows of its own, windows of a few
 seconds, which say where in a film the words are. With a dense text channel each piece of prose has
 a row as well, since a vector of one caption is sharper than a vector of everything.
+
+A doubtful caption stands apart from all that, in a row of its own, and a search takes less of its
+score: what it says is found where nothing better is.
 """
 
 from __future__ import annotations
@@ -11,10 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from mmrag_plugin.media import Moment, Signal, SignalSource
-from mmrag_plugin.metadata import COMBINED, words_row_id
+from mmrag_plugin.metadata import COMBINED, DOUBTFUL, words_row_id
 from mmrag_plugin.terms import terms_of
 
 WORDS_VERSION = 1
@@ -47,17 +49,28 @@ class WordRow:
 
 def word_rows(media_id: str, signals: Sequence[Signal], *, dense: bool) -> list[WordRow]:
     """Build the rows of one media; none when nothing is known about it in words."""
-    if not signals:
-        return []
     timed, untimed, prose = _sorted(signals)
     rows = [
+        WordRow(
+            words_row_id(media_id, f"d{number}"),
+            DOUBTFUL,
+            _joined([signal]),
+            tuple(terms_of(_joined([signal]))),
+            signal.start_s,
+            signal.end_s,
+        )
+        for number, signal in enumerate(_doubtful(signals))
+    ]
+    if not (timed or untimed):
+        return rows
+    rows.append(
         WordRow(
             words_row_id(media_id),
             COMBINED,
             _joined(prose or untimed or timed),
             tuple(terms_of(_joined(untimed + timed))),
         )
-    ]
+    )
     rows += [
         WordRow(
             words_row_id(media_id, f"w{number}"),
@@ -98,19 +111,29 @@ def piece_of(row_id: str, signals: Sequence[Signal]) -> Signal | None:
     part = row_id.rpartition(":")[2]
     if part == COMBINED:
         said = [signal for signal in prose or untimed or timed if signal.source != "exif"][:1]
+    elif part.startswith("d"):
+        said = _doubtful(signals)[int(part[1:]) :][:1]
     elif part.startswith("w"):
-        said = next(islice(_windows(timed), int(part[1:]), None), [])
+        said = next(iter(_windows(timed)[int(part[1:]) :]), [])
     else:
         said = prose[int(part[1:]) :][:1]
     return replace(said[0], text=_joined(said), end_s=said[-1].end_s) if said else None
 
 
 def _sorted(signals: Sequence[Signal]) -> tuple[list[Signal], list[Signal], list[Signal]]:
-    """Signals with a time and those without, and of the latter those in sentences."""
-    ordered = sorted(signals, key=lambda signal: _ORDER.index(signal.source))
+    """Signals with a time and those without, and of the latter those in sentences.
+
+    Doubtful ones are in none of them.
+    """
+    believed = [signal for signal in signals if not signal.doubtful]
+    ordered = sorted(believed, key=lambda signal: _ORDER.index(signal.source))
     timed = [signal for signal in ordered if signal.start_s is not None]
     untimed = [signal for signal in ordered if signal.start_s is None]
     return timed, untimed, [signal for signal in untimed if signal.source in _PROSE]
+
+
+def _doubtful(signals: Sequence[Signal]) -> list[Signal]:
+    return [signal for signal in signals if signal.doubtful]
 
 
 def _joined(signals: Sequence[Signal]) -> str:
@@ -123,7 +146,14 @@ def _span(signal: Signal) -> tuple[float, float, str, Signal]:
     return start_s, signal.end_s or start_s, signal.source, signal
 
 
-def _windows(timed: Sequence[Signal]) -> Iterator[list[Signal]]:
+def _windows(timed: Sequence[Signal]) -> list[list[Signal]]:
+    """Short cues together, and apart from them captions, each of which is about a whole shot."""
+    windows = [[signal] for signal in timed if signal.source == "caption"]
+    windows += _cue_windows([signal for signal in timed if signal.source != "caption"])
+    return sorted(windows, key=lambda window: _span(window[0])[0])
+
+
+def _cue_windows(timed: Sequence[Signal]) -> Iterator[list[Signal]]:
     window: list[Signal] = []
     last_end_s = 0.0
     for start_s, end_s, _, signal in sorted(map(_span, timed), key=lambda span: span[:3]):

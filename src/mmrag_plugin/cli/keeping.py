@@ -145,6 +145,13 @@ def _show_status(found: dict[str, Any]) -> None:
     table.add_row(
         "signals", ", ".join(f"{name} {count}" for name, count in found["signals"].items()) or "-"
     )
+    captions = found["captions"]
+    if captions["captions"]:
+        table.add_row(
+            "captions",
+            f"{captions['captions']} by a model, of {captions['media']} media, "
+            f"{captions['doubtful']} of them doubtful",
+        )
     table.add_row("models", ", ".join(f"{k} {v}" for k, v in found["models"].items()))
     table.add_row("Milvus", milvus_words(found["milvus"]))
     if found["writer"]:

@@ -23,6 +23,7 @@ _PLANNED: dict[Stage, str] = {
     "read": "read what is written in and about",
     "embed": "look at",
     "ocr": "read the text in the pictures of",
+    "caption": "have a model caption",
 }
 
 
@@ -49,6 +50,22 @@ def index(
             metavar="METHOD",
         ),
     ] = None,
+    captions: Annotated[
+        str | None,
+        typer.Option(
+            help="off, new, missing or all: which media a VLM captions, after everything else.",
+            metavar="WHICH",
+        ),
+    ] = None,
+    caption_workers: Annotated[
+        int | None, typer.Option(help="How many captions are asked for at once.", metavar="N")
+    ] = None,
+    verify_with: Annotated[
+        str | None,
+        typer.Option(help="A second Ollama model, which checks the captions.", metavar="MODEL"),
+    ] = None,
+    vlm: options.Vlm = None,
+    allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
     text_model: options.TextModel = None,
     milvus_uri: options.MilvusUri = None,
@@ -76,6 +93,11 @@ def index(
         milvus_uri=milvus_uri,
         keyframes=keyframes,
         ocr="off" if no_ocr else None,
+        captions=captions,
+        caption_workers=caption_workers,
+        verify_with=verify_with,
+        vlm=vlm,
+        allow_remote=allow_remote,
     ) as opened:
         if dry_run:
             _show_plan(opened.plan(paths), json=json)
@@ -93,6 +115,8 @@ def index(
             output.print(f"No photos or films in {on_one_line(places)}.")
     if report.newly_failed:
         raise typer.Exit(1)
+    if report.stopped_by is not None and not report.did_something:
+        raise typer.Exit(report.stopped_by.exit_code)  # captions were all that was left to do
 
 
 def run_index(library: MediaLibrary, paths: list[Path]) -> IndexReport:
@@ -194,7 +218,7 @@ def demo(home: options.Home = None, library: options.Library = "demo") -> None:
     with (
         as_file(files("mmrag_plugin") / "demo_media") as folder,
         options.open_library(
-            create=True, library=library, home=home, milvus_uri="", ledger_url=""
+            create=True, library=library, home=home, milvus_uri="", ledger_url="", captions="off"
         ) as opened,  # whatever the environment says of the person's own libraries
     ):
         output.print(f"Indexing {_typed(folder, str(folder))}")

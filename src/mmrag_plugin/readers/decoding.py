@@ -42,7 +42,7 @@ class Decoder(ABC):
     ) -> Iterator[Frame]:
         """Yield the frames, those of a film that ``selector`` chooses, upright RGB.
 
-        Of a photo that moves the photo comes first, without a time.
+        Of a photo that moves the photo comes first, without a time; the pages of a TIFF have none.
 
         With ``at_least_px`` a large frame comes scaled down, its short side no smaller than that.
         """
@@ -73,10 +73,12 @@ class DecodesHere(Decoder):
         selector: KeyframeSelector | None = None,
     ) -> Iterator[Frame]:
         """Yield the frames lazily."""
-        from mmrag_plugin.pictures import open_picture, reduced
+        from mmrag_plugin.pictures import further_pages, open_picture, reduced
 
         if kind == "image":
             yield Frame(0, open_picture(path, at_least_px=at_least_px))
+            for number, page in enumerate(further_pages(path, at_least_px=at_least_px), start=1):
+                yield Frame(number, page)
             frames = _moving_frames(path)
         else:
             assert selector is not None

@@ -105,6 +105,17 @@ def _show(host: str, model: str) -> dict[str, Any]:
     return shown if isinstance(shown, dict) else {}
 
 
+def model_digest(host: str, model: str) -> str:
+    """The digest of a model as it is on the server now; empty if the server does not tell."""
+    try:
+        reply = httpx.get(f"{host}/api/tags", timeout=CONNECT_TIMEOUT_S, **_reach(host))
+        models = reply.json()["models"]
+        known = {str(found["name"]): str(found["digest"]) for found in models}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return ""
+    return known.get(model) or known.get(f"{model}:latest") or ""
+
+
 def _reach(host: str) -> dict[str, Any]:
     options: dict[str, Any] = {"trust_env": not is_this_machine(host)}  # a proxy is another machine
     if host.startswith("http://") and is_this_machine(host):
