@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from mmrag_plugin.filters import Filters
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.plan import Plan
 from mmrag_plugin.results import SearchResult
+from ollama_double import OllamaDouble
 
 TODAY = date(2026, 7, 15)
 # file, colour, date, camera, what somebody wrote beside it
@@ -301,3 +303,30 @@ def test_a_mistyped_filter_is_refused_with_the_nearest(home: Path) -> None:
     done = mmrag_here(home, "search", "folders:Lisbon")
     assert done.returncode == 2
     assert "folder:Lisbon" in done.stderr
+
+
+# ---- asking ------------------------------------------------------------------------------------
+
+
+def test_who_answers_is_told_how_the_sources_were_searched_for_and_counted(home: Path) -> None:
+    asked_with: list[str] = []
+
+    def answer(body: dict[str, Any], _: object) -> str:
+        asked_with.append(body["messages"][-1]["content"])
+        return "There are some [1]."
+
+    with OllamaDouble() as ollama:
+        ollama.says = answer
+        eye = {"OLLAMA_HOST": ollama.url, "MMRAG_VLM": "eye"}
+        told(mmrag_here(home, "ask", "how many photos from 2021 are there", "--json", **eye), 0)
+        told(mmrag_here(home, "ask", "tram from Lisbon", "--plan", "literal", "--json", **eye), 0)
+    counted = [text for text in asked_with if "The library counts 4 of them." in text]
+    assert len(counted) == 1
+    assert "taken in 2021" in counted[0]
+    assert "searched for as" not in asked_with[-1]
+
+
+def test_a_way_to_plan_that_is_none_is_refused(home: Path) -> None:
+    done = mmrag_here(home, "ask", "tram", "--plan", "guess")
+    assert done.returncode == 2
+    assert "rules, model or literal" in done.stderr

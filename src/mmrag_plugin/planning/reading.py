@@ -91,14 +91,15 @@ class Reading:
     """What the rules have understood so far.
 
     ``is_request`` tells that somebody asks for pictures ("show me", "photos of"), so that what
-    follows is no description; ``has_phrases`` that words in double quotes were taken out before.
+    follows is no description. ``phrases`` are the words in double quotes; each has left a PHRASE in
+    the sentence.
     """
 
     today: date
     known: KnownNames
     sentence: Sentence
     is_request: bool = False
-    has_phrases: bool = False
+    phrases: list[str] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
     people: list[str] = field(default_factory=list)

@@ -49,7 +49,7 @@ class Rules:
             known,
             Sentence(left.translate(_PLAIN_SIGNS)),
             is_request=bool(boxed.given),
-            has_phrases=bool(boxed.phrases),
+            phrases=list(boxed.phrases),
         )
         for take in _STEPS:
             take(read)
@@ -138,6 +138,8 @@ def _joined(boxed: Plan, read: Reading) -> Plan:
         boxed,
         visual=visual,
         filters=replace(boxed.filters, **planned) if planned else boxed.filters,
+        phrases=tuple(read.phrases),
+        given=boxed.given if read.phrases else boxed.given - {"phrases"},
         without=tuple(dict.fromkeys((*boxed.without, *read.without))),
         planned_by="rules" if by_rules else "given",
         warnings=tuple(read.warnings),
