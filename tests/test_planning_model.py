@@ -170,7 +170,7 @@ async def test_names_are_not_looked_up_on_the_event_loop(home: Path) -> None:
 
 
 def test_names_that_a_model_chose_are_fenced_where_a_model_reads_them_again(home: Path) -> None:
-    answer = {"near": "Lisbon", "since": "2019", "until": "2019", "shows": "trams"}
+    answer = {"near": "Lisbon", "since": "2019", "until": "2019", "shows": "rules"}
     with (
         OllamaDouble() as ollama,
         opened(home, vlm="eye", ollama_host=ollama.url) as library,
