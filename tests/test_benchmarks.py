@@ -76,14 +76,14 @@ def test_reranking_keeps_its_bounds_and_every_hit(
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     rerank = importlib.import_module("benchmarks.rerank")
-    monkeypatch.setattr(rerank, "BOUNDS", ((0.0, 30.0), (0.6, 1.0)))
+    monkeypatch.setattr(rerank, "BOUNDS", ((0.0, 30.0), (1.0, 1.9)))
     small = ["--data", str(photos), "--visual-model", "palette"]
     found = measured("rerank", monkeypatch, capsys, *small)
     quick, slow = found["bounds"]  # type: ignore[misc]
     assert (quick["judged"], quick["requests"], quick["hits_lost"]) == (4, 4, 0)
     assert 0 < slow["judged"] < 4
     assert slow["hits_lost"] == 0
-    assert slow["wall_s"] < 1.5
+    assert slow["wall_s"] < 4.0
     shares = found["colours"]
     assert isinstance(shares, dict)
     assert shares["reranked"] == shares["best possible"] > 0
