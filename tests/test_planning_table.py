@@ -108,6 +108,8 @@ def test_at_least_95_percent_of_what_others_would_ask_is_understood(
         ("everything from Rome except videos", "near:Rome kind:image"),
         ("shots of Rex from 2021", "person:Rex on:2021"),
         ("tequila shots in 2021", "tequila shots on:2021"),
+        ("planes in the Lisbon trip", 'planes folder:"Lisbon trip"'),
+        ("a chair in the wedding", "a chair in the wedding"),
         ("videos from Lisbon trip", 'kind:video folder:"Lisbon trip"'),
     ],
 )

@@ -246,6 +246,9 @@ def _without(last: Plan, what: str, message: str, plan: MakePlan) -> Plan:
     if asked.filters.kind and not asked.words:
         other: Literal["image", "video"] = "video" if asked.filters.kind == "image" else "image"
         return replace(last, question=message, filters=replace(last.filters, kind=other))
+    if asked.filters.since or asked.filters.until:  # "not before 2019" turns a date around
+        turned = plan(f"not {what}")
+        return narrowed(last, replace(turned, visual="", text=""), message)
     return replace(last, question=message, without=(*last.without, what.strip(" .!?")))
 
 

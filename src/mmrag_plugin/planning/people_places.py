@@ -48,6 +48,7 @@ _NAMED_FOLDER = re.compile(
     r"(?:folder|album|directory)\b",
     re.IGNORECASE,
 )
+_IN_A_FOLDER = re.compile(rf"\b(?:in|from|inside|of|at)\s+(?:the|my|our)\s+{_NAME}", re.IGNORECASE)
 _CALLED_FOLDER = re.compile(r"\s+(?:folder|album|directory)\b", re.IGNORECASE)
 _FOLDER_FIRST = re.compile(
     rf"^(?:the\s+|my\s+|our\s+)?{_NAME}\s+(?:folder|album|directory)\b", re.IGNORECASE
@@ -93,6 +94,17 @@ def _take_folder(read: Reading) -> None:
                 end = found.end() if whole else found.start("name") + len(name)
                 read.sentence.take(found.start(), end)
                 return
+    for found in _IN_A_FOLDER.finditer(read.sentence.text):
+        name = _longest(found["name"], lambda words: _folder_of_words(read, words))
+        if name is not None:
+            read.filters["folder"] = read.known.only_folder(name)
+            read.sentence.take(found.start(), found.start("name") + len(name))
+            return
+
+
+def _folder_of_words(read: Reading, words: str) -> str | None:
+    """A folder that is named by several words: "the garden" is any garden."""
+    return read.known.only_folder(words) if " " in words.strip() else None
 
 
 def _take_camera(read: Reading) -> None:
