@@ -7,7 +7,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
+from alike import caption_by_examples
 from judging import judge_colours
 from ollama_double import OllamaDouble
 
-__all__ = ["OllamaDouble", "judge_colours"]
+__all__ = ["OllamaDouble", "caption_by_examples", "judge_colours"]

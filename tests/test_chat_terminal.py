@@ -155,6 +155,12 @@ def test_commands_do_what_they_say(home: Path, double: OllamaDouble) -> None:
     assert not OBEYED.search(done.stdout + done.stderr)
 
 
+def test_more_before_any_search_is_an_error_and_no_turn(home: Path, double: OllamaDouble) -> None:
+    code, (said,) = turns(home, double, "/more")
+    assert (code, said["error"]["message"]) == (2, "Nothing has been searched for yet.")
+    assert not list((home / CONVERSATIONS).glob("*"))
+
+
 def test_a_name_without_resume_and_a_filter_that_nothing_passes_are_refused(
     home: Path, double: OllamaDouble
 ) -> None:
@@ -275,7 +281,13 @@ def test_a_conversation_in_a_narrow_terminal_and_ctrl_c_stops_only_the_answer(
         terminal.type("show me a red barn\n")
         assert "I see" in terminal.wait_for("[1] ")
         terminal.wait_for("\n> ")
-        double.script(Reply("one two three four five", break_after=2, how="stall"))
+        double.script("considerable " * 8 + "[1]")
+        terminal.type("show me a green barn\n")
+        answered = OURS.sub("", terminal.wait_for("[1] ")).splitlines()
+        words = [line.count("considerable") for line in answered if "considerable" in line]
+        assert words == [3, 3, 2], "broken between words"
+        terminal.wait_for("\n> ")
+        double.script(Reply("one two three four five", break_after=3, how="stall"))
         terminal.type("show me a blue barn\n")
         terminal.wait_for("one two")
         terminal.type("\x03")
@@ -297,7 +309,7 @@ def test_a_conversation_in_a_narrow_terminal_and_ctrl_c_stops_only_the_answer(
     assert "\x1b" not in plain
     assert "owned\x07" not in plain
     (kept,) = (home / CONVERSATIONS).glob("*.json")
-    assert len(json.loads(kept.read_text())["turns"]) == 1
+    assert len(json.loads(kept.read_text())["turns"]) == 2
 
 
 def test_thumbnails_are_shown_with_the_sources_of_a_conversation(
@@ -314,7 +326,7 @@ def test_thumbnails_are_shown_with_the_sources_of_a_conversation(
 
 
 def test_an_answer_streams(home: Path, double: OllamaDouble) -> None:
-    double.script(Reply("begun and never ended", break_after=1, how="stall"))
+    double.script(Reply("begun and never ended", break_after=2, how="stall"))
     with in_terminal(home, double, "ask", "which barn is red?") as terminal:
         terminal.wait_for("begun")
         terminal.process.send_signal(signal.SIGINT)

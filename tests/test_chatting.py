@@ -19,8 +19,11 @@ from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.chat_engine.types import BaseChatEngine
 from llama_index.core.llms import LLM
+from llama_index.core.memory import ChatMemoryBuffer
 
 from mmrag_plugin.chatting import MediaChatEngine, build_chat_engine
+from mmrag_plugin.citations import Citations
+from mmrag_plugin.conversation_files import kept_conversations
 from mmrag_plugin.errors import (
     NotFound,
     OllamaUnavailable,
@@ -302,6 +305,45 @@ def test_more_brings_the_next_page_and_says_when_there_is_none(double: OllamaDou
     assert engine.chat("more").response == NO_MORE
     assert {plan.filters for plan in shelf.plans} == {Filters(kind="image", near="Lisbon")}
     assert [options["limit"] for options in shelf.options] == [2, 4, 6, 7]
+
+
+def test_the_next_page_begins_behind_hits_that_show_the_same(double: OllamaDouble) -> None:
+    film = Moment("m1", "video", 0.0, 10.0)
+    inside = replace(film, start_s=4.0, end_s=6.0)
+    same = [replace(hit(1), moment=moment, at_s=5.0) for moment in (film, inside)]
+    shelf = Shelf([*same, hit(2), hit(3)])
+    engine = chat_engine(shelf, double, limit=3)
+    assert engine.chat("show me films of barns").metadata["numbers"] == [1, 2]
+    assert engine.chat("more").metadata["numbers"] == [3]
+
+
+async def test_a_turn_that_is_cancelled_while_it_is_kept_is_kept_whole_before_the_next(
+    double: OllamaDouble,
+) -> None:
+    keeping, kept = asyncio.Event(), []
+
+    class Slow(ChatMemoryBuffer):
+        async def aput_messages(self, messages: list[ChatMessage]) -> None:
+            keeping.set()
+            await asyncio.sleep(0.2)
+            await super().aput_messages(messages)
+            kept.append(len(messages))
+
+    engine = chat_engine(Shelf([hit(1)]), double, memory=Slow.from_defaults(token_limit=1000))
+    first = asyncio.create_task(engine.achat("show me barns"))
+    await keeping.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert kept == [2]
+    assert len(engine.conversation.turns) == 1
+
+
+def test_sources_beyond_a_hundred_are_cited_and_checked_too() -> None:
+    citations = Citations(104, [])
+    settled = citations.settle("A barn [103], none [150], in [2024].")
+    assert settled == "A barn [103], none, in [2024]."
+    assert citations.cited == [103]
 
 
 def test_nothing_found_is_said_and_the_model_is_not_asked(double: OllamaDouble) -> None:
@@ -597,6 +639,7 @@ def test_a_resumed_conversation_whose_media_are_gone_has_their_words(
         b"[]",
         b"\xff\xfe",
         b'{"kind": "mmrag conversation", "version": 9}',
+        b"[" * 100_000,
         b'{"kind": "mmrag conversation", "version": 1, "turns": 3}',
         b'{"kind": "mmrag conversation", "version": 1, "turns": '
         b'[{"message": "a", "answer": "b", "shown": [4]}]}',
@@ -620,3 +663,14 @@ def test_a_conversation_that_there_is_not_is_not_found(
 ) -> None:
     with pytest.raises(NotFound, match="'trip'"):
         build_chat_engine(Shelf([]), ollama(double), resume=tmp_path / "trip.json")
+
+
+def test_a_file_that_can_not_be_read_hides_no_other_conversation(
+    tmp_path: Path, double: OllamaDouble
+) -> None:
+    engine = chat_engine(Shelf([hit(1)]), double)
+    engine.chat("show me barns")
+    engine.save(tmp_path / "trip.json")
+    (tmp_path / "folder.json").mkdir()
+    listed = {kept.name: kept.turns for kept in kept_conversations(tmp_path)}
+    assert listed == {"trip": 1, "folder": None}

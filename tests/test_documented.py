@@ -105,6 +105,7 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "ocr": "off",
         "keyframes": "uniform",
         "captions": "missing",
+        "personal": "false",
         "caption_workers": "3",
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",

@@ -260,3 +260,21 @@ def test_any_text_means_something(message: str, earlier: list[str]) -> None:
 def test_a_long_message_takes_no_longer(word: str) -> None:
     assert follow_up(word * 10_000, after([BEACH]), Plan)
     assert follow_up(word * 70, after([BEACH]), Plan)
+
+
+def test_a_time_that_is_not_wanted_is_turned_around_or_named() -> None:
+    talk = after(["photos of barns"])
+    turned = follow_up("but not before 2019", talk, plan).plan
+    assert turned is not None
+    assert (turned.words, turned.filters.since, turned.without) == ("barns", "2019", ())
+    kept = follow_up("not last year", talk, plan).plan
+    assert kept is not None
+    assert (kept.words, kept.filters.since, kept.without) == ("barns", None, ())
+    assert "can't be left out" in kept.warnings[0]
+
+
+def test_a_new_place_takes_the_place_of_the_old_one_folder_or_not() -> None:
+    talk = after(["photos of barns in Trips"])
+    moved = follow_up("and in Porto?", talk, plan).plan
+    assert moved is not None
+    assert (moved.filters.near, moved.filters.folder) == ("Porto", None)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from mmrag_plugin.filters import Filters
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.plan import Plan
 from mmrag_plugin.results import SearchResult
+from ollama_double import OllamaDouble
 
 TODAY = date(2026, 7, 15)
 # file, colour, date, camera, what somebody wrote beside it
@@ -122,9 +124,12 @@ def test_names_that_the_library_does_not_know_are_words(library: MediaLibrary) -
 def test_a_planned_filter_that_nothing_passes_is_let_go_and_named(library: MediaLibrary) -> None:
     found = asked(library, "photos from Rome in 2019")
     assert names(found) == ["barn_a"]
-    assert found.warnings[0] == "Nothing passes all filters, so this one was let go: near Rome."
+    assert (
+        found.warnings[0]
+        == "Nothing passes all filters, so this one was let go: in the folder Rome."
+    )
     assert found.plan is not None
-    assert (found.plan.filters.near, found.plan.filters.since) == (None, "2019")
+    assert (found.plan.filters.folder, found.plan.filters.since) == (None, "2019")
 
 
 def test_no_more_is_let_go_than_is_needed(library: MediaLibrary) -> None:
@@ -261,7 +266,7 @@ def test_explain_shows_the_plan_above_the_hits_in_a_narrow_terminal(home: Path) 
     done = mmrag_here(home, "search", "trams from Lisbon in 2021", "--explain", COLUMNS="40")
     assert done.returncode == 0, done.stderr
     first = " ".join(done.stdout.split("ranks:")[0].split())
-    assert first.startswith("Understood: taken in 2021; near Lisbon; shows trams")
+    assert first.startswith("Understood: taken in 2021; in the folder Lisbon; shows trams")
     assert [line for line in done.stdout.splitlines() if len(line) > 40] == []
 
 
@@ -270,7 +275,7 @@ def test_json_keeps_its_keys_and_has_the_plan_when_it_is_explained(home: Path) -
     assert plain.keys() == {"query", "hits", "warnings"}
     explained = told(mmrag_here(home, "search", "trams from Lisbon", "--json", "--explain"), 0)
     assert explained.keys() == {"query", "hits", "warnings", "plan"}
-    assert explained["plan"]["box"] == "trams near:Lisbon"
+    assert explained["plan"]["box"] == "trams folder:Lisbon"
     counted = told(mmrag_here(home, "search", "how many photos from 2021", "--json"), 0)
     assert counted["count"] == 4
 
@@ -298,3 +303,30 @@ def test_a_mistyped_filter_is_refused_with_the_nearest(home: Path) -> None:
     done = mmrag_here(home, "search", "folders:Lisbon")
     assert done.returncode == 2
     assert "folder:Lisbon" in done.stderr
+
+
+# ---- asking ------------------------------------------------------------------------------------
+
+
+def test_who_answers_is_told_how_the_sources_were_searched_for_and_counted(home: Path) -> None:
+    asked_with: list[str] = []
+
+    def answer(body: dict[str, Any], _: object) -> str:
+        asked_with.append(body["messages"][-1]["content"])
+        return "There are some [1]."
+
+    with OllamaDouble() as ollama:
+        ollama.says = answer
+        eye = {"OLLAMA_HOST": ollama.url, "MMRAG_VLM": "eye"}
+        told(mmrag_here(home, "ask", "how many photos from 2021 are there", "--json", **eye), 0)
+        told(mmrag_here(home, "ask", "tram from Lisbon", "--plan", "literal", "--json", **eye), 0)
+    counted = [text for text in asked_with if "The library counts 4 of them." in text]
+    assert len(counted) == 1
+    assert "taken in 2021" in counted[0]
+    assert "searched for as" not in asked_with[-1]
+
+
+def test_a_way_to_plan_that_is_none_is_refused(home: Path) -> None:
+    done = mmrag_here(home, "ask", "tram", "--plan", "guess")
+    assert done.returncode == 2
+    assert "rules, model or literal" in done.stderr

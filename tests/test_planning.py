@@ -220,6 +220,21 @@ def test_names_are_known_in_any_case_and_with_a_possessive() -> None:
     assert (dog.filters.people, dog.visual) == ((), "Anna's dog")
 
 
+def test_what_a_sign_says_need_not_be_exact_while_quoted_words_must_be() -> None:
+    plan = Rules().plan('a sign that says "no entry" by a "red" door', today=TODAY, known=NAMES)
+    assert (plan.visual, plan.text, plan.phrases) == ("a sign door", "no entry", ("red",))
+    assert plan.given == {"phrases"}
+    both = Rules().plan('a \'blue\' sign saying "no" or "go"', today=TODAY, known=NAMES)
+    assert (both.text, both.phrases) == ("no blue", ("go",))
+    sign = Rules().plan('a sign that says "no entry"', today=TODAY, known=NAMES)
+    assert (sign.visual, sign.text, sign.phrases, sign.given) == (
+        "a sign",
+        "no entry",
+        (),
+        frozenset(),
+    )
+
+
 def test_without_text_that_was_read_nothing_is_filtered_by_it() -> None:
     silent = GivenNames(reads_text=False)
     plan = Rules().plan("photos with text", today=TODAY, known=silent)

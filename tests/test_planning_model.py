@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -139,8 +140,46 @@ async def test_without_a_server_the_rules_plan_alone_and_say_so(home: Path) -> N
         plan = await library.aplan_question(
             "photos from Lisbon in 2019", llm=library.vlm(), today=TODAY
         )
-    assert (plan.filters.near, plan.filters.since, plan.planned_by) == ("Lisbon", "2019", "rules")
+    assert (plan.filters.folder, plan.filters.since, plan.planned_by) == ("Lisbon", "2019", "rules")
     assert "planned by rules alone" in plan.warnings[-1]
+
+
+async def test_names_are_not_looked_up_on_the_event_loop(home: Path) -> None:
+    loops = threading.get_ident()
+    asked_in: set[int] = set()
+
+    class Watched(GivenNames):
+        def is_name(self, words: str, *, folders: bool = True) -> bool:
+            asked_in.add(threading.get_ident())
+            return super().is_name(words, folders=folders)
+
+        def all(self) -> Sequence[str]:
+            asked_in.add(threading.get_ident())
+            return super().all()
+
+    with (
+        OllamaDouble() as ollama,
+        opened(home, vlm="eye", ollama_host=ollama.url) as library,
+    ):
+        ollama.says = lambda *_: json.dumps({"near": "Lisbon"})
+        known = Watched(names=("Lisbon",))
+        plan = await ModelPlanner(library.vlm()).aplan("trams in Lisbon", today=TODAY, known=known)
+    assert plan.planned_by == "model"
+    assert asked_in
+    assert loops not in asked_in
+
+
+def test_names_that_a_model_chose_are_fenced_where_a_model_reads_them_again(home: Path) -> None:
+    answer = {"near": "Lisbon", "since": "2019", "until": "2019", "shows": "rules"}
+    with (
+        OllamaDouble() as ollama,
+        opened(home, vlm="eye", ollama_host=ollama.url) as library,
+    ):
+        ollama.says = lambda body, _: json.dumps(answer) if body.get("format") else "Seen."
+        engine = library.as_query_engine(planner=library.vlm(), min_confidence="weak")
+        engine.ask("Lisbon?")
+        told = ollama.chats[-1]["messages"][-1]["content"]
+    assert 'searched for as: <media_text of="search">' in told
 
 
 def test_an_answer_that_fits_no_schema_leaves_the_rules(home: Path) -> None:

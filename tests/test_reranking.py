@@ -154,13 +154,13 @@ async def test_the_requests_at_a_time_are_bounded(double: OllamaDouble) -> None:
 
 
 async def test_what_is_not_judged_in_time_keeps_its_place(double: OllamaDouble) -> None:
-    double.delay_s = 0.6
+    double.delay_s = 1.2
     begun = time.monotonic()
-    result = await reranker(double, seconds=1.0, workers=1).asearch(finding(HITS), "white or green")
-    assert time.monotonic() - begun < 1.6
+    result = await reranker(double, seconds=2.0, workers=1).asearch(finding(HITS), "white or green")
+    assert time.monotonic() - begun < 4.0  # all six would take 7.2
     assert order(result) == [1, 2, 3, 4, 5, 6]  # only the red one was looked at
     assert result.warnings[1] == (
-        "5 of the first 6 hits kept their places unjudged: the time for it (1 s) is over"
+        "5 of the first 6 hits kept their places unjudged: the time for it (2 s) is over"
     )
     assert result.hits[0].reason.startswith("judged 0 of 3")
     assert result.hits[1].reason == HITS[1].reason
@@ -174,9 +174,8 @@ async def test_a_cancelled_search_asks_no_more(double: OllamaDouble) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    asked = len(double.chats)
-    await asyncio.sleep(0.7)
-    assert len(double.chats) == asked <= 2
+    await asyncio.sleep(1.0)
+    assert len(double.chats) <= 2  # what was on its way, of six
 
 
 @given(

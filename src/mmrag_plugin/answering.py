@@ -31,6 +31,7 @@ from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.planning.explaining import explained
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.showing import ALL_TEXT_CHARS, PictureOf, show
+from mmrag_plugin.untrusted import untrusted
 from mmrag_plugin.vlm.base import (
     aspoken,
     picture_block,
@@ -311,7 +312,10 @@ def _how_found(found: SearchResult) -> str:
     if plan is None or plan.words == plan.question.strip():
         return ""
     counted = "" if found.count is None else f" The library counts {found.count} of them."
-    return f"\nThe sources were searched for as: {'; '.join(explained(plan))}.{counted}"
+    said = "; ".join(explained(plan))
+    if plan.planned_by == "model":  # it has read the names of folders and people
+        said = untrusted("search", said)
+    return f"\nThe sources were searched for as: {said}.{counted}"
 
 
 def _bundle(question: QueryType) -> QueryBundle:

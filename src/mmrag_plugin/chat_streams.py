@@ -133,7 +133,7 @@ class ChatStream(StreamingAgentChatResponse):
                     self.aqueue.put_nowait(piece)
             if self._ends():
                 try:
-                    await _to_its_end(finish(self._settled()))
+                    await to_its_end(finish(self._settled()))
                 finally:
                     self._release()
         except Exception as error:
@@ -182,7 +182,7 @@ class ChatStream(StreamingAgentChatResponse):
             return first
 
 
-async def _to_its_end(work: Awaitable[None]) -> None:
+async def to_its_end(work: Awaitable[None]) -> None:
     """Await what must not stop half-way, also when the waiting is cancelled."""
     task = asyncio.ensure_future(work)
     try:

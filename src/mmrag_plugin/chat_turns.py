@@ -177,9 +177,11 @@ class Turns:
         if follow.plan is None:
             return self._told(message, follow, before, list(follow.refers_to), history)
         found_before = before.found if follow.meaning == "more" else 0
-        result, hits = self._search(follow.plan, found_before)
-        after, numbers = before.with_hits(hits)
-        return self._told(message, follow, after, numbers, history, result, found_before)
+        result, page = self._search(follow.plan, found_before)
+        sure = [hit for hit in page if follow.plan.like or hit.confidence != "none"]
+        after, numbers = before.with_hits(sure)
+        found = found_before + len(page)  # hits that show the same have one number
+        return self._told(message, follow, after, numbers, history, result, found)
 
     def _search(self, plan: Plan, found_before: int) -> tuple[SearchResult, list[Hit]]:
         page = min(plan.limit or self._limit, MAX_SOURCES)
@@ -190,8 +192,7 @@ class Turns:
         if plan.like and options.get("min_confidence") == "weak":
             options["min_confidence"] = "none"  # something is always the most alike
         result = self._library.search_plan(plan, limit=upto, **options)
-        hits = result.hits[found_before:upto]
-        return result, [hit for hit in hits if plan.like or hit.confidence != "none"]
+        return result, result.hits[found_before:upto]
 
     def _told(
         self,
@@ -201,14 +202,14 @@ class Turns:
         numbers: list[int],
         history: Sequence[ChatMessage],
         result: SearchResult | None = None,
-        found_before: int = 0,
+        found: int = 0,
     ) -> TurnAtWork:
         warnings = list(result.warnings) if result else []
         at_work = TurnAtWork(
             message,
             after,
             follow.plan,
-            found_before + len(numbers),
+            found,
             tuple(numbers),
             warnings=warnings,
             model=self._llm.metadata.model_name,

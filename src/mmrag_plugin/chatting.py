@@ -20,7 +20,7 @@ from llama_index.core.chat_engine.types import AgentChatResponse, BaseChatEngine
 from llama_index.core.llms import LLM, ChatMessage, MessageRole
 from llama_index.core.memory import BaseMemory, ChatMemoryBuffer
 
-from mmrag_plugin.chat_streams import ChatStream
+from mmrag_plugin.chat_streams import ChatStream, to_its_end
 from mmrag_plugin.chat_turns import (
     LIMIT,
     MAX_EARLIER_PICTURES,
@@ -177,7 +177,7 @@ class MediaChatEngine(BaseChatEngine):
             answer = turn.answer
             if turn.messages:
                 answer = turn.citations.settle(said(await self._llm.achat(turn.messages)))
-            await asyncio.shield(self._aend(turn, chat_history, answer))
+            await to_its_end(self._aend(turn, chat_history, answer))
         return AgentChatResponse(answer, source_nodes=turn.nodes, metadata=turn.metadata)
 
     @trace_method("chat")

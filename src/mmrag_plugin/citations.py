@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 
-_CITATION = re.compile(r"[ \t]?\[(\d{1,2}(?:\s*[,;\u2013-]\s*\d{1,2})*)\]")
+
+def _citation(digits: int) -> re.Pattern[str]:
+    number = rf"\d{{1,{digits}}}"
+    return re.compile(rf"[ \t]?\[({number}(?:\s*[,;\u2013-]\s*{number})*)\]")
+
+
 _PERHAPS_CITATION = re.compile(r"[ \t]?(?:\[[\d,;\s\u2013-]{0,60})?\Z")
 
 
@@ -18,12 +23,13 @@ class Citations:
 
     def __init__(self, sources: int, warnings: list[str]) -> None:
         self.sources = sources
+        self._citation = _citation(max(2, len(str(sources))))
         self.cited: list[int] = []
         self.warnings = warnings
 
     def settle(self, text: str) -> str:
         """Check a whole text: ``[1]``, ``[1, 3]`` and ``[1-3]`` cite, ``[2024]`` doesn't."""
-        return _CITATION.sub(self._settled_one, text)
+        return self._citation.sub(self._settled_one, text)
 
     def stream(self, deltas: Iterable[str]) -> Generator[str, None, None]:
         """Check a stream, holding back what may become a citation."""

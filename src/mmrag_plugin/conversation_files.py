@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mmrag_plugin.conversation import Conversation
-from mmrag_plugin.errors import NotFound, StorageError, UsageError
+from mmrag_plugin.errors import MmragError, NotFound, StorageError, UsageError
 
 KIND = "mmrag conversation"
 VERSION = 1
@@ -88,7 +88,7 @@ def kept_conversations(folder: Path) -> list[KeptConversation]:
         kept = KeptConversation(path.stem, path.stat().st_mtime)
         try:
             conversation = _CONVERSATION.validate_python(_read(path))
-        except (UsageError, NotFound, ValidationError):
+        except (MmragError, ValidationError):  # no file hides the others
             pass
         else:
             turns = conversation.turns
@@ -128,7 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise StorageError(
             f"{path} can't be read: {error.strerror}.", "Check its permissions."
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _damaged(path, "it is no JSON") from None
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise _damaged(path, "it is no conversation of mmrag")

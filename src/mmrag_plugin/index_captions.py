@@ -8,6 +8,7 @@ however many there are.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mmrag_plugin.errors import MmragError
 from mmrag_plugin.index_doubt import Doubt
+from mmrag_plugin.index_personal import Personal, picture_stamp, without_examples
 from mmrag_plugin.index_requests import COMMIT_S, Asking, Requests, StoppedError, at_hand
 from mmrag_plugin.index_run import Run
 from mmrag_plugin.index_shots import Picture, pictures_of
@@ -23,6 +25,7 @@ from mmrag_plugin.index_verify import SecondOpinion
 from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import MediaRow, Shot
 from mmrag_plugin.media import Kind, Moment, Signal
+from mmrag_plugin.neighbours import Neighbour, shown
 from mmrag_plugin.terms import terms_of
 from mmrag_plugin.words import within
 
@@ -44,6 +47,7 @@ class CaptionWork:
     which: WhichCaptions = "off"
     captioner: Captioner | None = None
     verifier: Verifier | None = None
+    personal: bool = False
 
 
 class CaptionStage:
@@ -53,6 +57,7 @@ class CaptionStage:
         self.run, self.ledger = run, run.ledger
         self._words, self._work = words, work
         self._doubt = Doubt(run)
+        self._personal = Personal(run, wanted=work.personal)
         self._published = time.monotonic()
         self._asking = Asking(run, self._publish_in_time)
 
@@ -68,9 +73,10 @@ class CaptionStage:
         if work.captioner is not None:
             with self.run.timed("caption"):
                 work.captioner.identify()
-                self._use_stamp(stamp_now(work.captioner, self.ledger.fact("caption")))
+                stamp = stamp_now(work.captioner, self.ledger.fact("caption"))
+                self._use_stamp(self._personal.media_stamp(stamp))
                 try:
-                    self._caption_all(work.captioner, self._left())
+                    self._caption_all(work.captioner, stamp, self._left())
                     if work.verifier is not None:
                         SecondOpinion(
                             self.run, self._asking, work.verifier, self._publish_in_time
@@ -97,34 +103,40 @@ class CaptionStage:
             for media_id in self.ledger.to_caption(which, stamp_of("caption", kind), kind)
         ]
 
-    def _caption_all(self, captioner: Captioner, pending: Sequence[str]) -> None:
+    def _caption_all(self, captioner: Captioner, stamp: str, pending: Sequence[str]) -> None:
         if not pending:
             return
         self._asking.begin(captioner.check)
-        stamp = self.run.parts.stamps.caption
         self.ledger.state(caption=stamp)
         self.run.progress.begin("caption", len(pending))
-        asked: dict[str, Future[Mapping[str, Any]]] = {}
+        asked: dict[tuple[str, str], Future[Mapping[str, Any]]] = {}  # by pixels and stamp
+        stamps: dict[tuple[str, int], str] = {}  # by media and number
         with Requests(captioner.workers) as requests:
 
             def ask(picture: Picture) -> Future[Mapping[str, Any]]:
-                picture_hash = picture.picture_hash
-                if picture_hash not in asked:
-                    known = self.ledger.caption_of(picture_hash, stamp)
-                    asked[picture_hash] = (
-                        requests.ask(lambda: _captioned(captioner, picture, self._known(picture)))
+                examples = self._personal.examples_of(picture)
+                made = picture_stamp(stamp, examples)
+                stamps[picture.media.media_id, picture.number] = made
+                key = picture.picture_hash, made
+                if key not in asked:
+                    known = self.ledger.caption_of(*key)
+                    asked[key] = (
+                        requests.ask(
+                            lambda: _captioned(captioner, picture, self._known(picture), examples)
+                        )
                         if known is None
                         else at_hand(known)
                     )
-                return asked[picture_hash]
+                return asked[key]
 
             found: list[tuple[Shot, Signal]] = []
             for media, picture, answer in self._asking.ahead(pending, captioner.workers, ask):
                 if picture is not None and answer is not None:
                     content = self._asking.answer_of(media, answer)
-                    asked.pop(picture.picture_hash, None)
+                    made = stamps.pop((media.media_id, picture.number))
+                    asked.pop((picture.picture_hash, made), None)
                     if content is not None:
-                        self._keep(picture, stamp, content, found)
+                        self._keep(picture, made, content, found)
                     continue
                 self._enter(media, found)
                 found = []
@@ -186,7 +198,7 @@ class CaptionStage:
             before = self.ledger.shots_of(changed)
             for media in self.run.rows(changed):
                 known = {shot.picture_hash: shot for shot in before[media.media_id]}
-                stamps = {shot.stamp for shot in before[media.media_id]}
+                stamps = {without_examples(shot.stamp) for shot in before[media.media_id]}
                 found: list[tuple[Shot, Signal]] = []
                 same = len(stamps) == 1
                 with self.run.failing("caption", media):
@@ -257,6 +269,9 @@ def caption_text(content: Mapping[str, Any], read: Iterable[str]) -> str:
     return "\n".join(filter(None, lines))
 
 
-async def _captioned(captioner: Captioner, picture: Picture, known: str) -> Mapping[str, Any]:
-    found: Caption = await captioner.caption(picture.frames, known=known)
+async def _captioned(
+    captioner: Captioner, picture: Picture, known: str, neighbours: Sequence[Neighbour]
+) -> Mapping[str, Any]:
+    examples = await asyncio.to_thread(shown, neighbours) if neighbours else ()
+    found: Caption = await captioner.caption(picture.frames, known=known, examples=examples)
     return found.model_dump()

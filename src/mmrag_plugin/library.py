@@ -175,7 +175,7 @@ class MediaLibrary(LibraryAsking):
         }
         if self.settings.captions != "off":
             pending["caption"] = to_be_captioned(
-                self.ledger, self.settings, self._stamps(wanted), found
+                self.ledger, self.settings, wanted.visual, self._stamps(wanted), found
             )
         row_bytes = _ROW_BYTES + 8 * wanted.visual.dim
         return IndexPlan(

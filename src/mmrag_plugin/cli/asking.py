@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,7 @@ def ask(
 ) -> None:
     """Answer a question from the library, with numbered sources. Needs Ollama."""
     from mmrag_plugin.cli.hits import print_hits
+    from mmrag_plugin.cli.streaming import print_stream
     from mmrag_plugin.cli.thumbnails import Thumbnails
 
     asked = options.search_options(
@@ -93,14 +95,12 @@ def ask(
         asked["planned"] = plan != "literal"
         asked["planner"] = opened.vlm() if plan == "model" else None
         stream = opened.as_query_engine(**asked).stream_ask(question)
-        for piece in stream:
-            if not json:
-                output.print(piece, end="", soft_wrap=True)
-        answer = stream.answer
         if json:
-            print_json(answer.as_dict())
+            deque(stream, maxlen=0)
+            print_json(stream.answer.as_dict())
         else:
-            output.print()
+            print_stream(stream)
+        answer = stream.answer
         if answer.sources:  # `mmrag open` takes the numbers that are shown
             hits = list(answer.sources)
             if not json:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, output, print_json, warn
 from mmrag_plugin.cli.finding import lines_of, remember, start_viewer
 from mmrag_plugin.cli.hits import print_hits
+from mmrag_plugin.cli.streaming import streaming
 from mmrag_plugin.conversation_files import checked_name, free_name
 from mmrag_plugin.errors import MmragError, NotFound, UsageError
 from mmrag_plugin.filters import Filters
@@ -71,7 +72,7 @@ class ChatSession:
             "/help": lambda _: self._say(HELP),
             "/sources": lambda _: self._show_sources(),
             "/open": self._open,
-            "/more": lambda _: self._take("more"),
+            "/more": lambda _: self._more(),
             "/filters": lambda _: self._show_filters(),
             "/new": lambda _: self._begin_anew(),
             "/save": self._save_as,
@@ -152,11 +153,13 @@ class ChatSession:
     async def _streamed(self, message: str) -> ChatStream:
         # on an event loop, since Ctrl-C can stop what waits there at once
         stream: ChatStream = await self._engine.astream_chat(message)
-        async for piece in stream.async_response_gen():
-            if not self._json:
-                output.print(piece, end="", soft_wrap=True)
-        if not self._json:
-            output.print()
+        if self._json:
+            async for _ in stream.async_response_gen():
+                pass
+            return stream
+        with streaming() as say:
+            async for piece in stream.async_response_gen():
+                say(piece)
         return stream
 
     def _show_turn_json(self, message: str, stream: ChatStream, turn: Turn | None) -> None:
@@ -199,6 +202,11 @@ class ChatSession:
             print_hits(output, hits, cited=True)
         else:
             self._say("There is no source yet.")
+
+    def _more(self) -> None:
+        if self._engine.conversation.last_plan is None:
+            raise UsageError("Nothing has been searched for yet.", "Ask for something first.")
+        self._take("more")
 
     def _open(self, number: str) -> None:
         digits = number.strip("[]#")

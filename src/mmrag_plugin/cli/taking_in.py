@@ -64,6 +64,13 @@ def index(
         str | None,
         typer.Option(help="A second Ollama model, which checks the captions.", metavar="MODEL"),
     ] = None,
+    personal: Annotated[
+        bool | None,
+        typer.Option(
+            "--personal/--no-personal",
+            help="Caption beside your annotated photos that look alike, with your names (yes).",
+        ),
+    ] = None,
     vlm: options.Vlm = None,
     allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
@@ -96,6 +103,7 @@ def index(
         captions=captions,
         caption_workers=caption_workers,
         verify_with=verify_with,
+        personal=personal,
         vlm=vlm,
         allow_remote=allow_remote,
     ) as opened:

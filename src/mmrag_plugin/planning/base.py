@@ -27,6 +27,9 @@ class KnownNames(Protocol):
     def folder(self, words: str) -> str | None:
         """The folder of this name, as it is written."""
 
+    def only_folder(self, words: str) -> str | None:
+        """The folder of this name, if nothing outside it is marked with the name."""
+
     def all(self) -> Sequence[str]:
         """Some of the names, most used first; text out of media."""
 
@@ -62,6 +65,10 @@ class GivenNames:
     def folder(self, words: str) -> str | None:
         """The folder of this name."""
         return next((name for name in self.folders if _folded(name) == _folded(words)), None)
+
+    def only_folder(self, words: str) -> str | None:
+        """The folder of this name, if it is no name of anything else."""
+        return None if self.is_name(words, folders=False) else self.folder(words)
 
     def all(self) -> Sequence[str]:
         """All of the names."""

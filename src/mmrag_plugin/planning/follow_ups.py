@@ -231,10 +231,12 @@ def _asked(rest: str, last: Plan, plan: MakePlan) -> Plan:
     """The plan of what is left; a bare name is a place, or a person, where one was asked for."""
     if order := _ORDERS.get(rest.lower().removeprefix("the ")):
         return Plan(rest, order=order)
-    before = {"in": last.filters.near, "of": last.filters.people}
+    before = {"in": last.filters.near or last.filters.folder, "of": last.filters.people}
     for word, asked_before in before.items():
         named = plan(f"{word} {rest}") if asked_before else None
-        if named and not named.words and (named.filters.near or named.filters.people):
+        if named is None or named.words:
+            continue
+        if named.filters.near or named.filters.folder or named.filters.people:
             return named
     return plan(rest)
 
@@ -244,6 +246,9 @@ def _without(last: Plan, what: str, message: str, plan: MakePlan) -> Plan:
     if asked.filters.kind and not asked.words:
         other: Literal["image", "video"] = "video" if asked.filters.kind == "image" else "image"
         return replace(last, question=message, filters=replace(last.filters, kind=other))
+    if asked.filters.since or asked.filters.until:  # "not before 2019" turns a date around
+        turned = plan(f"not {what}")
+        return narrowed(last, replace(turned, visual="", text=""), message)
     return replace(last, question=message, without=(*last.without, what.strip(" .!?")))
 
 

@@ -43,6 +43,8 @@ def merged_filters(last: Filters, asked: Filters) -> Filters:
     }
     if anew.keys() & {"since", "until"}:  # a new time takes the place of the old one
         anew = {"since": None, "until": None, **anew}
+    if anew.keys() & {"near", "folder"}:  # and so does a new place
+        anew = {"near": None, "folder": None, **anew}
     return replace(last, **anew)
 
 

@@ -7,6 +7,7 @@ the rules' plan stays in their place. The search box is never overruled.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -83,13 +84,14 @@ class ModelPlanner:
         return checked(understood, rules, known)
 
     async def aplan(self, question: str, *, today: date, known: KnownNames) -> Plan:
-        """Say what a question asks for, without holding up the event loop for the model."""
-        rules = self._rules.plan(question, today=today, known=known)
+        """Say what a question asks for, without holding up the event loop: names are looked up."""
+        rules = await asyncio.to_thread(self._rules.plan, question, today=today, known=known)
+        messages = await asyncio.to_thread(_messages, rules, today, known)
         try:
-            understood = await aask_for(self._llm, _messages(rules, today, known), Understood)
+            understood = await aask_for(self._llm, messages, Understood)
         except MmragError as error:
             return _alone(rules, error)
-        return checked(understood, rules, known)
+        return await asyncio.to_thread(checked, understood, rules, known)
 
 
 def _alone(rules: Plan, error: MmragError) -> Plan:

@@ -63,6 +63,14 @@ class LedgerNames:
         wanted = words.strip("/").casefold()
         return next((name for name in self._folders if name.casefold() == wanted), None)
 
+    def only_folder(self, words: str) -> str | None:
+        """The folder of this name, if nothing outside it is marked with the name."""
+        folder = self.folder(words)
+        if folder is None:
+            return None
+        inside = self._ledger.media_ids_in_folders_called(folder)
+        return folder if self._ledger.media_ids_named(words) <= inside else None
+
     def all(self) -> Sequence[str]:
         """Folders, cameras, and what media are marked with."""
         marks = (item.strip() for text in self._ledger.names() for item in _ITEMS.split(text))

@@ -44,7 +44,7 @@ _BEFORE = (
     r"between|with|zoom into|explain|translate|show me|only)"
 )
 _ALONE = re.compile(
-    rf"(?:^|\b{_BEFORE} |,\s?)(\d{{1,2}})(?=\?|$|,|'s| (?:and|or|say|says|show|shows|look|looks|is|"
+    rf"(?:^|\b{_BEFORE} |,\s?)(\d{{1,3}})(?=\?|$|,|'s| (?:and|or|say|says|show|shows|look|looks|is|"
     r"was|please|but|with|without|taken|made|from|in|at|again|closer|mean|means|"
     r"older|newer|earlier|later|different|alike|the same)\b)"
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from mmrag_plugin.planning.reading import CUT, Reading
+from mmrag_plugin.planning.reading import CUT, NEGATION, Reading
 from mmrag_plugin.terms import telling_terms
 
 _MOST_WORDS = 4
@@ -34,6 +34,10 @@ _CAMERA_FIRST = re.compile(
     rf"^[\s{CUT}]*(?:(?:my|the|all)\s+)*{_NAME}(?=\s+(?:photos|pictures|pics|images|videos|clips)\b)",
     re.IGNORECASE,
 )
+_UNWANTED = re.compile(
+    rf"\s*{NEGATION}(?:(?:from|in|inside|of|with|at|on|near|by)\s+)?(?:(?:the|my|our|any)\s+)?{_NAME}",
+    re.IGNORECASE,
+)
 _FOLDER_NAMED = re.compile(
     r"\b(?:in|from|inside|under|of)\s+(?:the\s+|my\s+|our\s+)?(?:folder|album|directory)\s+"
     rf"(?:called\s+|named\s+)?{_NAME}",
@@ -44,6 +48,8 @@ _NAMED_FOLDER = re.compile(
     r"(?:folder|album|directory)\b",
     re.IGNORECASE,
 )
+_IN_A_FOLDER = re.compile(rf"\b(?:in|from|inside|of|at)\s+(?:the|my|our)\s+{_NAME}", re.IGNORECASE)
+_CALLED_FOLDER = re.compile(r"\s+(?:folder|album|directory)\b", re.IGNORECASE)
 _FOLDER_FIRST = re.compile(
     rf"^(?:the\s+|my\s+|our\s+)?{_NAME}\s+(?:folder|album|directory)\b", re.IGNORECASE
 )
@@ -56,11 +62,26 @@ _NO_CAMERA = frozenset("camera digital phone the with and canvas".split())
 
 
 def take_names(read: Reading) -> None:
-    """Take folders, cameras, places and people, in this order."""
+    """Take what is not wanted, then folders, cameras, places and people, in this order."""
+    _take_unwanted(read)
     _take_folder(read)
     _take_camera(read)
     _take_people(read)
     _take_place(read)
+
+
+def _take_unwanted(read: Reading) -> None:
+    """``not in Rome``, ``not taken with my iPhone``: never what is asked for."""
+    position = 0
+    while (found := _UNWANTED.search(read.sentence.text, position)) is not None:
+        position = found.start("name")
+        name = _longest(found["name"], lambda words: _person(read, words) or _camera(read, words))
+        if name is not None:
+            read.without.append(_bare(name))
+            end = position + len(name)
+            called = _CALLED_FOLDER.match(read.sentence.text, end)
+            read.sentence.take(found.start(), called.end() if called else end)
+            position = found.start()
 
 
 def _take_folder(read: Reading) -> None:
@@ -73,6 +94,17 @@ def _take_folder(read: Reading) -> None:
                 end = found.end() if whole else found.start("name") + len(name)
                 read.sentence.take(found.start(), end)
                 return
+    for found in _IN_A_FOLDER.finditer(read.sentence.text):
+        name = _longest(found["name"], lambda words: _folder_of_words(read, words))
+        if name is not None:
+            read.filters["folder"] = read.known.only_folder(name)
+            read.sentence.take(found.start(), found.start("name") + len(name))
+            return
+
+
+def _folder_of_words(read: Reading, words: str) -> str | None:
+    """A folder that is named by several words: "the garden" is any garden."""
+    return read.known.only_folder(words) if " " in words.strip() else None
 
 
 def _take_camera(read: Reading) -> None:
@@ -110,7 +142,9 @@ def _take_people(read: Reading) -> None:
                 break
             names.append(another)
             end = more.start("name") + len(another)
-        read.people += [_bare(name) for name in names]
+        for name in names:
+            if not _is_folder(read, name):
+                read.people.append(_bare(name))
         read.sentence.take(start, end)
         position = start
 
@@ -122,9 +156,13 @@ def _take_place(read: Reading) -> None:
         name = _longest(found["name"], lambda words: _place(read, words))
         if name is None:
             continue
-        read.filters["near"] = _bare(name)
+        is_folder = _is_folder(read, name)
+        if not is_folder:
+            read.filters["near"] = _bare(name)
         read.sentence.take(found.start(), position + len(name))
-        return
+        if not is_folder:
+            return
+        position = found.start()
 
 
 def _person(read: Reading, words: str) -> str | None:
@@ -133,6 +171,14 @@ def _person(read: Reading, words: str) -> str | None:
 
 def _place(read: Reading, words: str) -> str | None:
     return words if _is_name(read, words) else None
+
+
+def _is_folder(read: Reading, name: str) -> bool:
+    """Take a name that is a folder's and nothing else's."""
+    folder = None if "folder" in read.filters else read.known.only_folder(_bare(name))
+    if folder is not None:
+        read.filters["folder"] = folder
+    return folder is not None
 
 
 def _is_name(read: Reading, words: str, *, folders: bool = True) -> bool:

@@ -23,12 +23,24 @@ _LEFT_BEHIND = (
     "|captured|that|which|where|when|who|is|are|was|were|i|we|did|do|have|the|a|an|my|our|und|aus"
     "|von|vom|mit|im|am|de|du|des|del|et|y|con|avec|en|dated"
 )
-_ENDS = re.compile(rf"(?:[\s,.;:!?-]+|(?:(?<=\s)|^)(?:{_LEFT_BEHIND})\s*)+$", re.IGNORECASE)
+# One way to read each character: a text of nothing but such words must not take for ever.
+_ENDS = re.compile(
+    rf"(?:[\s,.;:!?-]|(?:(?<=\s)|^)(?:{_LEFT_BEHIND})(?=[\s,.;:!?-]|$))+$", re.IGNORECASE
+)
 _SAID_OF_TAKING = re.compile(
     r"\b(?:that |which )?(?:(?:i|we|you)(?: have|'ve)? )?(?:took|taken|shot|made|filmed|recorded"
     r"|photographed|captured)\s*$",
     re.IGNORECASE,
 )
+
+
+# What turns a date or a name behind it into one that is not wanted.
+NEGATION = (
+    r"(?:[,;]\s*)?(?:\b(?:but|and)\s+)?\b(?:not|except(?:ing)?(?: for)?|excluding|without"
+    r"|other than|apart from|nicht|außer|ohne|pas|sauf|sans|excepto|sin)\s+"
+    r"(?:(?:any|the|those|ones|photos|pictures|images|videos|taken|shot|made|filmed|was|were)\s+)*"
+)
+_NEGATED = re.compile(rf"\s*{NEGATION}$", re.IGNORECASE)
 
 
 class Sentence:
@@ -50,6 +62,11 @@ class Sentence:
             self.take(*match.span())
         return match
 
+    def negation_before(self, start: int) -> int | None:
+        """Where the negation begins that stands right before a place; None without one."""
+        match = _NEGATED.search(self.text[:start])
+        return None if match is None else match.start()
+
     def rest(self) -> str:
         """What is left, without the words that hung on what was taken."""
         if self.is_whole:
@@ -66,7 +83,7 @@ class Sentence:
             elif number:
                 text = text.lstrip(" ,.;:!?-")
             kept += [text] if text.strip(" ,.;:!?-") else []
-        return " ".join(kept).strip(" ,;:")
+        return " ".join(kept).strip(" ,;:").rstrip(" ?!")
 
 
 @dataclass
@@ -74,14 +91,15 @@ class Reading:
     """What the rules have understood so far.
 
     ``is_request`` tells that somebody asks for pictures ("show me", "photos of"), so that what
-    follows is no description; ``has_phrases`` that words in double quotes were taken out before.
+    follows is no description. ``phrases`` are the words in double quotes; each has left a PHRASE in
+    the sentence.
     """
 
     today: date
     known: KnownNames
     sentence: Sentence
     is_request: bool = False
-    has_phrases: bool = False
+    phrases: list[str] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
     people: list[str] = field(default_factory=list)

@@ -12,6 +12,7 @@ _IMAGES = "photos|pictures|pics|images|photographs|snapshots|fotos|bilder|imáge
 _IMAGE = "photo|picture|pic|image|photograph|snapshot|foto|bild|imagen"
 _VIDEOS = "videos|films|movies|clips|footage|recordings|vídeos|vidéos|filme"
 _VIDEO = "video|film|movie|clip|recording|vídeo|vidéo"
+KINDS = f"{_IMAGES}|{_VIDEOS}"
 _SHOWN = "screenshots|screenshot|selfies|selfie|panoramas|panorama"  # looks like one, too
 _SINGULAR = f"{_IMAGE}|{_VIDEO}|screenshot|selfie|panorama"
 _PLURAL = f"{_IMAGES}|{_VIDEOS}|screenshots|selfies|panoramas"
@@ -32,7 +33,7 @@ _LEAD = (
 )
 _DETERMINER = (
     "all|any|some|the|my|our|your|their|those|these|only|just|of|every|a few|several|alle|meine"
-    "|die|unsere|mes|nos|les|des|toutes|mis|las|los|todas"
+    "|die|das|der|den|mein|unsere|mes|nos|les|des|la|le|ma|mon|toutes|el|mi|mis|las|los|todas"
 )
 _FIRST = rf"^[\s{CUT}]*(?P<lead>{_LEAD}\b)?[\s{CUT}]*(?P<det>(?:(?:{_DETERMINER})\s+)*)"
 
@@ -57,6 +58,14 @@ _WHAT_TAKEN = re.compile(
     re.IGNORECASE,
 )
 
+_WHAT_HAPPENED = re.compile(
+    r"^\s*what (?:(?:did|have|had|were|was|are|am) (?:i|we|you|they) (?:do|doing|done|been doing|"
+    r"(?:been |get |got )?up to)|happened|(?:has|had) happened|was (?:going on|happening))\b"
+    r"|^\s*was (?:habe ich|haben wir)\b(?=.*\bgemacht\b)",
+    re.IGNORECASE,
+)
+_DONE = re.compile(r"\bgemacht\b", re.IGNORECASE)
+
 
 def take_counting(read: Reading) -> None:
     """``how many photos of dogs did I take``: but "how many dogs are in it" is for who looks."""
@@ -70,19 +79,41 @@ def take_counting(read: Reading) -> None:
         how = taken["how"].lower()
         if how != "shoot":
             read.filters["kind"] = "video" if how in ("film", "record") else "image"
+    elif sentence.find(_WHAT_HAPPENED) is not None:
+        read.is_request = True
+        sentence.find(_DONE)
 
 
 _NEWEST = "latest|newest|most recent|neuesten?"
 _OLDEST = "oldest|earliest|ältesten?"
+_SAID_NEWEST = rf"{_NEWEST}|last|letzte[nrs]?|neueste[nrs]?|derni[eè]re?s?|últim[oa]s?"
+_SAID_OLDEST = rf"{_OLDEST}|first|erste[nrs]?|älteste[nrs]?|premi[eè]re?s?|primer[oa]?s?"
+_SAID_ORDER = rf"{_SAID_NEWEST}|{_SAID_OLDEST}"
 _KIND_OR_ONE = rf"(?:{_PLURAL}|{_SINGULAR}|ones?|results?)\b"
 _ORDERED_KIND = re.compile(
-    _FIRST + rf"(?:(?P<order>{_NEWEST}|{_OLDEST}|last|first)(?:\s+(?P<n>{NUMBER}))?"
-    rf"|(?P<n2>{NUMBER})\s+(?P<order2>{_NEWEST}|{_OLDEST}|last|first))\s+(?P<kind>{_KIND_OR_ONE})",
+    _FIRST + rf"(?:(?P<order>{_SAID_ORDER})(?:\s+(?P<n>{NUMBER}))?"
+    rf"|(?P<n2>{NUMBER})\s+(?P<order2>{_SAID_ORDER}))\s+(?P<kind>{_KIND_OR_ONE})",
     re.IGNORECASE,
 )
 _ORDERED_THING = re.compile(
     _FIRST + rf"(?P<order>{_NEWEST}|{_OLDEST})(?:\s+(?P<n>\d+))?\s+"
     rf"(?=(?:[\w'-]+ ){{1,3}}(?P<kind>{_PLURAL}|{_SINGULAR})\b)",
+    re.IGNORECASE,
+)
+_FIRST_THING = re.compile(
+    rf"^\s*(?:what (?:was|is|were|are) )?the (?P<order>{_NEWEST}|{_OLDEST}|last|first)"
+    rf"(?: (?P<n>{NUMBER}))? (?P<thing>things?)(?: that)? (?:i|we)(?:'ve| have| had)?(?: ever)? "
+    r"(?:(?P<image>photographed|snapped|took (?:a )?(?:photos?|pictures?) of)"
+    r"|(?P<video>filmed|recorded|took (?:a )?(?:videos?|films?) of)|shot|captured)\b",
+    re.IGNORECASE,
+)
+_WHEN_LAST = re.compile(
+    r"^\s*(?:when (?:was|were|did|have) (?:i|we) (?P<order>last|first)"
+    r"|when was the (?P<time>last|first) time (?:that )?(?:i|we)"
+    r"|wann (?:war|waren|bin|sind|habe|haben) (?:ich|wir) (?:(?P<zu>zuletzt|zuerst)"
+    r"|zum (?P<mal>letzten|ersten) mal|das (?P<das>letzte|erste) mal))"
+    r"(?: (?:(?P<go>been|be|go|went|was|were|visit(?:ed)?|travel(?:led)?)(?: to)?"
+    r"|(?P<see>see|saw|meet|met|photograph(?:ed)?|film(?:ed)?)))?\b",
     re.IGNORECASE,
 )
 _ORDER_LAST = re.compile(
@@ -102,7 +133,20 @@ def take_order(read: Reading) -> None:
     sentence = read.sentence
     if (last := sentence.find(_ORDER_LAST)) is not None:
         read.fields["order"] = _order(last["order"] or "oldest")
-    if (match := _ORDERED_KIND.match(sentence.text)) is not None:
+    if (match := sentence.find(_FIRST_THING)) is not None:
+        read.fields["order"] = _order(match["order"])
+        is_one = match["thing"].lower() == "thing"
+        _limit(read, _number(match["n"]) if match["n"] else int(is_one))
+        if match["image"] or match["video"]:
+            read.filters["kind"] = "image" if match["image"] else "video"
+        read.is_request = True
+    elif (match := _WHEN_LAST.match(sentence.text)) is not None:
+        words = next(word for word in match.groups() if word)
+        read.fields["order"] = "oldest" if words.lower() == "zuerst" else _order(words)
+        read.is_request = True
+        leads_to = " in" if match["go"] else " of" if match["see"] else ""  # a place, or whom
+        sentence.take(*match.span(), CUT + leads_to)
+    elif (match := _ORDERED_KIND.match(sentence.text)) is not None:
         words = match.groupdict()
         read.fields["order"] = _order(words["order"] or words["order2"])
         count = words["n"] or words["n2"]
@@ -125,7 +169,7 @@ def take_order(read: Reading) -> None:
 
 
 def _order(words: str) -> str:
-    is_old = re.fullmatch(rf"{_OLDEST}|first", words, re.IGNORECASE)
+    is_old = re.fullmatch(_SAID_OLDEST, words, re.IGNORECASE)
     return "oldest" if is_old else "newest"
 
 
@@ -202,6 +246,10 @@ _KIND_LAST = re.compile(
     rf"(?=\s*(?:[{CUT}?.!,]|$))",
     re.IGNORECASE,
 )
+_SHOTS = re.compile(
+    rf"^[\s{CUT}]*(?:(?:{_DETERMINER})\s+)*shots\b(?=\s*(?:taken|made|of|with|{CUT}|$))",
+    re.IGNORECASE,
+)
 _NO_THING = re.compile(
     r"\b(?:an?|the|of|with|in|on|at|and|to|is|are|for|from|(?!wedding|evening|morning)\w+ing|takes?|took|taken|snaps?|watch(?:es)?"
     r"|shoots?|shows?|has|have|holds?|looks?|two|three|four|several|many|some|no|his|her|their)\b",
@@ -211,6 +259,8 @@ _NO_THING = re.compile(
 
 def take_kind(read: Reading) -> None:
     """``videos of dogs``, ``dog videos``: but "a photo of a dog" may be how one describes it."""
+    if read.filters.keys() & {"camera", "since", "until", "yearly"}:
+        read.sentence.find(_SHOTS)  # of either kind
     text = read.sentence.text
     first = _KIND_FIRST.match(text)
     if first is not None:
@@ -232,12 +282,13 @@ def take_kind(read: Reading) -> None:
 
 
 def _kind(read: Reading, kind: str, other: str | None) -> None:
-    kinds = {_is_image(word) for word in (kind, other) if word}
+    kinds = {is_image(word) for word in (kind, other) if word}
     if len(kinds) == 1:
         read.filters.setdefault("kind", "image" if kinds.pop() else "video")
 
 
-def _is_image(word: str) -> bool:
+def is_image(word: str) -> bool:
+    """Whether a word for a kind means pictures, and no films."""
     return _HALF_KIND.fullmatch(word) is not None
 
 

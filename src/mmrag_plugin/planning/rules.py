@@ -12,7 +12,7 @@ from datetime import date
 from mmrag_plugin.plan import Plan
 from mmrag_plugin.planning.base import KnownNames
 from mmrag_plugin.planning.date_phrases import find_dates
-from mmrag_plugin.planning.days import Days, written_date
+from mmrag_plugin.planning.days import Days, day_after, day_before, written_date
 from mmrag_plugin.planning.people_places import take_names
 from mmrag_plugin.planning.reading import Reading, Sentence
 from mmrag_plugin.planning.requests import (
@@ -28,6 +28,9 @@ from mmrag_plugin.planning.words_wanted import take_quoted, take_text
 
 MAX_CHARS = 1_000  # of a question in words; a longer one is a text to search with
 _PLAIN_SIGNS = str.maketrans("\u2018\u2019\u201a\u2013\u2014", "'''--")  # quotes and dashes
+
+
+_ANYTHING = frozenset("everything anything all what who where when which alles tout todo".split())
 
 
 class Rules:
@@ -46,7 +49,7 @@ class Rules:
             known,
             Sentence(left.translate(_PLAIN_SIGNS)),
             is_request=bool(boxed.given),
-            has_phrases=bool(boxed.phrases),
+            phrases=list(boxed.phrases),
         )
         for take in _STEPS:
             take(read)
@@ -57,14 +60,31 @@ def _take_dates(read: Reading) -> None:
     found = find_dates(read.sentence.text, read.today)
     together: Days | None = None
     for phrase in reversed(found):
-        both = _both(phrase.days, together)
+        negated = read.sentence.negation_before(phrase.start)
+        days = phrase.days if negated is None else _turned(phrase.days)
+        start = phrase.start if negated is None else negated
+        if days is None:
+            said = read.sentence.text[start : phrase.end].strip(" ,;")
+            read.warnings.append(f"A time can't be left out, so {said!r} was not used.")
+            read.sentence.take(start, phrase.end)
+            continue
+        both = _both(days, together)
         if both is None:
             continue  # the later one is kept as words
         together = both
-        read.sentence.take(phrase.start, phrase.end)
+        read.sentence.take(start, phrase.end)
         read.warnings += [phrase.note] if phrase.note else []
     if together is not None:
         read.filters |= {name: value for name, value in vars(together).items() if value}
+
+
+def _turned(days: Days) -> Days | None:
+    """Days that are not those: ``not before 2019``; None where that is no single span."""
+    if days.since and not days.until:
+        until = day_before(days.since)
+        return Days(until=until) if until else None
+    since = day_after(days.until) if days.until and not days.since else None
+    return Days(since=since) if since else None
 
 
 def _both(one: Days, other: Days | None) -> Days | None:
@@ -109,11 +129,17 @@ def _joined(boxed: Plan, read: Reading) -> Plan:
         planned["people"] = tuple(dict.fromkeys(read.people))
     fields = {name: value for name, value in read.fields.items() if name not in boxed.given}
     visual = boxed.visual if read.sentence.is_whole else read.sentence.rest()
+    if not (visual or planned or fields or read.without or boxed.given):
+        visual = boxed.visual  # "what happened?": nothing but words, so they are all there is
+    elif visual.casefold() in _ANYTHING and (planned or fields or read.without):
+        visual = ""
     by_rules = bool(planned or fields or read.without or visual != boxed.visual)
     return replace(
         boxed,
         visual=visual,
         filters=replace(boxed.filters, **planned) if planned else boxed.filters,
+        phrases=tuple(read.phrases),
+        given=boxed.given if read.phrases else boxed.given - {"phrases"},
         without=tuple(dict.fromkeys((*boxed.without, *read.without))),
         planned_by="rules" if by_rules else "given",
         warnings=tuple(read.warnings),

@@ -17,6 +17,10 @@ _SINGLE_QUOTED = re.compile(
     rf"(?:\b{_SAYING}\s*:?\s*)?(?<!\w)'(?P<words>[^'\s][^']{{0,200}}[^'\s])'(?!\w)", re.IGNORECASE
 )
 _BEFORE_PHRASE = re.compile(rf"\b{_SAYING}\s*(?=[{CUT}?.!]|$)", re.IGNORECASE)
+_READ_ALOUD = re.compile(
+    r"\b(?:says?|said|saying|reads?|reading|labell?ed|titled|marked|spells?)\s*:?\s*$",
+    re.IGNORECASE,
+)
 _UNQUOTED = re.compile(
     r"\b(?:(?:that|which)\s+(?:says?|said)"
     r"|(?P<sign>(?:sign|banner|shirt|note|card|label|poster|board|message|letter|page|ticket)s?)\s+"
@@ -45,11 +49,24 @@ _NO_TEXT = re.compile(
 
 def take_quoted(read: Reading) -> None:
     """Take words in single quotes; those in double quotes were phrases before."""
+    if read.phrases:
+        _take_read_aloud(read)  # first: its marks are counted
+        read.sentence.find(_BEFORE_PHRASE)
     while (found := _SINGLE_QUOTED.search(read.sentence.text)) is not None:
         _add(read, found["words"])
         read.sentence.take(*found.span())
-    if read.has_phrases:
-        read.sentence.find(_BEFORE_PHRASE)
+
+
+def _take_read_aloud(read: Reading) -> None:
+    """Take what a sign says in double quotes as text: nobody asks for it to the letter there."""
+    kept: list[str] = []
+    for phrase, mark in zip(read.phrases, list(re.finditer(CUT, read.sentence.text)), strict=True):
+        if _READ_ALOUD.search(read.sentence.text[: mark.start()]):
+            _add(read, phrase)
+            read.sentence.is_whole = False
+        else:
+            kept.append(phrase)
+    read.phrases = kept
 
 
 def take_text(read: Reading) -> None:

@@ -59,7 +59,12 @@ people_count: how many people can be seen."""
 CAPTION_PHOTO = _TASK.format(what="the picture")
 CAPTION_SHOT = _TASK.format(what="what the pictures show together, in order: they are one shot")
 
-_EXAMPLE = "An earlier picture of this person, and the words that they gave it:\n"
+_EXAMPLE = "An earlier picture of theirs, and the words that the person gave it:\n"
+_NAMES = """
+So far the earlier pictures. Where the picture to look at clearly shows the same person, animal, \
+place or thing, call it by the person's own name for it. Take nothing else over.
+
+"""
 
 
 def _cleaned(value: Any, max_chars: int) -> Any:
@@ -155,6 +160,8 @@ class Captioner:
         for picture, words in examples:
             text = f"{_EXAMPLE}{untrusted('an earlier picture', words, KNOWN_CHARS)}\n"
             blocks += [TextBlock(text=text), picture_block(picture)]
+        if examples:
+            blocks.append(TextBlock(text=_NAMES))
         blocks += timed_pictures(frames)
         if known.strip():
             fence = untrusted("the file", known, KNOWN_CHARS)
