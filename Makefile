@@ -22,7 +22,7 @@ demo: $(VENV)/.installed
 	@MMRAG_HOME="$(CURDIR)/demo-library" $(BIN)/mmrag demo
 
 test: lint
-	@$(call step,tests,$(BIN)/python -m pytest)
+	@$(call step,tests,$(BIN)/python -m pytest -n 2 --dist loadfile)
 
 test-slow: $(VENV)/.installed-dev
 	@$(call step,slow tests,$(BIN)/python -m pytest -m "slow and not live" --timeout 1200)

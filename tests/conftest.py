@@ -13,6 +13,10 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+# A terminal's size that somebody exported would be the width of all that tests print.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
