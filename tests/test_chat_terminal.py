@@ -226,12 +226,20 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
 
-    def wait_for(self, text: str, seconds: float = 90) -> str:
-        """Read until a text is seen after what was waited for last; what came until then."""
+    def wait_for(self, text: str, seconds: float = 90, *, pressing: str = "") -> str:
+        """Read until a text is seen after what was waited for last; what came until then.
+
+        ``pressing`` is a key that is pressed every 2 s until then: Python misses a Ctrl-C that
+        comes between the prompt and its listening for keys.
+        """
         ends_at = time.monotonic() + seconds
+        press_at = time.monotonic()
         begin = len(self.seen)
         while text not in self.seen[self._answered :]:
             assert time.monotonic() < ends_at, f"no {text!r} in {self.seen[begin:]!r}"
+            if pressing and time.monotonic() >= press_at:
+                self.type(pressing)
+                press_at = time.monotonic() + 2
             if not self._read(0.2) and self.process.poll() is not None:
                 raise AssertionError(f"it ended without {text!r}: {self.seen!r}")
         at = self.seen.index(text, self._answered) + len(text)
@@ -292,8 +300,7 @@ def test_a_conversation_in_a_narrow_terminal_and_ctrl_c_stops_only_the_answer(
         terminal.wait_for("one two")
         terminal.type("\x03")
         assert "stopped" in terminal.wait_for("\n> ")
-        terminal.type("\x03")  # at the prompt: a new line
-        terminal.wait_for("\n> ")
+        terminal.wait_for("\n> ", pressing="\x03")  # at the prompt: a new line
         double.script(Reply(status=500, error="out of memory"))
         terminal.type("show me a green barn\n")
         terminal.wait_for("out of memory")
