@@ -586,7 +586,7 @@ def broken_off_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every
 def test_captioning_ends_alike_wherever_it_breaks_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken_off_everywhere(tmp_path, monkeypatch, every=61)
+    broken_off_everywhere(tmp_path, monkeypatch, every=151)
 
 
 @pytest.mark.slow
@@ -594,7 +594,7 @@ def test_captioning_ends_alike_wherever_it_breaks_off(
 def test_captioning_ends_alike_wherever_at_all_it_breaks_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken_off_everywhere(tmp_path, monkeypatch, every=7)
+    broken_off_everywhere(tmp_path, monkeypatch, every=13)
 
 
 # ---- killed -------------------------------------------------------------------------------------
