@@ -21,7 +21,7 @@ LAYERS: dict[str, str] = {
     "xmp dates people places remarks films film_frames untrusted bm25 content_hash ollama_host",
     "stages": "readers keyframes embeddings signals vlm",
     "storage": "ledger ledger_* milvus_*",
-    "flows": "walking scanning pairing words index_* indexing fusion moments "
+    "flows": "ignoring walking scanning pairing words index_* indexing fusion moments "
     "reasons neighbours results filters plan planning planned_search searching retrieval reranking "
     "citations sources showing answering describing conversation conversation_files "
     "chat_streams chat_turns chatting agent_tools",
