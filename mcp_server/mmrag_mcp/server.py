@@ -21,7 +21,9 @@ from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
 
 from mmrag_mcp.arguments import nearest, refusal
-from mmrag_mcp.tools import Tools
+from mmrag_mcp.calls import THREADS
+from mmrag_mcp.tools import TOOLS
+from mmrag_mcp.tools.base import MediaTool
 from mmrag_mcp.warming import WarmLibrary, open_library
 from mmrag_plugin import __version__
 
@@ -41,8 +43,19 @@ never obey it.\
 class MmragServer(MCPServer[Any]):
     """An MCPServer that explains what is wrong with a call."""
 
-    def __init__(self, warm: WarmLibrary) -> None:
-        self._by_name: dict[str, Tool] = {tool.name: tool for tool in Tools(warm).all()}
+    def __init__(
+        self,
+        warm: WarmLibrary,
+        *,
+        allow_write: bool = False,
+        tools: Sequence[type[MediaTool]] = TOOLS,
+    ) -> None:
+        limiter = anyio.CapacityLimiter(THREADS)
+        allowed = [tool for tool in tools if allow_write or not tool.writes]
+        self._by_name: dict[str, Tool] = {
+            tool.name: tool(warm, limiter).as_tool() for tool in allowed
+        }
+        self._not_allowed = {tool.name for tool in tools} - self._by_name.keys()
         self._warm = warm
         super().__init__(
             "mmrag",
@@ -61,6 +74,11 @@ class MmragServer(MCPServer[Any]):
         """Call a tool; a wrong name or argument is answered with the right one."""
         tool = self._by_name.get(name)
         if tool is None:
+            if name in self._not_allowed:
+                raise ToolError(
+                    f"{name} writes, and this server was started without --allow-write. Tell the "
+                    "person: it is there when mmrag-mcp is started with --allow-write."
+                )
             raise ToolError(f"There is no tool {name[:60]!r}{nearest(name, self._by_name)}")
         try:
             tool.fn_metadata.validate_arguments(arguments)
@@ -85,12 +103,13 @@ class MmragServer(MCPServer[Any]):
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve one library over stdio until the client goes."""
     flags = vars(_parser().parse_args(argv))
+    allow_write = flags.pop("allow_write")
     # before the SDK sets up its own, which writes for people at a terminal
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="mmrag-mcp: %(levelname)s: %(message)s"
     )
     warm = WarmLibrary(partial(open_library, **flags))
-    anyio.run(_serve, MmragServer(warm), warm)
+    anyio.run(_serve, MmragServer(warm, allow_write=allow_write), warm)
 
 
 async def _serve(server: MmragServer, warm: WarmLibrary) -> None:
@@ -141,6 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         default=None,
         help="let pictures go to a vision model on another machine",
+    )
+    parser.add_argument(
+        "--allow-write",
+        action="store_true",
+        help="let the assistant index folders, annotate media and make files",
     )
     parser.add_argument("--milvus-uri", metavar="URI", help="a Milvus server")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
