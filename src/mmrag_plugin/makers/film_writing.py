@@ -60,6 +60,7 @@ class FilmWriter:
         self._tags = tags or {}
         self._format = container
         self._heard = 0  # samples written
+        self._unheard: np.ndarray | None = None  # samples read and not written
         self._waiting: Any = None  # a frame whose length is not known yet
         self._last_ticks = -1
 
@@ -151,12 +152,16 @@ class FilmWriter:
 
     def _hear(self, until: int) -> None:
         import av
+        import numpy as np
 
         assert self._sound is not None
         while self._heard < until:
-            samples = next(self._sound, None)
+            samples = self._unheard if self._unheard is not None else next(self._sound, None)
             if samples is None:
                 return
+            room = until - self._heard
+            self._unheard = samples[:, room:] if samples.shape[1] > room else None
+            samples = np.ascontiguousarray(samples[:, :room])
             frame = av.AudioFrame.from_ndarray(samples, "fltp", "stereo")
             frame.sample_rate, frame.pts, frame.time_base = RATE, self._heard, Fraction(1, RATE)
             self._heard += samples.shape[1]

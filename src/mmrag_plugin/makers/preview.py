@@ -18,7 +18,7 @@ LONGEST_S = 30.0
 _MAX_RATE = 30
 _MOST_BPS = 1_200_000
 _SOUND_BPS = 64_000
-# Long sides, and what part of the room the bit rate is planned to fill: the next where it did not fit
+# Long sides, and what share of the room is planned for: the next where it did not do
 _TRIES = ((640, 0.85), (480, 0.6), (320, 0.4), (240, 0.2))
 
 

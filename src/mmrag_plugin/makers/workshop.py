@@ -58,10 +58,10 @@ def run(
     limits = limits or Limits()
     process, connection = _started()
     place: int | None = None
-    heard = time.monotonic()
+    began = heard = time.monotonic()
     try:
         connection.send((job, limits))
-        while True:
+        while time.monotonic() - began < limits.in_all_s:
             if stopped is not None and stopped():
                 raise Stopped("It was stopped before it was finished.", "Nothing was written.")
             if not connection.poll(_LOOK_S):
@@ -78,6 +78,7 @@ def run(
                 place = value
             elif tell is not None:
                 tell(value)
+        raise Broken(f"takes longer than the {limits.in_all_s:g} s that it may take", place)
     except (EOFError, ConnectionError):
         if process.poll() is None and time.monotonic() - heard > limits.stall_s:
             process.kill()

@@ -19,9 +19,10 @@ from mmrag_plugin.errors import MediaError, MmragError
 
 @dataclass(frozen=True)
 class Limits:
-    """What the work may take: seconds without progress, and memory."""
+    """What the work may take: seconds without progress and in all, and memory."""
 
     stall_s: float = 60.0
+    in_all_s: float = 12 * 3600.0
     memory_bytes: int = 4 * 2**30
 
 
