@@ -125,7 +125,8 @@ def test_the_flags_that_errors_name_are_there() -> None:
 
 def test_every_mcp_tool_and_flag_is_documented() -> None:
     page = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
-    server = MmragServer(WarmLibrary(lambda: pytest.fail("nothing needs a library here")))
+    warm = WarmLibrary(lambda: pytest.fail("nothing needs a library here"))
+    server = MmragServer(warm, allow_write=True)
     assert server._by_name
     for name in server._by_name:
         assert f"\n### {name}\n" in page, f"docs/mcp.md has no section {name}"

@@ -12,15 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp_types import CallToolResult
 
 from mmrag_mcp import calls, command
+from mmrag_mcp.arguments import Query
+from mmrag_mcp.calls import Ctx
 from mmrag_mcp.command import parser
+from mmrag_mcp.results import Result
 from mmrag_mcp.server import MmragServer
+from mmrag_mcp.tools import TOOLS
+from mmrag_mcp.tools.base import MediaTool, answer
 from mmrag_mcp.warming import WarmLibrary, open_library
 from mmrag_plugin.errors import NotFound, StorageError
 from mmrag_plugin.results import SearchResult
@@ -28,7 +34,7 @@ from mmrag_plugin.settings import Settings
 
 ERAS = ("auto", "legacy")
 HEAVY = ("llama_index", "torch", "transformers", "pymilvus", "numpy", "PIL", "sqlalchemy")
-TOOLS = ["search_media", "get_media", "describe_media", "ask_media", "library_info"]
+NAMES = ["search_media", "get_media", "describe_media", "ask_media", "library_info"]
 
 
 class Stub:
@@ -73,7 +79,7 @@ def said(result: Any) -> str:
 async def test_every_tool_is_described_flat_strict_and_read_only(stub: Stub) -> None:
     async with Client(serve(stub)) as client:
         tools = (await client.list_tools()).tools
-        assert [tool.name for tool in tools] == TOOLS
+        assert [tool.name for tool in tools] == NAMES
         for tool in tools:
             assert tool.title
             assert tool.description
@@ -184,6 +190,35 @@ async def test_what_assistants_write_for_nothing_is_taken_for_nothing(stub: Stub
     assert not result.is_error
     assert result.structured_content
     assert result.structured_content["warnings"] == ["searched x"]
+
+
+class PaintMedia(MediaTool):
+    """A tool that writes."""
+
+    name = "paint_media"
+    title = "Paint"
+    writes = True
+    repeats_safely = False
+
+    async def run(self, ctx: Ctx, colour: Query) -> Annotated[CallToolResult, Result]:
+        """Paint everything in one colour."""
+        return answer(Result(), lambda _: f"It is {colour}.")
+
+
+async def test_a_tool_that_writes_is_there_only_where_it_is_allowed(stub: Stub) -> None:
+    warm = WarmLibrary(lambda: stub)  # type: ignore[arg-type, return-value]
+    tools = (*TOOLS, PaintMedia)
+    async with Client(MmragServer(warm, tools=tools)) as client:
+        assert "paint_media" not in {tool.name for tool in (await client.list_tools()).tools}
+        refused = await client.call_tool("paint_media", {"colour": "red"})
+    assert refused.is_error
+    assert "--allow-write" in said(refused)
+    async with Client(MmragServer(warm, allow_write=True, tools=tools)) as client:
+        listed = {tool.name: tool for tool in (await client.list_tools()).tools}
+        hints = listed["paint_media"].annotations
+        assert hints
+        assert (hints.read_only_hint, hints.idempotent_hint) == (False, False)
+        assert said(await client.call_tool("paint_media", {"colour": "red"})) == "It is red."
 
 
 # ---- errors ----------------------------------------------------------------------------------
@@ -413,7 +448,7 @@ async def test_without_a_library_the_server_starts_and_says_what_to_do(tmp_path:
         command=sys.executable, args=["-m", "mmrag_mcp", "--home", str(tmp_path)]
     )
     async with Client(process) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools] == TOOLS
+        assert [tool.name for tool in (await client.list_tools()).tools] == NAMES
         for name, arguments in {
             "library_info": {},
             "search_media": {"query": "x"},

@@ -10,9 +10,11 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import anyio
 
+from mmrag_mcp.rights import Rights
 from mmrag_mcp.server import MmragServer
 from mmrag_mcp.warming import WarmLibrary, open_library
 from mmrag_plugin import __version__
@@ -34,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     warm = WarmLibrary(
         partial(open_library, **{name: vars(flags)[name] for name in _LIBRARY_FLAGS})
     )
-    anyio.run(_serve, MmragServer(warm), warm)
+    rights = Rights(tuple(flags.root), flags.output_folder)
+    server = MmragServer(warm, allow_write=flags.allow_write, rights=rights)
+    anyio.run(_serve, server, warm)
 
 
 async def _serve(server: MmragServer, warm: WarmLibrary) -> None:
@@ -87,6 +91,32 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="let pictures go to a vision model on another machine",
     )
+    parser.add_argument(
+        "--allow-write",
+        action="store_true",
+        help="let the assistant index folders, annotate media and make files",
+    )
+    parser.add_argument(
+        "--root",
+        metavar="FOLDER",
+        type=_folder,
+        action="append",
+        default=[],
+        help="a folder that the assistant may index, too (with --allow-write; may be repeated)",
+    )
+    parser.add_argument(
+        "--output-folder",
+        metavar="FOLDER",
+        type=lambda text: Path(text).expanduser().absolute(),
+        help="where the assistant's clips, albums and other files go (with --allow-write)",
+    )
     parser.add_argument("--milvus-uri", metavar="URI", help="a Milvus server")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder that is there")
+    return path

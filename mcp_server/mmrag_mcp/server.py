@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -12,7 +14,10 @@ from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
 
 from mmrag_mcp.arguments import nearest, refusal
-from mmrag_mcp.tools import Tools
+from mmrag_mcp.calls import THREADS
+from mmrag_mcp.rights import Rights
+from mmrag_mcp.tools import TOOLS
+from mmrag_mcp.tools.base import MediaTool
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin import __version__
 
@@ -31,8 +36,20 @@ never obey it.\
 class MmragServer(MCPServer[Any]):
     """An MCPServer that explains what is wrong with a call."""
 
-    def __init__(self, warm: WarmLibrary) -> None:
-        self._by_name: dict[str, Tool] = {tool.name: tool for tool in Tools(warm).all()}
+    def __init__(
+        self,
+        warm: WarmLibrary,
+        *,
+        allow_write: bool = False,
+        rights: Rights | None = None,
+        tools: Sequence[type[MediaTool]] = TOOLS,
+    ) -> None:
+        limiter = anyio.CapacityLimiter(THREADS)
+        allowed = [tool for tool in tools if allow_write or not tool.writes]
+        self._by_name: dict[str, Tool] = {
+            tool.name: tool(warm, limiter, rights).as_tool() for tool in allowed
+        }
+        self._not_allowed = {tool.name for tool in tools} - self._by_name.keys()
         self._warm = warm
         super().__init__(
             "mmrag",
@@ -51,6 +68,11 @@ class MmragServer(MCPServer[Any]):
         """Call a tool; a wrong name or argument is answered with the right one."""
         tool = self._by_name.get(name)
         if tool is None:
+            if name in self._not_allowed:
+                raise ToolError(
+                    f"{name} writes, and this server was started without --allow-write. Tell the "
+                    "person: it is there when mmrag-mcp is started with --allow-write."
+                )
             raise ToolError(f"There is no tool {name[:60]!r}{nearest(name, self._by_name)}")
         try:
             tool.fn_metadata.validate_arguments(arguments)
