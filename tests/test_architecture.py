@@ -26,7 +26,7 @@ LAYERS: dict[str, str] = {
     "citations sources showing answering describing conversation conversation_files "
     "chat_streams chat_turns chatting agent_tools",
     "library": "library library_asking library_captions library_media library_models library_place",
-    "upkeep": "upkeep",
+    "upkeep": "upkeep watching",
     "edges": "cli mmrag_mcp",
 }
 BESIDE_EACH_OTHER = {"stages", "storage"}  # neither is above the other
