@@ -27,7 +27,7 @@ LAYERS: dict[str, str] = {
     "chat_streams chat_turns chatting agent_tools",
     "library": "library library_asking library_captions library_making library_media "
     "library_models library_place library_thumbnails kept_files",
-    "upkeep": "upkeep",
+    "upkeep": "upkeep watching",
     "edges": "cli mmrag_mcp",
 }
 BESIDE_EACH_OTHER = {"stages", "storage"}  # neither is above the other
