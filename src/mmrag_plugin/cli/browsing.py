@@ -107,15 +107,11 @@ def _show_counts(found: Facets) -> None:
 
 
 def _show_page(page: MediaPage, paths: dict[str, str]) -> None:
-    table = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     for row in page.media:
-        path = paths.get(row.media_id, row.path)
         taken = (row.taken_at or "")[:16].replace("T", " ")
-        table.add_row(taken, row.kind, row.media_id, on_one_line(path))
-    output.print(table)
+        path = on_one_line(paths.get(row.media_id, row.path))
+        line = f"{taken:16}  {row.kind}  {row.media_id}  {path}"
+        output.print(line, soft_wrap=True)
     if page.next:
         warn([f"{page.total} in all; more: --after {shlex.quote(page.next)}"])
 

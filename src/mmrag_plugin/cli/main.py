@@ -19,6 +19,7 @@ from mmrag_plugin.cli import (
     keeping,
     models,
     taking_in,
+    watching,
 )
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
 from mmrag_plugin.errors import MmragError, UsageError
@@ -34,7 +35,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (taking_in, finding, browsing, asking, chatting, keeping, models, doctor):
+for module in (
+    taking_in,
+    watching,
+    finding,
+    browsing,
+    asking,
+    chatting,
+    keeping,
+    models,
+    doctor,
+):
     module.add_to(app)
 
 
