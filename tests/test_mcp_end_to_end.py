@@ -16,7 +16,7 @@ from mcp import Client, StdioServerParameters
 
 from made_films import BLUE, GREEN, write_film
 from mmrag_mcp.server import MmragServer
-from mmrag_mcp.tools import MAX_PICTURE_BYTES
+from mmrag_mcp.tools.get import MAX_PICTURE_BYTES
 from mmrag_mcp.warming import WarmLibrary, open_library
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.settings import load_settings

@@ -12,14 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp_types import CallToolResult
 
-from mmrag_mcp import calls
-from mmrag_mcp.server import MmragServer, _parser
+from mmrag_mcp import calls, command
+from mmrag_mcp.arguments import Query
+from mmrag_mcp.calls import Ctx
+from mmrag_mcp.command import parser
+from mmrag_mcp.results import Result
+from mmrag_mcp.server import MmragServer
+from mmrag_mcp.tools import TOOLS
+from mmrag_mcp.tools.base import MediaTool, answer
 from mmrag_mcp.warming import WarmLibrary, open_library
 from mmrag_plugin.errors import NotFound, StorageError
 from mmrag_plugin.results import SearchResult
@@ -27,7 +34,7 @@ from mmrag_plugin.settings import Settings
 
 ERAS = ("auto", "legacy")
 HEAVY = ("llama_index", "torch", "transformers", "pymilvus", "numpy", "PIL", "sqlalchemy")
-TOOLS = ["search_media", "get_media", "describe_media", "ask_media", "library_info"]
+NAMES = ["search_media", "get_media", "describe_media", "ask_media", "library_info"]
 
 
 class Stub:
@@ -72,7 +79,7 @@ def said(result: Any) -> str:
 async def test_every_tool_is_described_flat_strict_and_read_only(stub: Stub) -> None:
     async with Client(serve(stub)) as client:
         tools = (await client.list_tools()).tools
-        assert [tool.name for tool in tools] == TOOLS
+        assert [tool.name for tool in tools] == NAMES
         for tool in tools:
             assert tool.title
             assert tool.description
@@ -101,11 +108,11 @@ async def test_the_server_says_who_it_is_and_how_to_search(stub: Stub) -> None:
 def test_nothing_heavy_is_imported_before_the_tools_are_listed(era: str, tmp_path: Path) -> None:
     found = tmp_path / "modules"
     code = (
-        "import sys, mmrag_mcp.server as server, mmrag_mcp.warming as warming\n"
+        "import sys, mmrag_mcp.command as command, mmrag_mcp.warming as warming\n"
         "def warm(self, after_s=0):\n"
         f"    open({str(found)!r}, 'w').write(' '.join(sys.modules))\n"
         "warming.WarmLibrary.warm = warm\n"
-        "server.main([])\n"
+        "command.main([])\n"
     )
 
     async def handshake() -> float:
@@ -183,6 +190,35 @@ async def test_what_assistants_write_for_nothing_is_taken_for_nothing(stub: Stub
     assert not result.is_error
     assert result.structured_content
     assert result.structured_content["warnings"] == ["searched x"]
+
+
+class PaintMedia(MediaTool):
+    """A tool that writes."""
+
+    name = "paint_media"
+    title = "Paint"
+    writes = True
+    repeats_safely = False
+
+    async def run(self, ctx: Ctx, colour: Query) -> Annotated[CallToolResult, Result]:
+        """Paint everything in one colour."""
+        return answer(Result(), lambda _: f"It is {colour}.")
+
+
+async def test_a_tool_that_writes_is_there_only_where_it_is_allowed(stub: Stub) -> None:
+    warm = WarmLibrary(lambda: stub)  # type: ignore[arg-type, return-value]
+    tools = (*TOOLS, PaintMedia)
+    async with Client(MmragServer(warm, tools=tools)) as client:
+        assert "paint_media" not in {tool.name for tool in (await client.list_tools()).tools}
+        refused = await client.call_tool("paint_media", {"colour": "red"})
+    assert refused.is_error
+    assert "--allow-write" in said(refused)
+    async with Client(MmragServer(warm, allow_write=True, tools=tools)) as client:
+        listed = {tool.name: tool for tool in (await client.list_tools()).tools}
+        hints = listed["paint_media"].annotations
+        assert hints
+        assert (hints.read_only_hint, hints.idempotent_hint) == (False, False)
+        assert said(await client.call_tool("paint_media", {"colour": "red"})) == "It is red."
 
 
 # ---- errors ----------------------------------------------------------------------------------
@@ -292,7 +328,7 @@ async def test_a_cancelled_search_ends_at_once_and_the_next_one_works(era: str) 
 SLOW = """
 import os, sys, time
 from types import SimpleNamespace
-import mmrag_mcp.server as server
+import mmrag_mcp.command as command
 
 class Slow:
     settings = SimpleNamespace(home="/nowhere")
@@ -306,8 +342,8 @@ class Slow:
     def close(self):
         print("closed", file=sys.stderr, flush=True)
 
-server.open_library = lambda **flags: Slow()
-server.main([])
+command.open_library = lambda **flags: Slow()
+command.main([])
 """
 HELLO = {
     "protocolVersion": "2025-11-25",
@@ -398,13 +434,11 @@ def test_the_server_leaves_when_it_is_told_to(raw: RawClient, how: signal.Signal
 
 
 def test_a_closing_that_hangs_does_not_keep_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmrag_mcp import server
-
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    monkeypatch.setattr(server, "CLOSE_S", 0.1)
+    monkeypatch.setattr(command, "CLOSE_S", 0.1)
     hanging = threading.Event()
-    server._leave(SimpleNamespace(close=lambda: hanging.wait(30)), 0)  # type: ignore[arg-type]
+    command.leave(SimpleNamespace(close=lambda: hanging.wait(30)), 0)  # type: ignore[arg-type]
     hanging.set()
     assert left == [0]
 
@@ -414,7 +448,7 @@ async def test_without_a_library_the_server_starts_and_says_what_to_do(tmp_path:
         command=sys.executable, args=["-m", "mmrag_mcp", "--home", str(tmp_path)]
     )
     async with Client(process) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools] == TOOLS
+        assert [tool.name for tool in (await client.list_tools()).tools] == NAMES
         for name, arguments in {
             "library_info": {},
             "search_media": {"query": "x"},
@@ -449,7 +483,7 @@ async def test_every_tool_argument_and_flag_is_documented(stub: Stub) -> None:
             section = page.split(f"### {tool.name}\n", 1)[1].split("\n## ")[0].split("\n### ")[0]
             for argument in tool.input_schema["properties"]:
                 assert f"`{argument}`" in section
-    for action in _parser()._actions:
+    for action in parser()._actions:
         flag = action.option_strings[0]
         assert action.dest in ("help", "version") or f"`{flag}" in page, flag
 
@@ -459,6 +493,6 @@ def test_the_example_configuration_is_the_documented_one_and_is_understood() -> 
     assert f"```json\n{text}```" in (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
     entry = json.loads(text)["mcpServers"]["mmrag"]
     assert Path(entry["command"]).name == "mmrag-mcp"
-    assert _parser().parse_args(entry["args"]).library == "default"
+    assert parser().parse_args(entry["args"]).library == "default"
     fields = {f"MMRAG_{name.upper()}" for name in Settings.model_fields} | {"OLLAMA_HOST"}
     assert entry["env"].keys() <= fields

@@ -70,14 +70,16 @@ MediaId = Annotated[
 ]
 Time = Annotated[str, BeforeValidator(_as_text), Field(max_length=20)] | None
 
-READ_ONLY = ToolAnnotations(
-    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-)
 
-
-def strict_tool(function: Callable[..., Awaitable[CallToolResult]], title: str) -> Tool:
-    """Make a read-only tool of a function; unlike the SDK's own, it refuses unknown arguments."""
-    tool = Tool.from_function(function, title=title, annotations=READ_ONLY)
+def strict_tool(
+    function: Callable[..., Awaitable[CallToolResult]],
+    name: str,
+    title: str,
+    hints: ToolAnnotations,
+    meta: dict[str, Any] | None = None,
+) -> Tool:
+    """Make a tool of a function; unlike the SDK's own, it refuses unknown arguments."""
+    tool = Tool.from_function(function, name, title, annotations=hints, meta=meta)
     model = tool.fn_metadata.arg_model
     model.model_config["extra"] = "forbid"
     model.model_rebuild(force=True)

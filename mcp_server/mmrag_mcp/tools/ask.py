@@ -1,0 +1,69 @@
+"""ask_media: a vision model searches, looks and answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp_types import CallToolResult
+
+from mmrag_mcp import rendering
+from mmrag_mcp.arguments import (
+    Camera,
+    Folder,
+    HasText,
+    OnlyKind,
+    Question,
+    Since,
+    Sources,
+    Until,
+)
+from mmrag_mcp.calls import Ctx
+from mmrag_mcp.results import ANSWER_CHARS, AskMediaResult, hit_results
+from mmrag_mcp.tools.base import MediaTool, answer, filters_of, given
+from mmrag_plugin.untrusted import escape_media_text
+
+
+class AskMedia(MediaTool):
+    """The tool for assistants that can't look at pictures themselves."""
+
+    name = "ask_media"
+    title = "Ask about photos and videos"
+
+    async def run(
+        self,
+        ctx: Ctx,
+        question: Question,
+        limit: Sources = 6,
+        kind: OnlyKind = None,
+        since: Since = None,
+        until: Until = None,
+        folder: Folder = None,
+        camera: Camera = None,
+        has_text: HasText = None,
+    ) -> Annotated[CallToolResult, AskMediaResult]:
+        """Have the vision model on this machine search, look at what it finds, and answer.
+
+        The answer cites its sources as [1], [2]. Dates and names in the question become filters.
+        Slow and needs Ollama; if you can look at
+        pictures yourself, search_media and get_media give you more control.
+        """
+        call = self.call(ctx)
+        where = given(kind=kind, since=since, until=until, camera=camera, has_text=has_text)
+
+        async def work() -> AskMediaResult:
+            library = await call.library()
+            call.doing = f"waiting for {library.settings.vlm}"
+            engine = await call.in_thread(
+                lambda: library.as_query_engine(
+                    limit=limit, filters=filters_of(library, folder, where)
+                )
+            )
+            said = await engine.aask(question)
+            return AskMediaResult(
+                answer=escape_media_text(said.text, ANSWER_CHARS),
+                sources=hit_results(said.sources),
+                model=said.model,
+                warnings=list(said.warnings),
+            )
+
+        return answer(await call.run(work()), rendering.ask_text)
