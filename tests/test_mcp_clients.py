@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import PIL.Image
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent
@@ -155,3 +156,40 @@ async def test_a_llama_index_agent_finds_looks_and_answers(home: Path) -> None:
 
 def _calls(tool: str, **arguments: Any) -> Reply:
     return Reply(tool_calls=[{"function": {"name": tool, "arguments": arguments}}])
+
+
+# ---- the first seconds -----------------------------------------------------------------------
+
+SLOW_IMPORTS = """
+import sys, time
+class Slowly:
+    def find_spec(self, name, path=None, target=None):
+        time.sleep(0.003 if name.startswith("llama_index") else 0)
+sys.meta_path.insert(0, Slowly())
+from mmrag_mcp.command import main
+main()
+"""
+
+
+@pytest.mark.slow
+async def test_calls_that_come_at_once_do_not_break_what_the_others_import(
+    home: Path, ollama: OllamaDouble
+) -> None:
+    """LlamaIndex's modules import each other in circles, which two threads at once don't bear."""
+    process = over_stdio(home, OLLAMA_HOST=ollama.url, MMRAG_VLM="eye")
+    async with Client(process) as client:
+        found = await client.call_tool("search_media", {"query": "red barn"})
+    barn = found.structured_content["hits"][0]["media_id"]
+    answers = []
+
+    async def describe(client: Client, after_s: float) -> None:
+        await anyio.sleep(after_s)
+        answers.append(said(await client.call_tool("describe_media", {"media_id": barn})))
+
+    slow = process.model_copy(update={"args": ["-c", SLOW_IMPORTS]})
+    async with Client(slow) as client, anyio.create_task_group() as tasks:
+        await client.list_tools()  # from here on the server warms up by itself
+        for number in range(30):
+            tasks.start_soon(describe, client, number / 20)
+    assert len(answers) == 30
+    assert all("I see 1 picture" in answer for answer in answers), answers
