@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 from mmrag_plugin.errors import MediaError, MmragError
 from mmrag_plugin.media import Kind
 from mmrag_plugin.timecode import format_time
+from mmrag_plugin.untrusted import escape_media_text
 
 COMMENT_CHARS = 4_000  # of what is written into a file about its pieces
 
@@ -170,8 +172,13 @@ class MakeJob:
     wish: Wish
 
     def run(self, tell: Told) -> Made:
-        """Have it made."""
-        return self.maker.make(self.wish, tell)
+        """Have it made; what was broken off is no file."""
+        try:
+            return self.maker.make(self.wish, tell)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.wish.target.unlink(missing_ok=True)
+            raise
 
 
 def each_of(wish: Wish, tell: Told, failed: list[Problem]) -> Iterator[tuple[int, Piece]]:
@@ -187,15 +194,19 @@ def each_of(wish: Wish, tell: Told, failed: list[Problem]) -> Iterator[tuple[int
 def comment_on(what: str, pieces: tuple[Piece, ...]) -> str:
     """What is written into a file about how it came to be: names of files and times, no folders."""
     text = f"Made by mmrag: {what} of " + "; ".join(piece.name for piece in pieces)
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= COMMENT_CHARS else f"{text[: COMMENT_CHARS - 1]}…"
+    return one_line(text, COMMENT_CHARS)
+
+
+def one_line(text: str, most_chars: int = 500) -> str:
+    """A text out of media without line breaks and hidden characters, bounded."""
+    return " ".join(escape_media_text(text, most_chars).split())
 
 
 def tags_of(wish: Wish, what: str, pieces: tuple[Piece, ...]) -> dict[str, str]:
     """What is written into a film: what it is made of; of one piece, date and place if asked."""
     tags = {"comment": comment_on(what, pieces)}
     if wish.title:
-        tags["title"] = wish.title
+        tags["title"] = one_line(wish.title, 200)
     if wish.with_location and len(pieces) == 1:
         if pieces[0].taken_at:
             tags["creation_time"] = pieces[0].taken_at

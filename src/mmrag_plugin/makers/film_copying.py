@@ -14,6 +14,8 @@ from mmrag_plugin.makers.sounds import sound_stream
 from mmrag_plugin.motion_photos import FilmPart
 
 _EXACT_S = 1e-3
+_REORDERED = 64  # packets within which one that is shown earlier may follow
+_SOUND_BEHIND_S = 1.0  # sound may lie so far behind its pictures in a file
 # Codecs that players expect in a container: of pictures, and of sound
 FITS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "mp4": (
@@ -57,29 +59,28 @@ def copied_s(
         kept = _kept(film, *span, tell)
         if kept is None:
             return None
-        first_s, ends_s, count = kept
-        _write(film, (first_s, ends_s), count, target, form, tags)
+        first_s, ends_s, shown = kept
+        _write(film, (first_s, ends_s), shown, target, form, tags)
         return ends_s - first_s
 
 
-def _kept(film: Film, start_s: float, end_s: float, tell: Told) -> tuple[float, float, int] | None:
-    """Time of the first frame, of the end, and how many frames; None where they don't stand alone.
+def _kept(
+    film: Film, start_s: float, end_s: float, tell: Told
+) -> tuple[float, float, list[int]] | None:
+    """When the first frame is shown, when the last ends, and the times of all as they are coded.
 
-    Reads the packets, which is fast, and decodes nothing.
+    None where they don't stand alone. Reads the packets, which is fast, and decodes nothing.
     """
     first_s: float | None = None
-    latest_s, ends_s, count, closed = -1.0, 0.0, 0, False
-    behind = 0  # packets that come after the end
+    ends_s, shown, behind = 0.0, [], 0  # behind: packets that come after the end
     for packet in _packets(film, start_s, (film.stream,)):
-        if packet.pts is None or packet.dts is None or packet.is_corrupt:
+        if packet.pts is None or packet.is_corrupt:
             return None
         time_s = _time_s(packet, film)
         if first_s is None:
-            if not packet.is_keyframe or not -_EXACT_S <= start_s - time_s < film.frame_s:
-                if packet.is_keyframe and time_s < start_s:
-                    continue
-                if time_s < start_s - film.frame_s:
-                    continue
+            if time_s < start_s - film.frame_s:
+                continue
+            if not (packet.is_keyframe and -_EXACT_S <= start_s - time_s < film.frame_s):
                 return None
             first_s = time_s
         if time_s < first_s:
@@ -87,24 +88,34 @@ def _kept(film: Film, start_s: float, end_s: float, tell: Told) -> tuple[float, 
         if first_s < time_s <= start_s + _EXACT_S:
             return None  # another frame is shown at the start
         if time_s >= end_s - _EXACT_S:
-            closed = True
             behind += 1
-            if behind > 64:
+            if behind > _REORDERED:
                 break
             continue
-        if closed:
+        if behind:
             return None  # this frame was coded behind one that comes after the end
-        latest_s = max(latest_s, time_s)
+        shown.append(packet.pts)
         ends_s = max(ends_s, time_s + (float(packet.duration * packet.time_base) or film.frame_s))
-        count += 1
         tell(0.5 * (time_s - first_s) / (end_s - first_s))
-    return None if first_s is None or not count else (first_s, ends_s, count)
+    return None if first_s is None or not shown else (first_s, ends_s, shown)
+
+
+def _coded_at(shown: list[int], frame_ticks: int) -> list[int]:
+    """Decoding times for frames in the order in which they are coded: even, and none too late.
+
+    Containers such as Matroska keep none.
+    """
+    ordered = sorted(shown)
+    place = {ticks: number for number, ticks in enumerate(ordered)}
+    delay = max(number - place[ticks] for number, ticks in enumerate(shown))
+    early = [ordered[0] - frame_ticks * (delay - number) for number in range(delay)]
+    return [*early, *ordered[: len(ordered) - delay]]
 
 
 def _write(
     film: Film,
     span: tuple[float, float],
-    count: int,
+    shown: list[int],
     target: Path,
     form: str,
     tags: dict[str, str],
@@ -114,25 +125,29 @@ def _write(
     first_s, ends_s = span
     voice = sound_stream(film)
     container = open_to_write(target, form, tags)
-    quiet = True
+    coded = iter(_coded_at(shown, round(film.frame_s / film.stream.time_base)))
+    left, quiet = set(shown), True
     try:
-        streams = {film.stream.index: container.add_stream_from_template(film.stream)}
+        streams = {film.stream.index: container.add_stream_from_template(film.stream, opaque=True)}
         if voice is not None:
-            streams[voice.index] = container.add_stream_from_template(voice)
+            streams[voice.index] = container.add_stream_from_template(voice, opaque=True)
         read = [film.stream] if voice is None else [film.stream, voice]
         for packet in _packets(film, first_s, read):
             time_s = _time_s(packet, film)
-            own = packet.stream.index == film.stream.index
-            if own and count and time_s >= first_s - 1e-9:
-                count -= 1
-            elif own or not first_s <= time_s + _half_s(packet) < ends_s:
-                if not count and time_s > ends_s + 1.0:
+            if packet.stream.index == film.stream.index:
+                if packet.pts not in left:
+                    continue
+                left.remove(packet.pts)
+                packet.dts = next(coded)
+                packet.duration = packet.duration or round(film.frame_s / packet.time_base)
+            elif not first_s <= time_s + _half_s(packet) < ends_s:
+                if not left and time_s > ends_s + _SOUND_BEHIND_S:
                     break
                 continue
+            else:
+                packet.dts = packet.pts
             shift = round((first_s + film.start_s) / packet.time_base)
-            packet.pts -= shift
-            packet.dts = packet.pts if packet.dts is None else packet.dts - shift
-            packet.duration = packet.duration or round(film.frame_s / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
             packet.stream = streams[packet.stream.index]
             container.mux(packet)
         quiet = False

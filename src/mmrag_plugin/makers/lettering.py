@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.untrusted import escape_media_text
+from mmrag_plugin.makers.base import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,11 +59,6 @@ def height_px(text: str, size_px: int, width_px: int, most_lines: int) -> int:
     """How high a text of at most so many lines is."""
     count = len(list(_lines(text, font_for(text, size_px), width_px, most_lines)))
     return count * round(size_px * 1.25)
-
-
-def one_line(text: str) -> str:
-    """A text out of media without line breaks and control characters, bounded."""
-    return " ".join(escape_media_text(text, 500).split())
 
 
 def font_for(text: str, size_px: int) -> Any:

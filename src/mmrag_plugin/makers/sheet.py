@@ -16,9 +16,10 @@ from mmrag_plugin.makers.base import (
     comment_on,
     each_of,
     nothing_left,
+    one_line,
 )
 from mmrag_plugin.makers.film_writing import not_writable
-from mmrag_plugin.makers.lettering import height_px, one_line, write
+from mmrag_plugin.makers.lettering import height_px, write
 from mmrag_plugin.makers.stills import inside, still_of
 
 if TYPE_CHECKING:

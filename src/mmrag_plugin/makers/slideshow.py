@@ -18,12 +18,13 @@ from mmrag_plugin.makers.base import (
     Wish,
     each_of,
     nothing_left,
+    one_line,
     tags_of,
 )
 from mmrag_plugin.makers.film_parts import part_of, source_of
 from mmrag_plugin.makers.film_writing import FilmWriter, Quality
 from mmrag_plugin.makers.fitting import even, shown_between
-from mmrag_plugin.makers.lettering import height_px, one_line, write
+from mmrag_plugin.makers.lettering import height_px, write
 from mmrag_plugin.makers.stills import inside, still_of
 
 if TYPE_CHECKING:
