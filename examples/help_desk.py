@@ -18,6 +18,7 @@ from mmrag_plugin import MediaLibrary, load_settings
 from mmrag_plugin.errors import ServiceError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.timecode import format_time
+from mmrag_plugin.untrusted import escape_media_text
 
 QUESTIONS = (
     "How do I descale my kettle?",
@@ -32,7 +33,8 @@ def reply(library: MediaLibrary, question: str) -> str:
     if best.confidence == "none":
         return "Nothing fits; a colleague will write to you."
     product = Path(best.path).parent
-    lines = [f"{product.name}: {best.text}"]
+    said = " ".join(escape_media_text(best.text or best.reason).split())  # out of files: cleaned
+    lines = [f"{product.name}: {said}"]
     if best.moment.start_s is not None:
         lines.append(f"watch {Path(best.path).name} from {format_time(best.moment.start_s)}")
     photos = Filters(kind="image", folder=str(product))
@@ -50,7 +52,7 @@ def main(folder: Path) -> None:
         chat = library.as_chat_engine()
         try:
             print(chat.chat("How long must the vinegar stand in the kettle?"))
-            print(chat.chat("And then?"))  # remembers what this is about
+            print(chat.chat("what does 1 say comes next?"))  # it remembers its sources
         except ServiceError as error:
             print(f"Nobody answers in words: {error}")
 

@@ -18,6 +18,7 @@ from mmrag_plugin.errors import ServiceError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Hit
 from mmrag_plugin.timecode import format_span
+from mmrag_plugin.untrusted import escape_media_text
 
 QUESTIONS = (
     ("Why do clouds form?", None),
@@ -31,7 +32,8 @@ def shown(hit: Hit) -> str:
     """Where to look: the file, and of a film when; a browser opens film.mp4#t=6 at that second."""
     span = format_span(hit.moment.start_s, hit.moment.end_s)
     opens = "" if hit.moment.start_s is None else f" at {span} (#t={hit.moment.start_s:g})"
-    return f"{'/'.join(Path(hit.path).parts[-2:])}{opens}\n    {hit.reason}"
+    where, why = "/".join(Path(hit.path).parts[-2:]), escape_media_text(hit.reason)
+    return f"{where}{opens}\n    {why}"
 
 
 def main(folder: Path) -> None:
@@ -43,7 +45,9 @@ def main(folder: Path) -> None:
             best = library.search_question(question, limit=1, filters=filters).hits[0]
             print(f"\n{question}\n  {shown(best)}")
         try:
-            answer = library.as_query_engine(limit=3).query("What does the plant cell diagram show?")
+            answer = library.as_query_engine(limit=3).query(
+                "What does the plant cell diagram show?"
+            )
         except ServiceError as error:  # everything above works without Ollama
             print(f"\nNobody answers in words: {error}")
             return
