@@ -28,7 +28,7 @@ QUESTIONS = (
 
 
 def reply(library: MediaLibrary, question: str) -> str:
-    """What to send: what fits best, and a picture of the same product, so that it is the right one."""
+    """What to send: what fits best, and a picture of the same product."""
     best = library.search_question(question, limit=1).hits[0]
     if best.confidence == "none":
         return "Nothing fits; a colleague will write to you."

@@ -47,8 +47,8 @@ def printed(script: str, folder: Path, home: Path, **variables: str) -> str:
 
 def made(name: str, folder: Path) -> Path:
     """The media of an example, made as it makes them."""
-    code = f"import sys; from media import {name}; {name}.make(__import__('pathlib').Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", code, folder], cwd=EXAMPLES, check=True, timeout=60)
+    code = f"from pathlib import Path; from media import {name}; {name}.make(Path({str(folder)!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=EXAMPLES, check=True, timeout=60)
     return folder
 
 
