@@ -6,6 +6,7 @@ They are fetched on first use; where npm can't be reached, these tests skip.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,3 +100,28 @@ def test_the_inspector_is_told_what_is_wrong(inspector: Inspector) -> None:
     assert "did you mean 'limit'?" in refused["content"][0]["text"]
     unknown = inspector.called("get_media", media_id="../../etc", exit_code=TOOL_FAILED)
     assert "There is no media" in unknown["content"][0]["text"]
+
+
+# ---- the conformance suite -------------------------------------------------------------------
+
+EXPECTED_FAILURES = Path(__file__).with_name("conformance_expected_failures.yml")
+
+
+def test_each_scenario_that_is_expected_to_fail_has_a_reason() -> None:
+    lines = EXPECTED_FAILURES.read_text(encoding="utf-8").splitlines()
+    for line in lines[lines.index("server:") + 1 :]:
+        assert re.fullmatch(r"  - [a-z0-9-]+  # \S.*", line), line
+
+
+def test_the_server_conforms_to_the_specification(npm: NpmPrograms, home: Path) -> None:
+    """Fails as well when a scenario passes that is expected to fail."""
+    with over_http(home) as served:
+        done = npm.run(
+            "conformance",
+            *("server", "--url", served.url, "--suite", "active"),
+            *("--expected-failures", EXPECTED_FAILURES),
+            home=home,
+        )
+    assert done.returncode == 0, done.stdout[done.stdout.find("=== SUMMARY") :]
+    for scenario in ("server-initialize", "ping", "tools-list", "dns-rebinding-protection"):
+        assert f"✓ {scenario}: " in done.stdout
