@@ -244,6 +244,7 @@ class PlannedSearch:
             rows = sorted((row for row in rows if row[1]), key=_date_of)
         media = self.ledger.media_rows([media_id for media_id, _ in rows[:limit]])
         copies = self.ledger.paths_of(list(media))
+        hidden = self.ledger.hidden_among(list(media))
         hits: list[Hit] = []
         for media_id, taken_at in rows[:limit]:
             row = media.get(media_id)
@@ -259,6 +260,7 @@ class PlannedSearch:
                     confidence="strong",
                     reason="passes the filters",
                     taken_at=taken_at,
+                    hidden=media_id in hidden,
                 )
             )
         count = len(passing) if plan.aim == "count" else None
