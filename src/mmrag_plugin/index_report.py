@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from mmrag_plugin.errors import MmragError
@@ -44,6 +45,7 @@ class IndexReport:
     failed_before: list[Problem] = field(default_factory=list)  # those of ``failed`` that were left
     stages: dict[Stage, StageReport] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)  # left out by rules, as in ``News``
     stopped_by: MmragError | None = None  # what kept the caption stage from its end
 
     @property

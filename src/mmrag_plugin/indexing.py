@@ -220,6 +220,7 @@ class Indexer:
         report.moved, report.removed = found.moved, len(found.removed)
         report.failed += found.problems
         report.warnings += found.warnings
+        report.ignored += found.ignored
         report.stages["scan"].done = found.seen_files
 
     def _read(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from mmrag_plugin.walking import expand, is_encodable, is_there, real_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag_plugin.library_thumbnails import Thumbnails
 
 APART_S = 0.5  # pictures of a film that lie closer show the same
 
@@ -22,6 +24,7 @@ class LibraryMedia:
     """The part of a library that looks at single media."""
 
     ledger: Ledger
+    directory: Path
 
     def find(self, target: str) -> MediaRow | None:
         """A media by its id or by a path of it."""
@@ -73,10 +76,33 @@ class LibraryMedia:
         except NotFound:
             return None
 
+    def thumbnail(
+        self, media_id: str, at_s: float | None = None, *, long_side_px: int = 320
+    ) -> bytes:
+        """A small JPEG of a media, of a film at a time: upright, sRGB, without metadata.
+
+        It is decoded in a process of its own, within limits, and kept on disk. Raises NotFound for
+        what is gone, MediaError for what can't be decoded, UsageError for a size that is none.
+        """
+        row = self.ledger.media_rows([media_id]).get(media_id)
+        if row is None:
+            raise NotFound(f"There is no media {media_id!r}.", "Search for it first.")
+        if at_s is None and row.kind == "video":
+            at_s = (row.duration_s or 0.0) / 3
+        path = self._path_there(row)
+        known = self.ledger.known_files([str(path)]).get(str(path))
+        return self._thumbnails.of(row.kind, path, known, at_s, long_side_px)
+
+    @cached_property
+    def _thumbnails(self) -> Thumbnails:
+        from mmrag_plugin.library_thumbnails import FOLDER, Thumbnails
+
+        return Thumbnails(self.directory / FOLDER)
+
     def _picture(self, row: MediaRow, at_s: float | None) -> Image:
+        from mmrag_plugin.film_frames import frame_at
         from mmrag_plugin.motion_photos import motion_of
         from mmrag_plugin.pictures import open_picture
-        from mmrag_plugin.readers.video import frame_at
 
         path = self._path_there(row)
         if row.kind == "image":
@@ -116,8 +142,8 @@ def film_pictures(
     path: Path, start_s: float, end_s: float, count: int
 ) -> list[tuple[float, Image]]:
     """Up to ``count`` pictures of a part of a film with their times: of its shots, else evenly."""
+    from mmrag_plugin.film_frames import frame_at
     from mmrag_plugin.keyframes.spread import shots
-    from mmrag_plugin.readers.video import frame_at
 
     count = max(1, min(count, round((end_s - start_s) / APART_S)))
     step_s = (end_s - start_s) / count

@@ -78,9 +78,10 @@ def scan(
             continue
         before = ledger.known_paths(str(root))
         whole = Path(ledger.root_over(str(root)) or root)
+        ignored_before = result.ignored.total()
         files = walk(root, whole, sidecar_stamp, result, left_out)
         here = without_parts(_media(files, before), before)
-        if before and not here:
+        if before and not here and result.ignored.total() == ignored_before:
             if not any(problem.path == str(root) for problem in result.problems):
                 emptied |= dict.fromkeys(before, root)
             continue

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import codecs
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
 from mmrag_plugin.errors import NoSuchPath, UsageError
+from mmrag_plugin.ignoring import (
+    IGNORE_FILE,
+    NO_MEDIA,
+    SYSTEM,
+    IgnoreRules,
+    is_system_folder,
+    rules_above,
+    without_ignored,
+)
 from mmrag_plugin.media import Kind, kind_of
 
 _MAYBE_SOURCE_CODE = (".ts", ".mts")
@@ -46,6 +56,7 @@ class News:
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)  # media files and folders, by reason
 
 
 # From a folder, its root and its files to what tells the sidecars of each of them apart.
@@ -120,39 +131,68 @@ def walk(
     """
     visited: set[tuple[int, int]] = set()
     behind_links = {Path(real_path(path)) for path in left_out}
-    folders, linked = [start], list[Path]()
+    rules = _rules_at(start, root, news)
+    if rules is None:
+        return
+    folders, linked = [(start, rules)], list[tuple[Path, IgnoreRules]]()
     while folders or linked:
         # links come last: what lies inside the root is known by its own path, not by a link's
         is_link = not folders
-        folder = folders.pop() if folders else linked.pop()
+        folder, rules = folders.pop() if folders else linked.pop()
         try:
             status = folder.stat()
             if is_link and (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
             entries, inside = _look_into(folder, root, news.problems)
+            rules = rules.with_those_of(folder, entries, news.warnings)
         except OSError as error:
             news.problems.append(unreadable(str(folder), error))
             continue
         if LIBRARY_MARKER in entries:
             continue  # what mmrag keeps is not the person's media
+        if NO_MEDIA in entries:
+            news.ignored[f"folder:{NO_MEDIA}"] += 1
+            continue
         stamp_for = sidecar_stamp(folder, root, entries, news)
-        for file in _files(folder, entries, entries, stamp_for, news):
-            if file.path not in left_out:
-                yield file
+        names = without_ignored(folder, _media_names(entries), rules, news.ignored)
+        files = _files(folder, entries, names, stamp_for, news)
+        yield from (file for file in files if file.path not in left_out)
         for path in inside:
-            if str(path) in left_out:
+            if str(path) in left_out or _is_ignored(path, rules, news):
                 continue
             if not path.is_symlink():
-                folders.append(path)
+                folders.append((path, rules))
             elif _leads_into(path, start):
                 if not any(_leads_into(path, place) for place in behind_links):
-                    linked.append(path)
+                    linked.append((path, rules))
             elif not _leads_into(path, root):
                 news.warnings.append(
                     f"{_printable(str(path))} is a link out of {root} and was not followed. "
                     "Index its target itself if it belongs to the library."
                 )
+
+
+def _is_ignored(folder: Path, rules: IgnoreRules, news: News) -> bool:
+    if is_system_folder(folder):
+        news.ignored[f"folder:{SYSTEM}"] += 1
+    elif rules.specs and rules.leave_out(str(folder), is_folder=True):
+        news.ignored[f"folder:{IGNORE_FILE}"] += 1
+    else:
+        return False
+    return True
+
+
+def _rules_at(start: Path, root: Path, news: News) -> IgnoreRules | None:
+    """The rules from the root down to where a walk begins; None when it has nothing to see."""
+    try:
+        rules = rules_above(start, root, news.warnings)
+    except OSError as error:
+        news.problems.append(unreadable(str(start), error))
+        return None
+    if rules is None:
+        news.ignored[f"folder:{IGNORE_FILE}"] += 1
+    return rules
 
 
 def _look_into(folder: Path, root: Path, problems: list[Problem]) -> tuple[Entries, list[Path]]:
@@ -195,6 +235,10 @@ def pick(
     )
     stamp_for = sidecar_stamp(folder, root, entries, news)
     yield from _files(folder, entries, entries.keys() & set(names), stamp_for, news)
+
+
+def _media_names(entries: Entries) -> list[str]:
+    return [name for name in entries if kind_of(name) is not None and not name.startswith(".")]
 
 
 def _files(

@@ -13,6 +13,7 @@ from rich.text import Text
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import errors, on_one_line, output, print_json, warn
 from mmrag_plugin.cli.failures import show_failures
+from mmrag_plugin.ignoring import in_words
 
 if TYPE_CHECKING:
     from mmrag_plugin.indexing import IndexReport
@@ -151,6 +152,8 @@ def show_report(report: IndexReport) -> None:
     ]
     seconds = sum(stage.seconds for stage in report.stages.values())
     output.print(f"{', '.join(counts)} in {seconds:.1f} s")
+    if ignored := in_words(report.ignored):
+        output.print(f"Left out: {ignored}.")
     show_failures(report.newly_failed)
     if report.failed_before:
         number = len(report.failed_before)
@@ -188,6 +191,8 @@ def _show_plan(plan: IndexPlan, *, json: bool) -> None:
         if count:
             output.print(f"  {_PLANNED[stage]} {count}: about {_duration(plan.seconds[stage])}")
     output.print(f"The library would need about {_size(plan.disk_bytes)} more.")
+    if ignored := in_words(found.ignored):
+        output.print(f"It would leave out {ignored}.")
     show_failures(found.problems)
     warn([*plan.warnings, *found.warnings])
 

@@ -18,6 +18,8 @@ from mmrag_plugin.media import Frame, Kind, MediaFacts
 from mmrag_plugin.motion_photos import motion_of
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from mmrag_plugin.keyframes.base import KeyframeSelector
 
 
@@ -45,6 +47,15 @@ class Decoder(ABC):
         Of a photo that moves the photo comes first, without a time; the pages of a TIFF have none.
 
         With ``at_least_px`` a large frame comes scaled down, its short side no smaller than that.
+        """
+
+    @abstractmethod
+    def picture(
+        self, kind: Kind, path: Path, at_s: float | None = None, *, at_least_px: int | None = None
+    ) -> Image:
+        """The picture of a photo, or of a film (or the moving part of a photo) at a time.
+
+        Upright RGB, scaled down as of ``frames``. A film without a time shows its beginning.
         """
 
 
@@ -86,6 +97,22 @@ class DecodesHere(Decoder):
         for frame in frames:
             small = frame.picture if at_least_px is None else reduced(frame.picture, at_least_px)
             yield replace(frame, picture=small)
+
+    def picture(
+        self, kind: Kind, path: Path, at_s: float | None = None, *, at_least_px: int | None = None
+    ) -> Image:
+        """Decode one picture."""
+        from mmrag_plugin.film_frames import frame_at
+        from mmrag_plugin.pictures import open_picture, reduced
+
+        if kind == "image":
+            motion = None if at_s is None else motion_of(path)
+            if motion is None or at_s is None:
+                return open_picture(path, at_least_px=at_least_px)
+            picture = frame_at(motion, at_s)
+        else:
+            picture = frame_at(path, at_s or 0.0)
+        return picture if at_least_px is None else reduced(picture, at_least_px)
 
 
 def _motion_s(photo: Path) -> float | None:

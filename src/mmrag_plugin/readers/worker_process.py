@@ -48,7 +48,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of a file: its facts, or its frames."""
+    """What is wanted of a file: its facts, its frames, or its picture at a time."""
 
     kind: Kind
     path: Path
@@ -56,6 +56,8 @@ class Request:
     wants_frames: bool = False
     at_least_px: int | None = None
     selector: KeyframeSelector | None = None
+    wants_picture: bool = False
+    at_s: float | None = None
 
 
 class _Clock:
@@ -101,6 +103,16 @@ def serve(connection: Connection) -> None:
 
 def _answer(connection: Connection, request: Request) -> None:
     clock = _Clock(request.limits.step_s, request.limits.in_all_s(request.kind, _size(request)))
+    if request.wants_picture:
+        with clock.ticking():
+            picture = HERE.picture(
+                request.kind, request.path, request.at_s, at_least_px=request.at_least_px
+            )
+            pixels = picture.tobytes()
+        connection.send(("frame", (0, picture.size, request.at_s, None)))
+        connection.send_bytes(pixels)
+        connection.send(("end", None))
+        return
     if not request.wants_frames:
         with clock.ticking():
             facts = HERE.facts(request.kind, request.path)

@@ -20,6 +20,8 @@ from mmrag_plugin.readers.decoding import Decoder
 from mmrag_plugin.readers.worker_process import Limits, Request
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from mmrag_plugin.keyframes.base import KeyframeSelector
 
 _BOOTSTRAP = (
@@ -54,6 +56,22 @@ class DecodesInWorkers(Decoder):
     ) -> Iterator[Frame]:
         """Yield the frames lazily; the next one is decoded while one is dealt with."""
         yield from _ask(Request(kind, path.absolute(), self.limits, True, at_least_px, selector))
+
+    def picture(
+        self, kind: Kind, path: Path, at_s: float | None = None, *, at_least_px: int | None = None
+    ) -> Image:
+        """Decode one picture."""
+        request = Request(
+            kind,
+            path.absolute(),
+            self.limits,
+            at_least_px=at_least_px,
+            wants_picture=True,
+            at_s=at_s,
+        )
+        (frame,) = _ask(request)
+        picture: Image = frame.picture
+        return picture
 
 
 class _Worker:
