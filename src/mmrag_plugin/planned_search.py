@@ -75,7 +75,9 @@ class PlannedSearch:
         plan = with_filters(plan, filters)
         page = _page(plan, limit, offset)
         result = self._found(plan, page, picture, options)
-        return replace(result, more=result.more and (plan.limit is None or page.after < plan.limit))
+        if plan.limit is not None and page.after >= plan.limit:
+            return replace(result, next_offset=None)
+        return result
 
     def _found(
         self, plan: Plan, page: Page, picture: Image | None, options: dict[str, Any]
@@ -276,7 +278,7 @@ class PlannedSearch:
                 )
             )
         count = len(passing) if plan.aim == "count" else None
-        return SearchResult(plan.question, hits, count=count, more=len(rows) > page.after)
+        return SearchResult(plan.question, hits, count=count, next_offset=page.next_of(len(rows)))
 
     # ---- what restricts ------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ class SearchResult:
     """Ranked hits, and what the person should know about how they were found.
 
     ``plan`` is how the question was understood, where it was planned, and ``count`` how many media
-    there are, where that was asked. ``more`` says that further pages follow.
+    there are, where that was asked. ``next_offset`` is where the next page begins, if there is one.
     """
 
     query: str
@@ -25,7 +25,7 @@ class SearchResult:
     warnings: list[str] = field(default_factory=list)
     plan: Plan | None = None
     count: int | None = None
-    more: bool = False
+    next_offset: int | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The JSON contract of ``mmrag search``."""
@@ -55,10 +55,14 @@ class Page:
         """How many hits come before the next page."""
         return self.first + self.limit
 
+    def next_of(self, count: int) -> int | None:
+        """Where the next page of so many hits begins; None where there is none."""
+        return self.after if count > self.after else None
+
     def of(self, found: SearchResult, hits: Sequence[Hit]) -> SearchResult:
         """Cut this page out of all hits and number them on."""
         shown = [
             replace(hit, rank=rank)
             for rank, hit in enumerate(hits[self.first : self.after], self.first + 1)
         ]
-        return replace(found, hits=shown, more=len(hits) > self.after)
+        return replace(found, hits=shown, next_offset=self.next_of(len(hits)))

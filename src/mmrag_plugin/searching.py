@@ -120,7 +120,7 @@ class Searcher:
             ranked = self._surely(query, ranked, judges, min_confidence)
         ranked = _spread(ranked, PER_MEDIA if per_media is None else per_media)
         hits = self._hits(query, ranked[page.first : page.after], judges, page.first)
-        return SearchResult(query, hits, warnings, more=len(ranked) > page.after)
+        return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------
 

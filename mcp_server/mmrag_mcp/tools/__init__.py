@@ -8,11 +8,13 @@ from mmrag_mcp.tools.describe import DescribeMedia
 from mmrag_mcp.tools.get import GetMedia
 from mmrag_mcp.tools.info import LibraryInfo
 from mmrag_mcp.tools.search import SearchMedia
+from mmrag_mcp.tools.similar import FindSimilar
 
 # In the order in which an assistant would meet them; at most ten.
 TOOLS: tuple[type[MediaTool], ...] = (
     SearchMedia,
     GetMedia,
+    FindSimilar,
     DescribeMedia,
     AskMedia,
     LibraryInfo,
