@@ -12,6 +12,7 @@ import typer
 from mmrag_plugin import __version__
 from mmrag_plugin.cli import (
     asking,
+    browsing,
     chatting,
     doctor,
     finding,
@@ -34,7 +35,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (taking_in, watching, finding, asking, chatting, keeping, models, doctor):
+for module in (
+    taking_in,
+    watching,
+    finding,
+    browsing,
+    asking,
+    chatting,
+    keeping,
+    models,
+    doctor,
+):
     module.add_to(app)
 
 
