@@ -29,6 +29,7 @@ from mmrag_plugin.settings import load_settings
 
 COLOURS = "red orange yellow green blue purple pink brown black white".split()
 COUNT = 60
+DATED = 24
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ground, spot = COLOURS[number % 10], COLOURS[number // 6]
         picture = PIL.Image.new("RGB", (64, 48), ground)
         PIL.ImageDraw.Draw(picture).rectangle((0, 0, 10 + number % 7, 40), fill=spot)
-        picture.save(media / f"{ground} card {number}.png")
+        exif = PIL.Image.Exif()
+        if number < DATED:
+            exif[0x0110] = "Pixel 8" if number % 2 else "Nokia <b>9</b>"
+            exif[0x0132] = f"2019:{1 + number // 2:02}:10 12:00:00"
+        folder = media / ("Even" if number % 2 == 0 else "Odd")
+        folder.mkdir(exist_ok=True)
+        picture.save(folder / f"{ground} card {number}.png", exif=exif)
     write_film(media / "meadow.mp4", [GREEN] * 50 + [BLUE] * 50, gop=10)
     chosen = load_settings(home=place / "home", visual_model="palette", text_model="off", ocr="off")
     with MediaLibrary.open(chosen, create=True) as library:
@@ -309,6 +316,87 @@ def test_base64_arrives_as_it_was_however_it_was_written(
         else:
             with pytest.raises(UsageError):
                 bytes_of(prefix + written)
+
+
+# ---- looking through -------------------------------------------------------------------------
+
+
+async def test_media_are_counted_by_what_was_asked_for(server: MmragServer) -> None:
+    async def counts(**arguments: Any) -> dict[str, int]:
+        result = await call(server, "browse_media", **arguments)
+        assert not result.is_error, said(result)
+        return {value["label"]: value["count"] for value in result.structured_content["values"]}
+
+    assert await counts(by="kind") == {"image": COUNT, "video": 1}
+    assert await counts(by="year") == {"2019": DATED}
+    months = await counts(by="month", limit=100)
+    assert list(months) == [f"2019-{month:02}" for month in range(12, 0, -1)]
+    assert set(months.values()) == {2}
+    assert set((await counts(by="folder")).values()) == {COUNT + 1}
+    inside = await counts(by="folder", folder="Pictures")
+    assert sorted(inside.values()) == [1, 30, 30]  # the film lies in none of them
+    assert await counts(by="month", since="Nov 2019") == {"2019-11": 2, "2019-12": 2}
+    assert await counts(by="kind", folder="Odd") == {"image": 30}
+    assert (await counts(by="camera"))["Pixel 8"] == DATED // 2
+
+
+async def test_labels_out_of_files_are_fenced_and_the_rest_is_counted(server: MmragServer) -> None:
+    result = await call(server, "browse_media", by="camera")
+    assert "37 of them without a camera" in said(result)
+    body = said(result).partition("\n")[2]
+    assert body.startswith("<media_text>12  ")
+    assert body.count("<") == 2
+    assert "<b>" not in said(result)
+
+
+async def test_the_media_of_a_value_come_newest_first_in_pages(server: MmragServer) -> None:
+    async def listed(**arguments: Any) -> list[str]:
+        found: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            result = await call(server, "browse_media", **arguments, **cursor)
+            assert not result.is_error, said(result)
+            content = result.structured_content
+            found += [media["media_id"] for media in content["media"]]
+            if "next_cursor" not in content:
+                assert len(found) == content["total"] == len(set(found))
+                return found
+            cursor = {"cursor": content["next_cursor"]}
+
+    year = await listed(by="year", value=2019, limit=7)
+    assert len(year) == DATED
+    assert await listed(by="year", value="2019", limit=100) == year
+    assert await listed(by="month", value="December 2019") == year[:2]
+    assert len(await listed(by="kind", value="photos", limit=17)) == COUNT
+    assert len(await listed(by="folder", value="Pictures/Odd", limit=11)) == 30
+
+
+async def test_counts_come_in_pages_and_with_examples(server: MmragServer) -> None:
+    first = await call(server, "browse_media", by="month", limit=8, examples=2)
+    values = first.structured_content["values"]
+    assert all(len(value["media_ids"]) == 2 for value in values)
+    assert values[0]["media_ids"][0] in said(first)
+    cursor = first.structured_content["next_cursor"]
+    second = await call(server, "browse_media", by="month", limit=8, cursor=cursor)
+    assert [value["label"] for value in second.structured_content["values"]] == [
+        "2019-04",
+        "2019-03",
+        "2019-02",
+        "2019-01",
+    ]
+    assert "next_cursor" not in second.structured_content
+    wrong = await call(server, "browse_media", by="day", cursor=cursor)
+    assert "This cursor does not belong to this call." in said(wrong)
+
+
+async def test_a_value_that_is_none_is_answered_with_those_there_are(server: MmragServer) -> None:
+    result = await call(server, "browse_media", by="camera", value="Kodak")
+    assert result.is_error
+    assert "No media of this library has the camera 'Kodak'" in said(result)
+    assert "Pixel 8" in said(result)
+    for value in ("../../etc", "x' OR '1'='1", 'a"] or media_id in ["b'):
+        result = await call(server, "browse_media", by="folder", value=value)
+        assert result.is_error or result.structured_content["total"] == 0
 
 
 def test_a_plan_that_asks_for_a_number_bounds_its_pages(warm: WarmLibrary) -> None:

@@ -38,6 +38,7 @@ NAMES = [
     "search_media",
     "get_media",
     "find_similar",
+    "browse_media",
     "describe_media",
     "ask_media",
     "library_info",

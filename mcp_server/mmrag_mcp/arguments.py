@@ -48,7 +48,7 @@ def _or_none(value: object) -> object:
     return None if value == "" else value
 
 
-def _kind(value: object) -> object:
+def as_kind(value: object) -> object:
     """Take photos and films for what they are."""
     if not isinstance(value, str):
         return value
@@ -108,7 +108,7 @@ Question = Annotated[
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many moments to return.")]
 Sources = Annotated[int, Field(ge=1, le=20, description="How many moments to answer from.")]
 OnlyKind = Annotated[
-    Kind | None, BeforeValidator(_kind), Field(description="Only images, or only videos.")
+    Kind | None, BeforeValidator(as_kind), Field(description="Only images, or only videos.")
 ]
 Since = Annotated[_Date | None, Field(description=f"Taken then or later: {_DATES}.")]
 Until = Annotated[_Date | None, Field(description=f"Taken then or earlier: {_DATES}.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmrag_mcp.tools.ask import AskMedia
 from mmrag_mcp.tools.base import MediaTool
+from mmrag_mcp.tools.browse import BrowseMedia
 from mmrag_mcp.tools.describe import DescribeMedia
 from mmrag_mcp.tools.get import GetMedia
 from mmrag_mcp.tools.info import LibraryInfo
@@ -15,6 +16,7 @@ TOOLS: tuple[type[MediaTool], ...] = (
     SearchMedia,
     GetMedia,
     FindSimilar,
+    BrowseMedia,
     DescribeMedia,
     AskMedia,
     LibraryInfo,
