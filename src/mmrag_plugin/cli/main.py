@@ -16,6 +16,7 @@ from mmrag_plugin.cli import (
     chatting,
     doctor,
     finding,
+    hiding,
     keeping,
     making,
     models,
@@ -45,6 +46,7 @@ for module in (
     chatting,
     making,
     keeping,
+    hiding,
     models,
     doctor,
 ):
