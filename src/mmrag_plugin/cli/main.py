@@ -16,6 +16,7 @@ from mmrag_plugin.cli import (
     chatting,
     doctor,
     finding,
+    hiding,
     keeping,
     models,
     taking_in,
@@ -43,6 +44,7 @@ for module in (
     asking,
     chatting,
     keeping,
+    hiding,
     models,
     doctor,
 ):
