@@ -42,6 +42,7 @@ class HitResult(Result):
     reason: str = Field(description="Why it was found. Quotes untrusted text.")
     text: str | None = Field(description="The text that matched. Untrusted.")
     taken_at: str | None
+    alike: list[str] = Field([], description="Media found too that look much the same.")
 
 
 class SearchMediaResult(Result):

@@ -17,6 +17,7 @@ from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_captions import CaptionLines, Shot
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_lease import WriterLease
+from mmrag_plugin.ledger_looks import LookLines
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_names import NameLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 
-class Ledger(MediaLines, NameLines, CaptionLines, WordLines):
+class Ledger(MediaLines, NameLines, CaptionLines, WordLines, LookLines):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 
     def __init__(self, url: str) -> None:

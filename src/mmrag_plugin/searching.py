@@ -87,11 +87,13 @@ class Searcher:
         min_confidence: Confidence = "none",
         per_media: int | None = None,
         visual_query: str | None = None,
+        grouped: bool = True,
     ) -> SearchResult:
         """Find moments by words, by a picture, or by both.
 
         ``visual_query`` is what the visual channel is asked instead of the query; where it is empty
         and there is no picture, that channel is left out. The query is then not what is to be seen.
+        ``grouped``: of photos that are much alike only the best hit is shown, and names the others.
 
         Raises UsageError for an empty question, an impossible filter or an unknown channel.
         """
@@ -113,8 +115,11 @@ class Searcher:
         ranked = self.rank(found)
         if min_confidence != "none":
             ranked = self._surely(query, ranked, judges, min_confidence)
+        alike: dict[str, list[str]] = {}
+        if grouped:
+            ranked, alike = self._grouped(ranked)
         chosen = _spread(ranked, limit, PER_MEDIA if per_media is None else per_media)
-        return SearchResult(query, self._hits(query, chosen, judges), warnings)
+        return SearchResult(query, self._hits(query, chosen, judges, alike), warnings)
 
     # ---- channels ----------------------------------------------------------------------------
 
@@ -222,8 +227,27 @@ class Searcher:
             for number, score in self.fusion.fuse(lists)
         ]
 
+    def _grouped(self, ranked: Sequence[Ranked]) -> tuple[list[Ranked], dict[str, list[str]]]:
+        """Of each group of photos that are much alike, the best; and the others by its media id."""
+        groups = self.ledger.groups_of(list({candidate.media_id for candidate, _, _ in ranked}))
+        best: dict[str, str] = {}
+        kept: list[Ranked] = []
+        alike: dict[str, list[str]] = {}
+        for item in ranked:
+            media_id = item[0].media_id
+            first = best.setdefault(groups.get(media_id, media_id), media_id)
+            if first == media_id:
+                kept.append(item)
+            else:
+                alike.setdefault(first, []).append(media_id)
+        return kept, alike
+
     def _hits(
-        self, query: str, chosen: Sequence[Ranked], judges: Mapping[Channel, Judge]
+        self,
+        query: str,
+        chosen: Sequence[Ranked],
+        judges: Mapping[Channel, Judge],
+        alike: Mapping[str, Sequence[str]],
     ) -> list[Hit]:
         media_ids = list(dict.fromkeys(candidate.media_id for candidate, _, _ in chosen))
         media = self.ledger.media_rows(media_ids)
@@ -250,6 +274,7 @@ class Searcher:
                     text=text,
                     taken_at=row.taken_at,
                     at_s=candidate.at_s,  # None of a photo, or a time in its film
+                    alike=tuple(alike.get(row.media_id, ())),
                 )
             )
         return hits

@@ -21,7 +21,9 @@ from mmrag_plugin.media import Hit
 from mmrag_plugin.timecode import format_span
 
 _STYLES = {"strong": "green", "weak": "yellow", "none": "dim"}
-_FIELDS = "rank media_id path kind start_s end_s score confidence why reason text taken_at".split()
+_FIELDS = (
+    "rank media_id path kind start_s end_s score confidence why reason text taken_at alike".split()
+)
 
 
 def print_hits(
@@ -68,6 +70,8 @@ def _heading(label: str, hit: Hit, end: Path) -> Table:
         name.append(f"  {span}", style="cyan")
     if hit.taken_at:
         name.append(f"  {on_one_line(hit.taken_at[:10])}", style="dim")
+    if hit.alike:
+        name.append(f"  and {len(hit.alike)} alike", style="dim")
     line.add_row(label, name, Text(hit.confidence, style=_STYLES[hit.confidence]))
     return line
 
@@ -127,7 +131,10 @@ def _write_csv(hits: Sequence[Hit], target: Path) -> None:
     with target.open("x", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=_FIELDS)
         writer.writeheader()
-        writer.writerows({**hit.as_dict(), "why": json.dumps(hit.why)} for hit in hits)
+        writer.writerows(
+            {**hit.as_dict(), "why": json.dumps(hit.why), "alike": " ".join(hit.alike)}
+            for hit in hits
+        )
 
 
 def _link(hits: Sequence[Hit], target: Path) -> None:

@@ -14,6 +14,7 @@ from mmrag_plugin.cli import (
     asking,
     chatting,
     doctor,
+    duplicates,
     finding,
     keeping,
     models,
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (taking_in, watching, finding, asking, chatting, keeping, models, doctor):
+for module in (taking_in, watching, finding, asking, chatting, duplicates, keeping, models, doctor):
     module.add_to(app)
 
 
