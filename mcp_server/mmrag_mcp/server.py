@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
+from mcp.server.auth.provider import TokenVerifier
+from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, InputRequiredResult
-from pydantic import ValidationError
+from pydantic import AnyHttpUrl, ValidationError
 
 from mmrag_mcp.arguments import nearest, refusal
 from mmrag_mcp.calls import THREADS
@@ -22,6 +24,9 @@ from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin import __version__
 
 ANSWER_FIRST_S = 0.1  # the tool list is on its way before the imports take the processor
+
+# the SDK wants an issuer beside a verifier; tokens here are not issued but set, so none is named
+_AUTH = AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None)
 
 INSTRUCTIONS = """\
 Searches the person's own photos, screenshots and videos, on this machine. Start with \
@@ -42,6 +47,7 @@ class MmragServer(MCPServer[Any]):
         *,
         allow_write: bool = False,
         rights: Rights | None = None,
+        token_verifier: TokenVerifier | None = None,
         tools: Sequence[type[MediaTool]] = TOOLS,
     ) -> None:
         limiter = anyio.CapacityLimiter(THREADS)
@@ -60,6 +66,8 @@ class MmragServer(MCPServer[Any]):
             tools=list(self._by_name.values()),
             middleware=[self._warm_after_listing],
             log_level="WARNING",
+            auth=_AUTH if token_verifier else None,
+            token_verifier=token_verifier,
         )
 
     async def call_tool(

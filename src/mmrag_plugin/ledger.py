@@ -16,8 +16,10 @@ import sqlalchemy as sa
 from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_captions import CaptionLines, Shot
 from mmrag_plugin.ledger_database import LedgerDatabase
+from mmrag_plugin.ledger_facets import FacetLines
 from mmrag_plugin.ledger_lease import WriterLease
 from mmrag_plugin.ledger_looks import LookLines
+from mmrag_plugin.ledger_marks import MarkLines
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_names import NameLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure
@@ -49,7 +51,7 @@ __all__ = [
 ]
 
 
-class Ledger(MediaLines, NameLines, CaptionLines, WordLines, LookLines):
+class Ledger(MediaLines, NameLines, CaptionLines, WordLines, MarkLines, FacetLines, LookLines):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 
     def __init__(self, url: str) -> None:
@@ -72,6 +74,7 @@ class Ledger(MediaLines, NameLines, CaptionLines, WordLines, LookLines):
                 f"this program reads version {SCHEMA_VERSION}.",
                 "Upgrade mmrag.",
             )
+        self._mark_what_is_known()
 
     def close(self) -> None:
         """Give the database's files and connections back."""

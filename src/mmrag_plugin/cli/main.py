@@ -12,6 +12,7 @@ import typer
 from mmrag_plugin import __version__
 from mmrag_plugin.cli import (
     asking,
+    browsing,
     chatting,
     doctor,
     duplicates,
@@ -35,7 +36,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (taking_in, watching, finding, asking, chatting, duplicates, keeping, models, doctor):
+for module in (
+    taking_in,
+    watching,
+    finding,
+    browsing,
+    asking,
+    chatting,
+    duplicates,
+    keeping,
+    models,
+    doctor,
+):
     module.add_to(app)
 
 
