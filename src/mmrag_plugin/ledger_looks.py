@@ -55,10 +55,11 @@ class LookLines:
             return list(connection.scalars(query))
 
     def looks(self) -> list[tuple[str, str, str | None, str]]:
-        """Media id, look, date and camera of every photo whose look is known."""
+        """Media id, look, date and camera of every photo that has a look."""
         query = (
             sa.select(looks.c.media_id, looks.c.look, media.c.taken_at, media.c.camera)
             .join(media, media.c.media_id == looks.c.media_id)
+            .where(looks.c.look != "")
             .order_by(looks.c.media_id)
         )
         with self._database.reading() as connection:

@@ -21,9 +21,7 @@ from mmrag_plugin.media import Hit
 from mmrag_plugin.timecode import format_span
 
 _STYLES = {"strong": "green", "weak": "yellow", "none": "dim"}
-_FIELDS = (
-    "rank media_id path kind start_s end_s score confidence why reason text taken_at alike".split()
-)
+_FIELDS = "rank media_id path kind start_s end_s score confidence why reason text taken_at".split()
 
 
 def print_hits(
@@ -129,12 +127,9 @@ def export(hits: Sequence[Hit], target: Path) -> str:
 
 def _write_csv(hits: Sequence[Hit], target: Path) -> None:
     with target.open("x", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=_FIELDS)
+        writer = csv.DictWriter(file, fieldnames=_FIELDS, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(
-            {**hit.as_dict(), "why": json.dumps(hit.why), "alike": " ".join(hit.alike)}
-            for hit in hits
-        )
+        writer.writerows({**hit.as_dict(), "why": json.dumps(hit.why)} for hit in hits)
 
 
 def _link(hits: Sequence[Hit], target: Path) -> None:
