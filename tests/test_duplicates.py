@@ -246,4 +246,4 @@ def test_what_is_compared_grows_with_the_library_and_not_with_its_square(
     looks[:, :2] = 0  # and all agree in two bytes: the square would be 200 million
     photos = [Looked(f"{n:08}", look.tobytes().hex(), None, "") for n, look in enumerate(looks)]
     assert len(grouped(photos)) >= count // 50
-    assert sum(compared) < 100 * count
+    assert sum(compared) <= 32 * 28 * count  # whatever the pictures
