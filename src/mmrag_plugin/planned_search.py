@@ -261,6 +261,7 @@ class PlannedSearch:
         shown = rows[page.first : page.after]
         media = self.ledger.media_rows([media_id for media_id, _ in shown])
         copies = self.ledger.paths_of(list(media))
+        hidden = self.ledger.hidden_among(list(media))
         hits: list[Hit] = []
         for media_id, taken_at in shown:
             row = media.get(media_id)
@@ -276,6 +277,7 @@ class PlannedSearch:
                     confidence="strong",
                     reason="passes the filters",
                     taken_at=taken_at,
+                    hidden=media_id in hidden,
                 )
             )
         count = len(passing) if plan.aim == "count" else None

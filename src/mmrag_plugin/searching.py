@@ -260,11 +260,12 @@ class Searcher:
         media = self.ledger.media_rows(media_ids)
         copies = self.ledger.paths_of(media_ids)
         signals = self._signals(media_ids)
+        hidden = self.ledger.hidden_among(media_ids)
         hits: list[Hit] = []
         for candidate, score, why in chosen:
             row = media.get(candidate.media_id)
             if row is None:
-                continue  # forgotten since its rows were found
+                continue  # forgotten, or hidden from assistants, since its rows were found
             known = signals[candidate.media_id]
             levels = _levels(query, candidate, judges, known)
             reason, text = _reason(query, candidate, why, levels, known)
@@ -282,6 +283,7 @@ class Searcher:
                     taken_at=row.taken_at,
                     at_s=candidate.at_s,  # None of a photo, or a time in its film
                     alike=tuple(alike.get(row.media_id, ())),
+                    hidden=row.media_id in hidden,
                 )
             )
         return hits

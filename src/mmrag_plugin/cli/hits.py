@@ -66,6 +66,8 @@ def _heading(label: str, hit: Hit, end: Path) -> Table:
     span = format_span(hit.moment.start_s, hit.moment.end_s)
     if span:
         name.append(f"  {span}", style="cyan")
+    if hit.hidden:
+        name.append("  hidden from assistants", style="magenta")
     if hit.taken_at:
         name.append(f"  {on_one_line(hit.taken_at[:10])}", style="dim")
     if hit.alike:

@@ -17,6 +17,7 @@ from mmrag_plugin.cli import (
     doctor,
     duplicates,
     finding,
+    hiding,
     keeping,
     models,
     taking_in,
@@ -45,6 +46,7 @@ for module in (
     chatting,
     duplicates,
     keeping,
+    hiding,
     models,
     doctor,
 ):
