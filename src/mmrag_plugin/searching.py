@@ -15,7 +15,7 @@ from mmrag_plugin.fusion import DEPTH, Fusion
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.media import CHANNELS, Channel, Confidence, Hit, Signal
 from mmrag_plugin.metadata import DOUBTFUL, RowFilter, frame_row_id, words_row_id
-from mmrag_plugin.moments import Candidate, join
+from mmrag_plugin.moments import Candidate, best_of_groups, join
 from mmrag_plugin.reasons import (
     best_matches,
     coverage,
@@ -122,7 +122,8 @@ class Searcher:
             ranked = self._surely(query, ranked, judges, min_confidence)
         alike: dict[str, list[str]] = {}
         if grouped:
-            ranked, alike = self._grouped(ranked)
+            media_ids = list({candidate.media_id for candidate, _, _ in ranked})
+            ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
         ranked = _spread(ranked, PER_MEDIA if per_media is None else per_media)
         hits = self._hits(query, ranked[page.first : page.after], judges, alike, page.first)
         return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
@@ -232,21 +233,6 @@ class Searcher:
             )
             for number, score in self.fusion.fuse(lists)
         ]
-
-    def _grouped(self, ranked: Sequence[Ranked]) -> tuple[list[Ranked], dict[str, list[str]]]:
-        """Of each group of photos that are much alike, the best; and the others by its media id."""
-        groups = self.ledger.groups_of(list({candidate.media_id for candidate, _, _ in ranked}))
-        best: dict[str, str] = {}
-        kept: list[Ranked] = []
-        alike: dict[str, list[str]] = {}
-        for item in ranked:
-            media_id = item[0].media_id
-            first = best.setdefault(groups.get(media_id, media_id), media_id)
-            if first == media_id:
-                kept.append(item)
-            else:
-                alike.setdefault(first, []).append(media_id)
-        return kept, alike
 
     def _hits(
         self,
