@@ -28,6 +28,7 @@ LAYERS: dict[str, str] = {
     "library": "library library_asking library_captions library_media library_models library_place "
     "library_thumbnails",
     "upkeep": "upkeep",
+    "gallery": "gallery",
     "edges": "cli mmrag_mcp",
 }
 BESIDE_EACH_OTHER = {"stages", "storage"}  # neither is above the other
