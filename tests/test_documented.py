@@ -20,7 +20,8 @@ import typer
 
 from commands import environment, mmrag_here
 from media_made import end_owners
-from mmrag_mcp.server import MmragServer, _parser
+from mmrag_mcp.command import parser
+from mmrag_mcp.server import MmragServer
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin.cli.main import app
 from mmrag_plugin.plan import literal
@@ -129,7 +130,7 @@ def test_every_mcp_tool_and_flag_is_documented() -> None:
     assert server._by_name
     for name in server._by_name:
         assert f"\n### {name}\n" in page, f"docs/mcp.md has no section {name}"
-    flags = {flag for action in _parser()._actions for flag in action.option_strings}
+    flags = {flag for action in parser()._actions for flag in action.option_strings}
     assert {flag for flag in flags if f"`{flag}" not in page} <= {"-h", "-l", "--help", "--version"}
 
 
@@ -243,4 +244,4 @@ def test_an_assistants_configuration_names_our_server_and_flags_it_knows(place: 
     found = re.findall(r"```json\n(\{.*?)^```", text, re.MULTILINE | re.DOTALL) or [text]
     servers = json.loads(found[0])["mcpServers"]
     assert servers["mmrag"]["command"].endswith("/mmrag-mcp")
-    _parser().parse_args(servers["mmrag"]["args"])
+    parser().parse_args(servers["mmrag"]["args"])

@@ -19,11 +19,12 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp_types import CallToolResult
 
-from mmrag_mcp import calls
+from mmrag_mcp import calls, command
 from mmrag_mcp.arguments import Query
 from mmrag_mcp.calls import Ctx
+from mmrag_mcp.command import parser
 from mmrag_mcp.results import Result
-from mmrag_mcp.server import MmragServer, _parser
+from mmrag_mcp.server import MmragServer
 from mmrag_mcp.tools import TOOLS
 from mmrag_mcp.tools.base import MediaTool, answer
 from mmrag_mcp.warming import WarmLibrary, open_library
@@ -107,11 +108,11 @@ async def test_the_server_says_who_it_is_and_how_to_search(stub: Stub) -> None:
 def test_nothing_heavy_is_imported_before_the_tools_are_listed(era: str, tmp_path: Path) -> None:
     found = tmp_path / "modules"
     code = (
-        "import sys, mmrag_mcp.server as server, mmrag_mcp.warming as warming\n"
+        "import sys, mmrag_mcp.command as command, mmrag_mcp.warming as warming\n"
         "def warm(self, after_s=0):\n"
         f"    open({str(found)!r}, 'w').write(' '.join(sys.modules))\n"
         "warming.WarmLibrary.warm = warm\n"
-        "server.main([])\n"
+        "command.main([])\n"
     )
 
     async def handshake() -> float:
@@ -327,7 +328,7 @@ async def test_a_cancelled_search_ends_at_once_and_the_next_one_works(era: str) 
 SLOW = """
 import os, sys, time
 from types import SimpleNamespace
-import mmrag_mcp.server as server
+import mmrag_mcp.command as command
 
 class Slow:
     settings = SimpleNamespace(home="/nowhere")
@@ -341,8 +342,8 @@ class Slow:
     def close(self):
         print("closed", file=sys.stderr, flush=True)
 
-server.open_library = lambda **flags: Slow()
-server.main([])
+command.open_library = lambda **flags: Slow()
+command.main([])
 """
 HELLO = {
     "protocolVersion": "2025-11-25",
@@ -433,13 +434,11 @@ def test_the_server_leaves_when_it_is_told_to(raw: RawClient, how: signal.Signal
 
 
 def test_a_closing_that_hangs_does_not_keep_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmrag_mcp import server
-
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    monkeypatch.setattr(server, "CLOSE_S", 0.1)
+    monkeypatch.setattr(command, "CLOSE_S", 0.1)
     hanging = threading.Event()
-    server._leave(SimpleNamespace(close=lambda: hanging.wait(30)), 0)  # type: ignore[arg-type]
+    command.leave(SimpleNamespace(close=lambda: hanging.wait(30)), 0)  # type: ignore[arg-type]
     hanging.set()
     assert left == [0]
 
@@ -484,7 +483,7 @@ async def test_every_tool_argument_and_flag_is_documented(stub: Stub) -> None:
             section = page.split(f"### {tool.name}\n", 1)[1].split("\n## ")[0].split("\n### ")[0]
             for argument in tool.input_schema["properties"]:
                 assert f"`{argument}`" in section
-    for action in _parser()._actions:
+    for action in parser()._actions:
         flag = action.option_strings[0]
         assert action.dest in ("help", "version") or f"`{flag}" in page, flag
 
@@ -494,6 +493,6 @@ def test_the_example_configuration_is_the_documented_one_and_is_understood() -> 
     assert f"```json\n{text}```" in (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
     entry = json.loads(text)["mcpServers"]["mmrag"]
     assert Path(entry["command"]).name == "mmrag-mcp"
-    assert _parser().parse_args(entry["args"]).library == "default"
+    assert parser().parse_args(entry["args"]).library == "default"
     fields = {f"MMRAG_{name.upper()}" for name in Settings.model_fields} | {"OLLAMA_HOST"}
     assert entry["env"].keys() <= fields

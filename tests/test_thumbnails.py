@@ -17,8 +17,9 @@ import pytest
 from made_films import BLUE, RED, write_film
 from media_made import end_owners, opened, picture
 from mmrag_plugin.errors import MediaError, NotFound, UsageError
+from mmrag_plugin.kept_files import THUMBNAILS
 from mmrag_plugin.library import MediaLibrary
-from mmrag_plugin.library_thumbnails import FOLDER, Thumbnails
+from mmrag_plugin.library_thumbnails import Thumbnails
 from mmrag_plugin.readers.decoding import DecodesHere
 from mmrag_plugin.upkeep import forget
 
@@ -55,7 +56,7 @@ def shown(jpeg: bytes) -> PIL.Image.Image:
 
 
 def kept(library: MediaLibrary) -> list[Path]:
-    return sorted((library.directory / FOLDER).glob("*/*"))
+    return sorted((library.directory / THUMBNAILS).glob("*/*"))
 
 
 def is_near(colour: Any, expected: tuple[int, int, int]) -> bool:
@@ -140,8 +141,8 @@ def test_a_damaged_or_unwritable_store_costs_time_only(
     assert place.read_bytes() == first
     place.unlink()
     place.parent.rmdir()
-    (library.directory / FOLDER).rmdir()
-    (library.directory / FOLDER).write_text("in the way")
+    (library.directory / THUMBNAILS).rmdir()
+    (library.directory / THUMBNAILS).write_text("in the way")
     assert library.thumbnail(media_id) == first
 
 

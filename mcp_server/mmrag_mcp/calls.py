@@ -12,7 +12,7 @@ import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 
-from mmrag_mcp.warming import WarmLibrary, without_home
+from mmrag_mcp.warming import WarmLibrary, import_llama_index, without_home
 from mmrag_plugin.errors import MmragError
 
 if TYPE_CHECKING:
@@ -36,9 +36,18 @@ class Call:
         """The library with everything loaded; an early call waits for it."""
         return await asyncio.wrap_future(self._warm.warm())
 
-    async def in_thread(self, work: Callable[[], _T]) -> _T:
-        """Do blocking work in a thread, which a cancelled call leaves to itself."""
-        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+    async def in_thread(self, work: Callable[[], _T], *, light: bool = False) -> _T:
+        """Do blocking work in a thread, which a cancelled call leaves to itself.
+
+        ``light`` work asks the ledger alone, and waits for no import.
+        """
+
+        def done() -> _T:
+            if not light:
+                import_llama_index()
+            return work()
+
+        return await anyio.to_thread.run_sync(done, abandon_on_cancel=True, limiter=self._limiter)
 
     async def run(self, work: Awaitable[_T]) -> _T:
         """Await the work of a tool, telling the client now and then that it goes on.

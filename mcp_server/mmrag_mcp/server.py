@@ -1,34 +1,32 @@
-"""The `mmrag-mcp` process: its command line, its transport, and its end."""
+"""The MCP server: its tools, its instructions, and what it answers to wrong calls."""
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
-import signal
-import sys
-import threading
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import anyio
+from mcp.server.auth.provider import TokenVerifier
+from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, InputRequiredResult
-from pydantic import ValidationError
+from pydantic import AnyHttpUrl, ValidationError
 
 from mmrag_mcp.arguments import nearest, refusal
 from mmrag_mcp.calls import THREADS
+from mmrag_mcp.rights import Rights
 from mmrag_mcp.tools import TOOLS
 from mmrag_mcp.tools.base import MediaTool
-from mmrag_mcp.warming import WarmLibrary, open_library
+from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin import __version__
 
 ANSWER_FIRST_S = 0.1  # the tool list is on its way before the imports take the processor
-CLOSE_S = 1.0  # clients kill a server that is not gone after two seconds
+
+# the SDK wants an issuer beside a verifier; tokens here are not issued but set, so none is named
+_AUTH = AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None)
 
 INSTRUCTIONS = """\
 Searches the person's own photos, screenshots and videos, on this machine. Start with \
@@ -48,12 +46,14 @@ class MmragServer(MCPServer[Any]):
         warm: WarmLibrary,
         *,
         allow_write: bool = False,
+        rights: Rights | None = None,
+        token_verifier: TokenVerifier | None = None,
         tools: Sequence[type[MediaTool]] = TOOLS,
     ) -> None:
         limiter = anyio.CapacityLimiter(THREADS)
         allowed = [tool for tool in tools if allow_write or not tool.writes]
         self._by_name: dict[str, Tool] = {
-            tool.name: tool(warm, limiter).as_tool() for tool in allowed
+            tool.name: tool(warm, limiter, rights).as_tool() for tool in allowed
         }
         self._not_allowed = {tool.name for tool in tools} - self._by_name.keys()
         self._warm = warm
@@ -66,6 +66,8 @@ class MmragServer(MCPServer[Any]):
             tools=list(self._by_name.values()),
             middleware=[self._warm_after_listing],
             log_level="WARNING",
+            auth=_AUTH if token_verifier else None,
+            token_verifier=token_verifier,
         )
 
     async def call_tool(
@@ -98,74 +100,3 @@ class MmragServer(MCPServer[Any]):
         if ctx.method == "tools/list":
             self._warm.warm(after_s=ANSWER_FIRST_S)
         return result
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Serve one library over stdio until the client goes."""
-    flags = vars(_parser().parse_args(argv))
-    allow_write = flags.pop("allow_write")
-    # before the SDK sets up its own, which writes for people at a terminal
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="mmrag-mcp: %(levelname)s: %(message)s"
-    )
-    warm = WarmLibrary(partial(open_library, **flags))
-    anyio.run(_serve, MmragServer(warm, allow_write=allow_write), warm)
-
-
-async def _serve(server: MmragServer, warm: WarmLibrary) -> None:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_leave_on_signal, warm)
-        try:
-            await server.run_stdio_async()
-        except Exception:
-            logging.getLogger(__name__).exception("The connection broke.")
-            _leave(warm, 1)
-        _leave(warm, 0)
-
-
-async def _leave_on_signal(warm: WarmLibrary) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            _leave(warm, 0)
-
-
-def _leave(warm: WarmLibrary, code: int) -> None:
-    """Close the library and end, now.
-
-    The interpreter's own way out waits for every thread, one of which may read from a client that
-    says no more, and takes torch apart for two seconds.
-    """
-    closing = threading.Thread(target=warm.close, daemon=True)
-    closing.start()
-    closing.join(CLOSE_S)
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "mmrag-mcp",
-        description="Serve a library of photos and videos to an assistant, over stdio. "
-        "Make the library with: mmrag index FOLDER",
-    )
-    parser.add_argument("--library", "-l", metavar="NAME", help="the library's name")
-    parser.add_argument("--home", metavar="FOLDER", help="where libraries live")
-    parser.add_argument(
-        "--visual-model", metavar="MODEL", help="the model of the library's vectors"
-    )
-    parser.add_argument("--vlm", metavar="MODEL", help="the Ollama model that looks at pictures")
-    parser.add_argument("--ollama-host", metavar="URL", help="where Ollama listens")
-    parser.add_argument(
-        "--allow-remote",
-        action="store_true",
-        default=None,
-        help="let pictures go to a vision model on another machine",
-    )
-    parser.add_argument(
-        "--allow-write",
-        action="store_true",
-        help="let the assistant index folders, annotate media and make files",
-    )
-    parser.add_argument("--milvus-uri", metavar="URI", help="a Milvus server")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    return parser

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 State = Literal["idle", "loading", "ready", "failed"]
 
 _log = logging.getLogger(__name__)
+_importing = threading.Lock()
+
+
+def import_llama_index() -> None:
+    """Import LlamaIndex in one thread while others wait.
+
+    Its modules import each other in circles: two threads that begin at once break it.
+    """
+    with _importing:
+        import llama_index.core  # noqa: F401
 
 
 def open_library(**flags: object) -> MediaLibrary:
@@ -112,6 +122,7 @@ class WarmLibrary:
             time.sleep(after_s)
             library = self.open()
             self.phase = "loading the models and opening Milvus"
+            import_llama_index()
             searcher = library.searcher()
             self.phase = "trying a first search"
             searcher.search("red", limit=1)  # what is loaded late is loaded now

@@ -87,6 +87,9 @@ class Animation:
         """Return the width and height in pixels of ``picture(frame)``."""
         return frame.width, frame.height
 
+    def turn_of(self, frame: Any) -> None:
+        """No turn: the frames are upright."""
+
 
 @contextmanager
 def open_animation(path: Path) -> Iterator[Animation]:

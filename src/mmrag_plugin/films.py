@@ -115,17 +115,17 @@ class Film:
             picture: Image = frame.to_image(width=width_px, height=height_px)
         except (av.FFmpegError, ValueError, MemoryError) as error:
             raise unreadable(self.path, str(error)) from error
-        turn = self._turn_of(frame)
+        turn = self.turn_of(frame)
         return picture if turn is None else picture.transpose(turn)
 
     def upright_size(self, frame: Any) -> tuple[int, int]:
         """Return the width and height in pixels of ``picture(frame)`` without making it."""
         width_px, height_px = _square_pixels(frame, self.stream)
-        turn = self._turn_of(frame)
+        turn = self.turn_of(frame)
         return (height_px, width_px) if turn in _SWAPS_SIDES else (width_px, height_px)
 
-    def _turn_of(self, frame: Any) -> Any | None:
-        """How the frames of this size are turned: looked up once.
+    def turn_of(self, frame: Any) -> Any | None:
+        """The PIL.Image.Transpose that turns frames of this size upright: looked up once.
 
         PyAV's frame and its side data hold each other, so that frames which were asked for it stay
         in the memory, with the threads that scaled them, until the garbage is collected.

@@ -31,8 +31,8 @@ class Filters:
     ``camera`` is part of a camera's name. ``has_text`` asks for text in the picture, or for none.
     ``yearly`` is a span of days in any year, ``("12-20", "01-06")``. ``near`` and ``people`` are
     names that stand in a folder's or file's name, in what the file says of itself or in what
-    somebody wrote about it; ``phrases`` stand word for word in any text about it. ``leave_out``
-    are ids of media.
+    somebody wrote about it; ``phrases`` stand word for word in any text about it. ``tags`` are
+    keywords. ``leave_out`` are ids of media.
     """
 
     kind: Kind | None = None
@@ -46,6 +46,7 @@ class Filters:
     people: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
     yearly: tuple[str, str] | None = None
+    tags: tuple[str, ...] = ()
 
     def resolve(self, ledger: Ledger) -> RowFilter | None:
         """Turn the restrictions into one on rows; None when there is none.
@@ -94,6 +95,13 @@ class Filters:
                     "Names come from folders, files, keywords and captions beside the media.",
                 )
             yield named
+        for tag in self.tags:
+            tagged = ledger.media_ids_marked("tag", tag)
+            if not tagged:
+                raise UsageError(
+                    f"Nothing in this library has the tag {tag!r}.", "mmrag facets tag lists them."
+                )
+            yield tagged
         for phrase in self.phrases:
             yield ledger.media_ids_quoting(phrase)
 

@@ -17,6 +17,7 @@ from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import METADATA_VERSION, row_metadata
+from mmrag_plugin.places import PlaceName
 from mmrag_plugin.terms import TERMS_VERSION
 from mmrag_plugin.walking import is_there, unreadable
 from mmrag_plugin.words import WORDS_VERSION
@@ -77,6 +78,7 @@ class Parts:
     path_signals: Callable[[Path], list[Signal]]
     path_date: Callable[[Path], str | None]
     facts_signals: Callable[[MediaFacts], list[Signal]]
+    place_name: Callable[[float, float], PlaceName]
     stamps: Stamps
     captions: CaptionWork
 

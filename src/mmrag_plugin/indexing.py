@@ -179,6 +179,7 @@ class Indexer:
         captions = CaptionStage(self._run, words, parts.captions)
         captions.owe()
         self._read()
+        self._name_places()
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()
@@ -247,6 +248,11 @@ class Indexer:
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
+
+    def _name_places(self) -> None:
+        """Name the places of media with a position, also of those that were read before."""
+        for batch in batches(self.ledger.placeless().items()):
+            self.ledger.put_places({m: self.parts.place_name(*where) for m, where in batch})
 
     def _enter_sidecars(self) -> None:
         """Note what could not be read beside media, before it is said that they are read."""

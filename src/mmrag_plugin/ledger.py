@@ -16,7 +16,9 @@ import sqlalchemy as sa
 from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_captions import CaptionLines, Shot
 from mmrag_plugin.ledger_database import LedgerDatabase
+from mmrag_plugin.ledger_facets import FacetLines
 from mmrag_plugin.ledger_lease import WriterLease
+from mmrag_plugin.ledger_marks import MarkLines
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_names import NameLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure
@@ -48,7 +50,7 @@ __all__ = [
 ]
 
 
-class Ledger(MediaLines, NameLines, CaptionLines, WordLines):
+class Ledger(MediaLines, NameLines, CaptionLines, WordLines, MarkLines, FacetLines):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 
     def __init__(self, url: str) -> None:
@@ -71,6 +73,7 @@ class Ledger(MediaLines, NameLines, CaptionLines, WordLines):
                 f"this program reads version {SCHEMA_VERSION}.",
                 "Upgrade mmrag.",
             )
+        self._mark_what_is_known()
 
     def close(self) -> None:
         """Give the database's files and connections back."""

@@ -13,11 +13,14 @@ from sqlalchemy.engine import Connection
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import (
     WRITING,
+    WRITTEN,
     bad_sidecars,
     date_sources,
     left_out,
+    marks,
     media,
     paths,
+    places,
     read_anew,
     roots,
     shots,
@@ -161,7 +164,7 @@ class MediaLines:
         with self._database.writing() as connection:
             for batch in batches(media_ids):
                 count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
-                for table in (shots, date_sources, signals, stages, paths, media):
+                for table in (shots, date_sources, places, marks, signals, stages, paths, media):
                     connection.execute(table.delete().where(table.c.media_id.in_(batch)))
 
     def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:
@@ -181,9 +184,9 @@ class MediaLines:
                 .where(stages.c.media_id == media_id)
                 .values(state=WRITING, stamp="", reason="", remedy="")
             )
-            connection.execute(
-                signals.delete().where(signals.c.media_id == media_id, signals.c.stage != "read")
-            )
+            for table in (signals, marks):
+                seen = table.c.stage.not_in(("read", WRITTEN))
+                connection.execute(table.delete().where(table.c.media_id == media_id, seen))
 
     def redo(self, stage: Stage, media_ids: Iterable[str]) -> None:
         """Have a stage look at media again."""

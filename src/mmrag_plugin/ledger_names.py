@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_tables import media, paths, signals
+from mmrag_plugin.ledger_tables import marks, media, paths, signals
+from mmrag_plugin.marks import folded
 from mmrag_plugin.media import Kind, SignalSource
 from mmrag_plugin.metadata import NO_DATE_S, RowFilter, camera_column, wall_clock_s
 from mmrag_plugin.terms import names_in, quoted_in, telling_terms
@@ -26,7 +27,7 @@ class NameLines:
 
     def media_ids_named(self, name: str) -> frozenset[str]:
         """Media whose folder, file or annotation has a name in it, in any case and ending."""
-        return self._saying(name, partial(names_in, name), NAMED_BY)
+        return self._saying(name, partial(names_in, name), NAMED_BY) | self._marked(name)
 
     def media_ids_telling(self, words: str) -> frozenset[str]:
         """Media of which any text has these words one after the other, in any ending."""
@@ -101,6 +102,12 @@ class NameLines:
             found = self._signals_with(connection, name, NAMED_BY)
             texts = {(source, text): None for _, source, text in found if names_in(name, text)}
         return list(texts)[:limit]
+
+    def _marked(self, name: str) -> frozenset[str]:
+        """Media that are marked with just this name; known before their words are counted."""
+        query = sa.select(marks.c.media_id).where(marks.c.folded == folded(name))
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
 
     def _saying(
         self,

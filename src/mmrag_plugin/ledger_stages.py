@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
+from mmrag_plugin.ledger_marks import put_marks
 from mmrag_plugin.ledger_tables import (
     WRITING,
     bad_sidecars,
@@ -22,6 +23,7 @@ from mmrag_plugin.ledger_tables import (
     media,
     not_taken_in,
     paths,
+    places,
     read_anew,
     roots,
     shots,
@@ -273,6 +275,7 @@ class StageLines:
                     )
                 )
                 self._replace_signals(connection, media_id, "read", words)
+                connection.execute(places.delete().where(places.c.media_id == media_id))
                 connection.execute(date_sources.delete().where(date_sources.c.media_id == media_id))
                 if source := found.dated_by:
                     row = {"media_id": media_id, "source": source}
@@ -320,6 +323,7 @@ class StageLines:
     ) -> None:
         mine = sa.and_(signals.c.media_id == media_id, signals.c.stage == stage)
         connection.execute(signals.delete().where(mine))
+        put_marks(connection, media_id, stage, words)
         if words:
             connection.execute(
                 signals.insert(),

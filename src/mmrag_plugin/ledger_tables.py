@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 SCHEMA_VERSION = 1
 WRITING = "writing"  # rows may stand in Milvus that the ledger does not know of yet
+WRITTEN = "written"  # the "stage" of signals that the person wrote with mmrag itself
 
 metadata = sa.MetaData()
 
@@ -139,6 +140,29 @@ shots = sa.Table(
     sa.Column("doubt_stamp", sa.Text, nullable=False, server_default=""),
     sa.Column("denial", sa.Text, nullable=False, server_default=""),
     sa.Column("denial_stamp", sa.Text, nullable=False, server_default=""),
+)
+
+# What media are marked with, taken out of their signals as those are entered, so that it can be
+# counted and hidden by. ``folded`` is the name as names are compared.
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("stage", sa.String(16), primary_key=True),
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("folded", sa.String(200), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Index("marks_by_name", "kind", "folded"),
+)
+
+# Where media were taken, by name; empty where nothing is near enough.
+places = sa.Table(
+    "places",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("country", sa.Text, nullable=False),
+    sa.Column("region", sa.Text, nullable=False),
+    sa.Column("city", sa.Text, nullable=False),
 )
 
 lease = sa.Table(

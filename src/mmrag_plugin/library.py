@@ -223,6 +223,7 @@ class MediaLibrary(LibraryAsking):
         from mmrag_plugin.signals.facts_words import facts_signals
         from mmrag_plugin.signals.path_date import path_date
         from mmrag_plugin.signals.path_words import path_signals
+        from mmrag_plugin.signals.place_words import place_name
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
         frames, words = wanted.recorded["visual"], wanted.recorded["words"]
@@ -239,6 +240,7 @@ class MediaLibrary(LibraryAsking):
             path_signals=path_signals,
             path_date=path_date,
             facts_signals=facts_signals,
+            place_name=place_name,
             stamps=self._stamps(wanted),
             captions=caption_work(self.settings, self.caption_llm),
         )

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import NotFound
-from mmrag_plugin.library_media import LibraryMedia
+from mmrag_plugin.library_keeping import LibraryKeeping
+from mmrag_plugin.library_making import LibraryMaking
 from mmrag_plugin.library_models import careful, limited, vlm_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.settings import Settings
 
 
-class LibraryAsking(LibraryMedia):
+class LibraryAsking(LibraryMaking, LibraryKeeping):
     """The part of a library that is asked."""
 
     settings: Settings

@@ -95,9 +95,10 @@ class LibraryMedia:
 
     @cached_property
     def _thumbnails(self) -> Thumbnails:
-        from mmrag_plugin.library_thumbnails import FOLDER, Thumbnails
+        from mmrag_plugin.kept_files import THUMBNAILS
+        from mmrag_plugin.library_thumbnails import Thumbnails
 
-        return Thumbnails(self.directory / FOLDER)
+        return Thumbnails(self.directory / THUMBNAILS)
 
     def _picture(self, row: MediaRow, at_s: float | None) -> Image:
         from mmrag_plugin.film_frames import frame_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 Position = tuple["float | None", "float | None"]
 
@@ -16,6 +17,15 @@ _PARTS = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _DIGITS = 7  # a centimetre
+
+
+@dataclass(frozen=True)
+class PlaceName:
+    """A place by its names; each is empty where there is none near enough."""
+
+    city: str
+    region: str
+    country: str
 
 
 def degrees(value: object, limit: int) -> float | None:

@@ -73,6 +73,12 @@ class Settings(BaseSettings):
         "", description="A Milvus server or cluster; empty means the library's own embedded Milvus."
     )
     milvus_token: str = Field("", repr=False, description="The token or `user:password` of Milvus.")
+    token: str = Field(
+        "",
+        repr=False,
+        description="What clients of `mmrag-mcp --http` must send as `Authorization: Bearer TOKEN`;"
+        " needed wherever others can reach the server. 24 or more characters.",
+    )
     ledger_url: str = Field(
         "", description="A PostgreSQL URL for the ledger; empty means SQLite in the library."
     )

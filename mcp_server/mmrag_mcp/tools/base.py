@@ -13,6 +13,7 @@ from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from mmrag_mcp.arguments import strict_tool
 from mmrag_mcp.calls import Call, Ctx
 from mmrag_mcp.results import Result
+from mmrag_mcp.rights import Rights
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin.errors import NotFound
 from mmrag_plugin.filters import Filters
@@ -41,8 +42,11 @@ class MediaTool:
     repeats_safely: ClassVar[bool] = True  # a second call with the same arguments changes nothing
     meta: ClassVar[dict[str, Any] | None] = None  # for extensions, such as a page that shows it
 
-    def __init__(self, warm: WarmLibrary, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(
+        self, warm: WarmLibrary, limiter: anyio.CapacityLimiter, rights: Rights | None = None
+    ) -> None:
         self.warm = warm
+        self.rights = rights or Rights()
         self._limiter = limiter
 
     run: Callable[..., Any]

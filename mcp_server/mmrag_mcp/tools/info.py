@@ -27,7 +27,7 @@ class LibraryInfo(MediaTool):
         Fast. Call it first when you don't know what can be asked for.
         """
         call = self.call(ctx, "counting")
-        result = await call.run(call.in_thread(lambda: _info(self.warm)))
+        result = await call.run(call.in_thread(lambda: _info(self.warm), light=True))
         return answer(result, rendering.info_text)
 
 

@@ -1,66 +1,132 @@
-"""`mmrag browse`: the gallery in this machine's browser."""
+"""`mmrag facets`: how many media each year, place, folder or name has, and which."""
 
 from __future__ import annotations
 
-import logging
-import sys
-from typing import Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import errors, on_one_line, output
-from mmrag_plugin.errors import UsageError
+from mmrag_plugin.cli.console import on_one_line, output, print_json, warn
+
+if TYPE_CHECKING:
+    from mmrag_plugin.browsing import Facets, MediaPage
+
+_BY = "year, month, day, place, country, region, city, folder, kind, camera, person, tag or album"
 
 
 def add_to(app: typer.Typer) -> None:
     """Enter the command."""
-    app.command()(browse)
+    app.command()(facets)
 
 
-def browse(
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Listen there; 0 is a free port.", metavar="N")
-    ] = 0,
-    no_open: Annotated[
-        bool, typer.Option("--no-open", help="Only print the address; open no browser.")
-    ] = False,
-    vlm: options.Vlm = None,
-    allow_remote: options.AllowRemote = None,
-    visual_model: options.VisualModel = None,
-    milvus_uri: options.MilvusUri = None,
+def facets(
+    by: Annotated[str, typer.Argument(help=f"{_BY}.")] = "year",
+    value: Annotated[
+        str | None, typer.Argument(help="List the media of this one: 2019-05, Lisbon, Anna.")
+    ] = None,
+    inside: Annotated[
+        str | None,
+        typer.Option(help="By folder: count the folders inside this one.", metavar="FOLDER"),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many.", metavar="N")
+    ] = 50,
+    after: Annotated[
+        str | None, typer.Option(help="Go on behind the page before.", metavar="MARK")
+    ] = None,
+    oldest: Annotated[bool, typer.Option("--oldest", help="The oldest media first.")] = False,
+    kind: options.KindOption = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    folder: options.Folder = None,
+    camera: options.Camera = None,
+    has_text: options.HasText = None,
+    person: Annotated[
+        list[str] | None, typer.Option(help="Only with this person.", metavar="NAME")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag.")] = None,
     library: options.Library = None,
     home: options.Home = None,
+    json: options.Json = False,
 ) -> None:
-    """Look at the library in a browser: search, play moments, ask. Only on this machine.
+    """Count media by year, month, place, folder, person, tag and more, or list those of one.
 
-    The address works once, for whoever opens it first. Ctrl-C ends it.
+    Needs no model: what was found while indexing is counted.
     """
-    from mmrag_plugin.gallery.serving import serve
+    from mmrag_plugin.filters import Filters
 
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
-    with options.open_library(
-        library=library,
-        home=home,
-        vlm=vlm,
-        allow_remote=allow_remote,
-        visual_model=visual_model,
-        milvus_uri=milvus_uri,
-    ) as opened:
+    options.one_of("--kind", kind, ("image", "video"))
+    filters = Filters(
+        kind,  # type: ignore[arg-type]
+        since,
+        until,
+        folder,
+        camera,
+        has_text,
+        people=tuple(person or ()),
+        tags=tuple(tag or ()),
+    )
+    with options.open_library(library=library, home=home) as opened:
+        if value is None:
+            found = opened.browse(by, filters, folder=inside, limit=limit)  # type: ignore[arg-type]
+            print_json(found.as_dict()) if json else _show_counts(found)
+            return
+        page = opened.browse_media(
+            filters,
+            by=by,  # type: ignore[arg-type]
+            value=value,
+            limit=limit,
+            after=after,
+            oldest_first=oldest,
+        )
+        paths = opened.paths_now([row.media_id for row in page.media])
+    if json:
+        print_json(_page_dict(page, paths))
+    else:
+        _show_page(page, paths)
 
-        def show(address: str) -> None:
-            output.print(address, soft_wrap=True)
-            errors.print("The address works once. Ctrl-C ends the gallery.", style="dim")
-            if not no_open:
-                _open_browser(address)
 
-        serve(opened, port=port, opened=show)
+def _show_counts(found: Facets) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    for value in found.values:
+        table.add_row(str(value.count), on_one_line(value.label))
+    output.print(table)
+    if not found.values:
+        output.print(f"No media has a {found.by} of its own.")
+    notes = []
+    if found.distinct > len(found.values):
+        notes.append(f"{found.distinct - len(found.values)} more: --limit shows them.")
+    if found.without:
+        notes.append(f"{found.without} of {found.total} media have no {found.by}.")
+    warn(notes)
 
 
-def _open_browser(address: str) -> None:
-    from mmrag_plugin.cli.finding import start_viewer
+def _show_page(page: MediaPage, paths: dict[str, str]) -> None:
+    for row in page.media:
+        taken = (row.taken_at or "")[:16].replace("T", " ")
+        path = on_one_line(paths.get(row.media_id, row.path))
+        line = f"{taken:16}  {row.kind}  {row.media_id}  {path}"
+        output.print(line, soft_wrap=True)
+    if page.next:
+        warn([f"{page.total} in all; more: --after {shlex.quote(page.next)}"])
 
-    try:
-        start_viewer(address)
-    except UsageError:
-        errors.print(on_one_line("No browser could be started: open the address yourself."))
+
+def _page_dict(page: MediaPage, paths: dict[str, str]) -> dict[str, object]:
+    return {
+        "media": [
+            {
+                "media_id": row.media_id,
+                "path": paths.get(row.media_id, row.path),
+                "kind": row.kind,
+                "taken_at": row.taken_at,
+            }
+            for row in page.media
+        ],
+        "total": page.total,
+        "next": page.next,
+    }

@@ -10,7 +10,18 @@ from typing import Any
 import typer
 
 from mmrag_plugin import __version__
-from mmrag_plugin.cli import asking, browsing, chatting, doctor, finding, keeping, models, taking_in
+from mmrag_plugin.cli import (
+    asking,
+    browsing,
+    chatting,
+    doctor,
+    finding,
+    gallery,
+    keeping,
+    models,
+    taking_in,
+    watching,
+)
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
 from mmrag_plugin.errors import MmragError, UsageError
 
@@ -25,7 +36,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (taking_in, finding, browsing, asking, chatting, keeping, models, doctor):
+for module in (
+    taking_in,
+    watching,
+    finding,
+    browsing,
+    gallery,
+    asking,
+    chatting,
+    keeping,
+    models,
+    doctor,
+):
     module.add_to(app)
 
 

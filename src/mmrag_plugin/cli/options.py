@@ -131,11 +131,11 @@ def search_options(
     """Turn flags into the options of a search. Raises UsageError for a wrong word."""
     from mmrag_plugin.filters import Filters
 
-    _one_of("--kind", kind, ("image", "video"))
-    _one_of("--min-confidence", min_confidence, ("strong", "weak", "none"))
+    one_of("--kind", kind, ("image", "video"))
+    one_of("--min-confidence", min_confidence, ("strong", "weak", "none"))
     names = [name.strip() for name in channels.split(",")] if channels else None
     for name in names or ():
-        _one_of("--channels", name, CHANNELS)
+        one_of("--channels", name, CHANNELS)
     filters = Filters(kind, since, until, folder, camera, has_text)  # type: ignore[arg-type]
     asked = {
         "limit": limit,
@@ -148,6 +148,7 @@ def search_options(
     return asked
 
 
-def _one_of(flag: str, value: str | None, known: tuple[str, ...]) -> None:
+def one_of(flag: str, value: str | None, known: tuple[str, ...]) -> None:
+    """Raise UsageError for a word that a flag does not know."""
     if value is not None and value not in known:
         raise UsageError(f"{flag} {value} is not known.", f"Choose among {', '.join(known)}.")

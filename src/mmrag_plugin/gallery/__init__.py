@@ -1,1 +1,1 @@
-"""The gallery: one page, shown by `mmrag browse` on this machine and by assistants as an MCP App."""
+"""The gallery: one page, for `mmrag browse` on this machine and for assistants as an MCP App."""

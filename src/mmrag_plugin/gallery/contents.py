@@ -9,38 +9,77 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from mmrag_plugin.browsing import Facet
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Hit, Moment
-from mmrag_plugin.plan import Plan
 from mmrag_plugin.planning.explaining import explained
+from mmrag_plugin.results import SearchResult
 
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import MediaRow
     from mmrag_plugin.library import MediaLibrary
-    from mmrag_plugin.results import SearchResult
 
 PAGE = 24  # hits that are shown at once
 MAX_HITS = 480
 MAX_SIGNALS = 400
+MAX_VALUES = 240  # of a facet
+FACETS: tuple[Facet, ...] = ("kind", "month", "city", "folder", "person")
 SIMILAR = 8
 
 
 def search(
-    library: MediaLibrary, query: str, *, begin: int = 0, filters: Filters | None = None
+    library: MediaLibrary, query: str, *, after: str = "", filters: Filters | None = None
 ) -> dict[str, Any]:
     """A page of what a search finds; without words the newest media that pass the filters.
 
-    ``next`` is where the next page begins, None at the end.
+    ``next`` is the ``after`` of the next page, None at the end.
     """
-    if not 0 <= begin < MAX_HITS:
-        raise UsageError(f"Hits are shown from 0 to {MAX_HITS}, not from {begin}.", "Narrow it.")
-    plan = library.plan_question(query) if query.strip() else Plan("", order="newest")
-    limit = begin + PAGE + 1
-    found = library.search_plan(plan, limit=limit, filters=filters)
+    if not query.strip():
+        return _newest(library, after, filters)
+    begin = int(after) if after.isascii() and after.isdecimal() and len(after) < 5 else 0
+    if begin >= MAX_HITS:
+        raise UsageError(f"Only the first {MAX_HITS} hits are shown.", "Search for less.")
+    plan = library.plan_question(query)
+    found = library.search_plan(plan, limit=begin + PAGE + 1, filters=filters)
     shown = found.hits[begin : begin + PAGE]
     more = len(found.hits) > begin + PAGE and begin + PAGE < MAX_HITS
-    return _found(library, found, shown) | {"next": begin + PAGE if more else None}
+    return _found(library, found, shown) | {"next": str(begin + PAGE) if more else None}
+
+
+def _newest(library: MediaLibrary, after: str, filters: Filters | None) -> dict[str, Any]:
+    page = library.browse_media(filters, limit=PAGE, after=after or None)
+    paths = library.paths_now([row.media_id for row in page.media])
+    listed = [
+        Hit(
+            rank=rank,
+            moment=Moment(row.media_id, row.kind),
+            path=paths.get(row.media_id, row.path),
+            score=0.0,
+            confidence="none",
+            taken_at=row.taken_at,
+        )
+        for rank, row in enumerate(page.media, start=1)
+    ]
+    found = SearchResult("", listed, count=page.total)
+    return _found(library, found, listed) | {"next": page.next}
+
+
+def facets(library: MediaLibrary) -> dict[str, Any]:
+    """What the results may be narrowed to: values of each facet, with how many media have them."""
+    offered: dict[str, list[dict[str, Any]]] = {}
+    inside = None
+    roots = library.browse("folder").values
+    if len(roots) == 1:
+        inside = roots[0].value
+    for name in FACETS:
+        counted = library.browse(
+            name, folder=inside if name == "folder" else None, limit=MAX_VALUES
+        )
+        offered[name] = [
+            {"value": one.value, "label": one.label, "count": one.count} for one in counted.values
+        ]
+    return offered
 
 
 def similar(library: MediaLibrary, media_id: str, at_s: float | None = None) -> dict[str, Any]:
@@ -63,8 +102,7 @@ def media(library: MediaLibrary, media_id: str) -> dict[str, Any]:
         "width_px": row.width_px,
         "height_px": row.height_px,
         "duration_s": row.duration_s,
-        "latitude": row.latitude,
-        "longitude": row.longitude,
+        "place": library.ledger.place_names([media_id]).get(media_id, ""),
         "signals": [
             {
                 "source": signal.source,
@@ -95,13 +133,15 @@ def overview(library: MediaLibrary) -> dict[str, Any]:
 def hits(library: MediaLibrary, found: Iterable[Hit]) -> list[dict[str, Any]]:
     """Hits as the page takes them: the contract of a hit, and what it takes to show it."""
     listed = list(found)
-    rows = library.ledger.media_rows([hit.moment.media_id for hit in listed])
+    media_ids = [hit.moment.media_id for hit in listed]
+    rows, places = library.ledger.media_rows(media_ids), library.ledger.place_names(media_ids)
     shown = []
     for hit in listed:
         row = rows.get(hit.moment.media_id)
         about = {
             "at_s": hit.at_s,
             "duration_s": row.duration_s if row else None,
+            "place": places.get(hit.moment.media_id, ""),
         }
         shown.append({**hit.as_dict(), **about})
     return shown

@@ -1,4 +1,4 @@
-"""The page as one document: markup, styles and scripts lie in files of their own beside this one."""
+"""The page as one document; its markup, styles and scripts lie in files of their own."""
 
 from __future__ import annotations
 

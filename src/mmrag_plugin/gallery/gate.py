@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 64 * 1024
 _METHODS = ("GET", "HEAD", "POST")
-_ASK_AGAIN = "Open the address that mmrag browse printed. It works once; mmrag browse makes a new one."
+_ASK_AGAIN = (
+    "Open the address that mmrag browse printed. It works once; mmrag browse makes a new one."
+)
 
 HEADERS = {
     "cache-control": "no-store",

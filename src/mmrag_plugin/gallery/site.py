@@ -92,14 +92,16 @@ class Site:
         query = asked.get("q", "")
         if len(query) > MAX_QUERY_CHARS:
             raise UsageError(f"A search has at most {MAX_QUERY_CHARS} characters.", "Shorten it.")
-        names = ("kind", "since", "until", "folder", "near")
+        names = ("kind", "since", "until", "folder", "near")  # as the page's choosers are called
         given: dict[str, Any] = {name: asked[name] for name in names if asked.get(name)}
         if given.get("kind", "image") not in ("image", "video"):
             raise UsageError(f"There is no kind {given['kind'][:40]!r}.", "Say image or video.")
+        if asked.get("person"):
+            given["people"] = (asked["person"],)
         filters = Filters(**given) if given else None
-        begin = _number(asked.get("begin", "0"), int)
+        after = asked.get("after", "")
         return await self._json(
-            lambda: contents.search(self._library, query, begin=begin, filters=filters)
+            lambda: contents.search(self._library, query, after=after, filters=filters)
         )
 
     async def facets(self, _: Request) -> Response:
@@ -155,10 +157,7 @@ class Site:
     async def clip(self, request: Request) -> Response:
         """A moment of a film as a small MP4, for films that the browser does not play."""
         media_id = request.path_params["media_id"]
-        start_s, end_s = _time(request, "start") or 0.0, _time(request, "end")
-        row = await self._in_thread(lambda: contents.row_of(self._library, media_id))
-        if end_s is None:
-            end_s = row.duration_s or start_s
+        start_s, end_s = _time(request, "start"), _time(request, "end")
         mp4 = await anyio.to_thread.run_sync(
             lambda: self._library.preview(media_id, start_s, end_s, max_bytes=MAX_CLIP_BYTES),
             limiter=self._showing,
@@ -202,9 +201,7 @@ class Site:
         return JSONResponse(await self._in_thread(work))
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await anyio.to_thread.run_sync(
-            work, limiter=self._searching, abandon_on_cancel=True
-        )
+        return await anyio.to_thread.run_sync(work, limiter=self._searching, abandon_on_cancel=True)
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -161,11 +161,18 @@ function makePlayer(hit) {
     canSeek: true,
     video: null,
     beginsAt: 0,
+    isCopy: false,
     owned: null,
 
     play(from = hit.start_s ?? 0) {
       if (!this.video) this.begin(from);
-      else this.at(from);
+      else if (this.holds(from)) this.at(from);
+      else this.copied(from);
+    },
+
+    // Whether what was loaded goes so far: a copy is of one moment.
+    holds(seconds) {
+      return !this.isCopy || (seconds >= this.beginsAt && seconds < this.beginsAt + this.video.duration);
     },
 
     at(seconds) {
@@ -208,8 +215,10 @@ function makePlayer(hit) {
       button.disabled = true;
       button.lastChild.textContent = "Making a copy that plays here…";
       try {
-        const found = await page.source.clip(hit);
+        const found = await page.source.clip(hit, from);
+        if (this.owned) URL.revokeObjectURL(this.owned);
         if (found.url.startsWith("blob:")) this.owned = found.url;
+        this.isCopy = true;
         this.from(found, from, () => this.failed(new Failure("This film can't be played here.")));
       } catch (error) {
         this.failed(error);

@@ -1,6 +1,7 @@
 // ---- the page -----------------------------------------------------------------------------------------
 
-const NOTHING = { query: "", kind: "", since: "", until: "", folder: "", near: "" };
+const NOTHING = { query: "", kind: "", since: "", until: "", folder: "", near: "", person: "" };
+const KINDS = { image: "Photos", video: "Films" };
 
 const page = {
   source: window.parent === window ? loopback : host,
@@ -109,7 +110,7 @@ const page = {
     this.hits = [];
     byId("heading").textContent = query ? `“${plain(query)}”` : this.isNarrowed() || !this.alone ? "Found" : "Newest";
     const understood = byId("understood");
-    understood.textContent = [found.count === null || found.count === undefined ? "" : `${found.count} counted`, found.understood && `understood as ${plain(found.understood)}`].filter(Boolean).join(" · ");
+    understood.textContent = [found.count === null || found.count === undefined ? "" : query ? `${found.count} counted` : `${found.count} in all`, found.understood && `understood as ${plain(found.understood)}`].filter(Boolean).join(" · ");
     understood.hidden = !understood.textContent;
     this.add(found, { adding: false });
     const empty = byId("empty");
@@ -128,7 +129,7 @@ const page = {
   },
 
   isNarrowed() {
-    return ["kind", "since", "until", "folder", "near"].some((name) => this.asked[name]);
+    return ["kind", "since", "until", "folder", "near", "person"].some((name) => this.asked[name]);
   },
 
   busy(working) {
@@ -150,11 +151,11 @@ const page = {
       return; // the search says what is wrong
     }
     const form = byId("filters");
-    for (const [name, label, all] of [["kind", "Kind", "Photos and films"], ["month", "When", "Any time"], ["place", "Where", "Anywhere"], ["folder", "Folder", "All folders"]]) {
+    for (const [name, label, all] of [["kind", "Kind", "Photos and films"], ["month", "When", "Any time"], ["city", "Where", "Anywhere"], ["person", "Who", "Anybody"], ["folder", "Folder", "All folders"]]) {
       const values = facets[name] || [];
       if (values.length < 2 && name !== "kind") continue;
       const chooser = make("select", { name, "aria-label": label }, make("option", { value: "", text: all }),
-        ...values.map(({ value, label: words, count }) => make("option", { value: plain(value), text: `${name === "month" ? dateOf(words) : plain(words)} (${count})` })));
+        ...values.map(({ value, label: words, count }) => make("option", { value, text: `${name === "month" ? dateOf(words) : name === "kind" ? KINDS[value] || value : plain(words)} (${count})` })));
       form.append(chooser);
     }
     form.hidden = !form.childElementCount;
@@ -165,7 +166,7 @@ const page = {
   narrowed() {
     const chosen = (name) => byId("filters").elements.namedItem(name)?.value || "";
     const month = chosen("month");
-    return { kind: chosen("kind"), since: month, until: month, near: chosen("place"), folder: chosen("folder") };
+    return { kind: chosen("kind"), since: month, until: month, near: chosen("city"), person: chosen("person"), folder: chosen("folder") };
   },
 
   searched(options) {

@@ -127,10 +127,10 @@ const host = {
     return null;
   },
 
-  async clip(hit) {
-    const [start, end] = [hit.start_s ?? 0, hit.end_s ?? (hit.start_s ?? 0) + 10];
-    const url = await this.resource(`mmrag://media/${encodeURIComponent(hit.media_id)}/clip/${start.toFixed(3)}-${end.toFixed(3)}`);
-    return { url, beginsAt: start };
+  async clip(hit, from) {
+    const until = hit.end_s > from ? hit.end_s : from + 10;
+    const url = await this.resource(`mmrag://media/${encodeURIComponent(hit.media_id)}/clip/${from.toFixed(3)}-${until.toFixed(3)}`);
+    return { url, beginsAt: from };
   },
 
   // Ask about one: in the host's own conversation where it takes messages, else of the vision model.

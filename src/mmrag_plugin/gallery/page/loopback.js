@@ -30,9 +30,9 @@ const loopback = {
     return told;
   },
 
-  search(asked, begin) {
+  search(asked, after) {
     const { query, ...filters } = asked;
-    return this.get("/api/search", { q: query, begin: begin || "", ...filters });
+    return this.get("/api/search", { q: query, after: after || "", ...filters });
   },
 
   facets() {
@@ -64,13 +64,13 @@ const loopback = {
     return { url: this.about(hit, "film"), beginsAt: 0 };
   },
 
-  async clip(hit) {
+  async clip(hit, from) {
     const address = new URL(this.about(hit, "clip"), location.origin);
-    address.searchParams.set("start", hit.start_s ?? 0);
-    if (hit.end_s !== null && hit.end_s !== undefined) address.searchParams.set("end", hit.end_s);
+    address.searchParams.set("start", from);
+    if (hit.end_s > from) address.searchParams.set("end", hit.end_s);
     const reply = await fetch(address, { credentials: "same-origin" });
     if (!reply.ok) await this.told(reply);
-    return { url: URL.createObjectURL(await reply.blob()), beginsAt: hit.start_s ?? 0 };
+    return { url: URL.createObjectURL(await reply.blob()), beginsAt: from };
   },
 
   async ready() {

@@ -1,0 +1,68 @@
+"""The tags, people and albums that media are marked with, out of what is said of them.
+
+Files and programs write keywords, names and albums into one kind of text, an ``annotation``; what
+is short enough to be a mark is one: ``beach, summer`` are two tags, a sentence is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mmrag_plugin.media import Signal
+from mmrag_plugin.people import people_in
+
+# ``part`` is what stands in a list beside longer texts: too vague to be counted as a tag, but
+# nobody who hides a tag wants such a media shown.
+MarkKind = Literal["tag", "person", "album", "part"]
+
+_ALBUM = "Album: "
+_PEOPLE = "People: "
+_MAX_CHARS = 60
+_MAX_WORDS = 4
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A name that a media is marked with; ``folded`` is how it is compared."""
+
+    kind: MarkKind
+    name: str
+
+    @property
+    def folded(self) -> str:
+        """The name whatever its case and spaces."""
+        return folded(self.name)
+
+
+def folded(name: str) -> str:
+    """A name as names are compared: whatever their case, and with single spaces."""
+    return " ".join(name.casefold().split())
+
+
+def marks_of(signals: Iterable[Signal]) -> list[Mark]:
+    """The marks in what is said of a media, each name once."""
+    found: dict[tuple[str, str], Mark] = {}
+    for mark in _marks(list(signals)):
+        if mark.folded:
+            found.setdefault((mark.kind, mark.folded), mark)
+    return list(found.values())
+
+
+def _marks(signals: list[Signal]) -> Iterator[Mark]:
+    for signal in signals:
+        if signal.source != "annotation" or signal.text.startswith(_PEOPLE):
+            continue
+        if signal.text.startswith(_ALBUM):
+            yield Mark("album", signal.text.removeprefix(_ALBUM).strip()[:200])
+            continue
+        parts = [part.strip() for part in signal.text.replace("\n", ",").split(",")]
+        short = [part for part in parts if _is_short(part)]
+        kind: MarkKind = "tag" if len(short) == len(parts) else "part"
+        yield from (Mark(kind, part) for part in short)
+    yield from (Mark("person", name) for name in people_in(signals))
+
+
+def _is_short(text: str) -> bool:
+    return 0 < len(text) <= _MAX_CHARS and len(text.split()) <= _MAX_WORDS and text[-1] not in ".!?"
