@@ -77,7 +77,13 @@ def facets(library: MediaLibrary) -> dict[str, Any]:
             name, folder=inside if name == "folder" else None, limit=MAX_VALUES
         )
         offered[name] = [
-            {"value": one.value, "label": one.label, "count": one.count} for one in counted.values
+            {
+                # a search takes a city by its name
+                "value": one.value.partition("|")[0] if name == "city" else one.value,
+                "label": one.label,
+                "count": one.count,
+            }
+            for one in counted.values
         ]
     return offered
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.errors import MmragError, UsageError
+from mmrag_plugin.errors import UsageError
 from mmrag_plugin.gallery.gate import Gate
 from mmrag_plugin.gallery.site import Site
 
@@ -29,7 +29,8 @@ def serve(library: MediaLibrary, *, port: int, opened: Callable[[str], None]) ->
     import uvicorn
 
     with _listening(port) as listening:
-        gate = Gate(Site(library).app(), listening.getsockname()[1])
+        site = Site(library)
+        gate = Gate(site.app(), listening.getsockname()[1])
         config = uvicorn.Config(
             gate,
             lifespan="off",
@@ -41,10 +42,17 @@ def serve(library: MediaLibrary, *, port: int, opened: Callable[[str], None]) ->
             limit_concurrency=AT_ONCE,
             timeout_graceful_shutdown=END_S,
         )
-        threading.Thread(target=_warm, args=(library,), daemon=True).start()
+        threading.Thread(target=site.warm, daemon=True).start()
         opened(gate.address)
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         with suppress(KeyboardInterrupt):  # which uvicorn passes on when it is done
             uvicorn.Server(config).run(sockets=[listening])
+        site.ended = True
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of the server's is worth a line: not what Ctrl-C cut short."""
+    return "graceful shutdown" not in record.getMessage()
 
 
 def _listening(port: int) -> socket.socket:
@@ -60,11 +68,3 @@ def _listening(port: int) -> socket.socket:
             "Name another, or leave --port out for a free one.",
         ) from None
     return listening
-
-
-def _warm(library: MediaLibrary) -> None:
-    """Load models and Milvus while the person looks at the page."""
-    try:
-        library.searcher()
-    except MmragError as error:  # the first search says it, too
-        logging.getLogger(__name__).warning("%s", error)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,14 +36,21 @@ MAX_QUERY_CHARS = 2_000
 MAX_CLIP_BYTES = 4_000_000
 # Containers that browsers may play as they are, with the type to call them by.
 _PLAYED = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
+
+_log = logging.getLogger(__name__)
+
+
+class TooMuch(UsageError):
+    """A body beyond the limit."""
+
+
 _STATUS: tuple[tuple[type[MmragError], int], ...] = (
+    (TooMuch, 413),
     (NotFound, 404),
     (UsageError, 400),
     (MediaError, 422),
     (ServiceError, 503),
 )
-
-_log = logging.getLogger(__name__)
 
 
 class Site:
@@ -53,6 +61,24 @@ class Site:
         self._talks = Talks(library)
         self._searching = anyio.CapacityLimiter(THREADS)
         self._showing = anyio.CapacityLimiter(THREADS)  # pictures hold up no search
+        self._importing = threading.Lock()
+        self.ended = False
+
+    def warm(self) -> None:
+        """Load models and Milvus, while the person looks at the newest media."""
+        try:
+            self._import()
+            self._library.searcher()
+        except MmragError as error:  # the first search says it, too
+            _log.warning("%s", error)
+        except Exception:
+            if not self.ended:  # an import that the end of the program breaks is no news
+                _log.exception("The library can't be warmed.")
+
+    def _import(self) -> None:
+        """Import LlamaIndex in one thread: its modules are in a circle, and two would break it."""
+        with self._importing:
+            import llama_index.core  # noqa: F401
 
     def app(self) -> Starlette:
         """The ASGI application; `gate.Gate` belongs before it."""
@@ -101,7 +127,8 @@ class Site:
         filters = Filters(**given) if given else None
         after = asked.get("after", "")
         return await self._json(
-            lambda: contents.search(self._library, query, after=after, filters=filters)
+            lambda: contents.search(self._library, query, after=after, filters=filters),
+            heavy=bool(query.strip()),
         )
 
     async def facets(self, _: Request) -> Response:
@@ -116,7 +143,7 @@ class Site:
     async def similar(self, request: Request) -> Response:
         """What looks like a media."""
         media_id, at_s = request.path_params["media_id"], _time(request, "at")
-        return await self._json(lambda: contents.similar(self._library, media_id, at_s))
+        return await self._json(lambda: contents.similar(self._library, media_id, at_s), heavy=True)
 
     # ---- pictures and films -------------------------------------------------------------------
 
@@ -179,7 +206,7 @@ class Site:
                 return {"ready": False, "error": error.as_dict()}
             return {"ready": True}
 
-        return await self._json(ready)
+        return await self._json(ready, heavy=True)
 
     async def talk(self, request: Request) -> Response:
         """Take a turn of a conversation; the answer comes as JSON lines."""
@@ -194,11 +221,19 @@ class Site:
             pointed = await self._in_thread(
                 lambda: contents.chosen_hit(self._library, media_id, *times)
             )
+        await self._in_thread(self._import)
         lines = self._talks.answer(request.path_params["talk_id"][:64], message, pointed)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
-    async def _json(self, work: Callable[[], dict[str, Any]]) -> Response:
-        return JSONResponse(await self._in_thread(work))
+    async def _json(self, work: Callable[[], dict[str, Any]], *, heavy: bool = False) -> Response:
+        """Answer with what some work gives; ``heavy`` work needs LlamaIndex, the others none."""
+
+        def done() -> dict[str, Any]:
+            if heavy:
+                self._import()
+            return work()
+
+        return JSONResponse(await self._in_thread(done))
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await anyio.to_thread.run_sync(work, limiter=self._searching, abandon_on_cancel=True)
@@ -211,7 +246,7 @@ async def _body(request: Request) -> dict[str, Any]:
         async for part in request.stream():
             body += part
             if len(body) > MAX_BODY_BYTES:
-                raise UsageError("That is too much to send.", "Say it in fewer words.")
+                raise TooMuch("That is too much to send.", "Say it in fewer words.")
         asked = json.loads(body)
     except (ValueError, RecursionError, ClientDisconnect):
         raise UsageError("What was sent is no JSON.", "Reload the page.") from None

@@ -74,7 +74,7 @@ const detail = {
   lead(hit) {
     const box = make("div", { class: "lead" });
     const span = spanOf(hit);
-    const facts = [dateOf(hit.taken_at, true), plain(hit.place), span && `moment ${span}`].filter(Boolean);
+    const facts = [dateOf(hit.taken_at, true), plain(hit.place), span && `Moment ${span}`].filter(Boolean);
     if (facts.length) box.append(make("p", { class: "when", dir: "auto", text: facts.join(" · ") }));
     if (hit.reason && !hit.listed) box.append(make("p", { class: "because" }, make("span", { class: "label", text: "Why it was found " }), their("span", hit.reason)));
     if (!hit.listed && hit.confidence) box.append(confidenceMark(hit));
@@ -149,7 +149,8 @@ detail.dialog.addEventListener("click", (event) => {
 // A photo, or a film that shows its picture until somebody has it play. It begins without sound.
 function makePlayer(hit) {
   const frame = pictureFrame(hit, LARGE_PX);
-  const stage = make("div", { class: "large" }, frame);
+  const screen = make("div", { class: "screen" }, frame);
+  const stage = make("div", { class: "large" }, screen);
   if (hit.kind !== "video" || !page.source.can.play) {
     return { element: stage, button: null, canSeek: false, play() {}, end() {} };
   }
@@ -204,7 +205,7 @@ function makePlayer(hit) {
       video.onloadedmetadata = () => {
         if (!video.videoWidth) { video.onerror = null; otherwise(); return; }
         video.currentTime = Math.max(from - beginsAt, 0);
-        stage.replaceChildren(video);
+        screen.replaceChildren(video);
         video.focus({ preventScroll: true });
         video.play().catch(() => {}).then(() => { setTimeout(() => { this.begun = true; }, 400); });
       };
@@ -242,7 +243,7 @@ function makePlayer(hit) {
       if (this.owned) URL.revokeObjectURL(this.owned);
     },
   };
-  stage.append(button);
+  screen.append(button);
   return player;
 }
 

@@ -40,7 +40,9 @@ const page = {
     if (!this.alone) return;
     document.title = `${plain(opened.library)} – mmrag`;
     byId("talk-switch").hidden = false;
-    talk.toggle(window.matchMedia("(min-width: 70rem)").matches);
+    const wide = window.matchMedia("(min-width: 70rem)"); // room for the conversation beside the grid
+    talk.toggle(wide.matches);
+    wide.addEventListener("change", () => { if (!talk.running) talk.toggle(wide.matches); });
     this.offerFilters();
     byId("query").value = new URLSearchParams(location.hash.slice(1)).get("q") || "";
     this.search({ ...NOTHING, query: byId("query").value });
