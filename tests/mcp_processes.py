@@ -36,7 +36,7 @@ class Library:
         return SimpleNamespace(search=lambda *_, **__: None)
     def search_question(self, query, **_):
         if query.startswith("sleep "):
-            print("searching", file=sys.stderr, flush=True)
+            os.write(2, b"searching\\n")
             time.sleep(float(query.split()[1]))
         return SearchResult(query, [], ["searched " + query[:100]])
     def close(self):

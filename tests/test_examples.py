@@ -36,9 +36,13 @@ def home(tmp_path: Path) -> Iterator[Path]:
     end_owners(tmp_path)
 
 
+WORKED = ("help_desk.py", "teaching_set.py")  # a page each; docs/examples.md is about them
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
-def test_an_example_is_under_40_lines(script: Path) -> None:
-    assert len(script.read_text(encoding="utf-8").splitlines()) < 40
+def test_an_example_is_short(script: Path) -> None:
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < (68 if script.name in WORKED else 40)
 
 
 def test_the_readers_work_in_a_plain_index(home: Path) -> None:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from mmrag_plugin.media import Confidence, Kind
 
 MAX_LIMIT = 50
+_SHOWN_FAULTS = 5
 _SHOWN_CHARS = 60  # of a refused value
 
 
@@ -92,7 +93,8 @@ def refusal(tool: Tool, error: ValidationError) -> str:
     """Say what is wrong with a call's arguments, and what would be right."""
     names = list(tool.fn_metadata.arg_model.model_fields)
     lines = []
-    for fault in error.errors(include_url=False):
+    faults = error.errors(include_url=False)
+    for fault in faults[:_SHOWN_FAULTS]:
         name = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             lines.append(f"There is no argument {name[:_SHOWN_CHARS]!r}{nearest(name, names)}")
@@ -102,6 +104,8 @@ def refusal(tool: Tool, error: ValidationError) -> str:
             value = repr(fault["input"])
             shown = value if len(value) <= _SHOWN_CHARS else f"{value[:_SHOWN_CHARS]}…"
             lines.append(f"{name} = {shown}: {fault['msg']}.")
+    if len(faults) > _SHOWN_FAULTS:
+        lines.append(f"So it goes on: {len(faults)} arguments can't be taken.")
     return "\n".join(lines)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import AsyncExitStack
 
 import anyio
 import h11
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +27,8 @@ DRAINED_BYTES = 128 * 2**20  # of a body that is too large, so that its sender h
 HEADERS_S = 10.0
 BODY_S = 30.0
 UNREAD_S = 60.0  # how long a client may leave an answer unread
+
+_CLOSE = {"connection": "close"}
 
 
 class Gate:
@@ -98,22 +102,34 @@ class Bodies:
             await self._app(scope, receive, send)
             return
         reading = _Reading(receive)
-        try:
-            await reading.until(SMALL_BYTES)
-            if reading.is_whole:
+        async with AsyncExitStack() as held:
+            refused = await self._read(scope, reading, held)
+            if refused is None:
                 await self._app(scope, reading.replay, send)
-                return
-            async with self._large:
-                await reading.until(BODY_BYTES)
+            else:
+                await refused(scope, receive, send)
+
+    async def _read(
+        self, scope: Scope, reading: _Reading, held: AsyncExitStack
+    ) -> PlainTextResponse | None:
+        """Read a body; returns the refusal of one that is too large or too slow."""
+        try:
+            if _declared_bytes(scope) <= DRAINED_BYTES:
+                await reading.until(SMALL_BYTES)
+                if not reading.is_whole:
+                    await held.enter_async_context(self._large)
+                    await reading.until(BODY_BYTES)
                 if reading.is_whole:
-                    await self._app(scope, reading.replay, send)
-                    return
+                    return None
                 await reading.drain()
-            status, reason = 413, f"A request may have {BODY_BYTES // 2**20} MiB."
         except TimeoutError:
-            status, reason = 408, "The request did not come in time."
-        refused = PlainTextResponse(reason, status, headers={"connection": "close"})
-        await refused(scope, receive, send)
+            return PlainTextResponse("The request did not come in time.", 408, _CLOSE)
+        return PlainTextResponse(f"A request may have {BODY_BYTES // 2**20} MiB.", 413, _CLOSE)
+
+
+def _declared_bytes(scope: Scope) -> int:
+    length = Headers(scope=scope).get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
 
 class _Reading:

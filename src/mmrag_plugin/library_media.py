@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag_plugin.library_thumbnails import Thumbnails
+    from mmrag_plugin.media import Kind
+    from mmrag_plugin.readers.decoding import Decoder
 
+SHOWN_PX = 1024  # the short side that is enough to look at
+_DECODING = threading.BoundedSemaphore(4)  # others wait
 APART_S = 0.5  # pictures of a film that lie closer show the same
 
 
@@ -101,17 +106,9 @@ class LibraryMedia:
         return Thumbnails(self.directory / THUMBNAILS)
 
     def _picture(self, row: MediaRow, at_s: float | None) -> Image:
-        from mmrag_plugin.film_frames import frame_at
-        from mmrag_plugin.motion_photos import motion_of
-        from mmrag_plugin.pictures import open_picture
-
-        path = self._path_there(row)
-        if row.kind == "image":
-            motion = None if at_s is None else motion_of(path)
-            if motion is None or at_s is None:
-                return open_picture(path, at_least_px=1024)
-            return frame_at(motion, at_s)
-        return frame_at(path, at_s if at_s is not None else (row.duration_s or 0) / 3)
+        if row.kind == "video" and at_s is None:
+            at_s = (row.duration_s or 0) / 3
+        return decoded_picture(row.kind, self._path_there(row), at_s)
 
     def moment_pictures(self, moment: Moment, count: int = 6) -> list[tuple[float | None, Image]]:
         """Pictures of a moment with their times: one of an image, several of a film, in order.
@@ -130,25 +127,47 @@ class LibraryMedia:
         return list(film_pictures(self._path_there(row), start_s, end_s, count))
 
     def _path_there(self, row: MediaRow) -> Path:
+        roots: list[str] | None = None
         for path in self.ledger.paths_of([row.media_id]).get(row.media_id, []):
             if is_there(path):
-                return Path(path)
+                roots = self.ledger.roots() if roots is None else roots
+                if any(Path(real_path(path)).is_relative_to(root) for root in roots):
+                    return Path(path)
+        if roots is not None:  # what was a file is a link by now
+            raise NotFound(
+                f"{row.path} leads out of the library's folders.",
+                "Put the file there instead of the link, then run mmrag index.",
+            )
         raise NotFound(
             f"{row.path} is not there any more.",
             "Mount its drive, or run mmrag index, or mmrag relocate OLD NEW if it moved.",
         )
 
 
+def decoded_picture(kind: Kind, path: Path, at_s: float | None) -> Image:
+    """The picture of a file, of a film at a time; see ``Decoder.picture``."""
+    with _DECODING:
+        return _decoder().picture(kind, path, at_s, at_least_px=SHOWN_PX)
+
+
 def film_pictures(
     path: Path, start_s: float, end_s: float, count: int
 ) -> list[tuple[float, Image]]:
     """Up to ``count`` pictures of a part of a film with their times: of its shots, else evenly."""
-    from mmrag_plugin.film_frames import frame_at
-    from mmrag_plugin.keyframes.spread import shots
+    from mmrag_plugin.keyframes.spread import Spread
 
-    count = max(1, min(count, round((end_s - start_s) / APART_S)))
-    step_s = (end_s - start_s) / count
-    times = [start_s + (number + 0.5) * step_s for number in range(count)]
-    return (shots(path, start_s, end_s, count) if count > 1 else []) or [
-        (time_s, frame_at(path, time_s)) for time_s in times
-    ]
+    spread = Spread(start_s, end_s, max(1, min(count, round((end_s - start_s) / APART_S))))
+    with _DECODING:
+        frames = _decoder().frames("video", path, at_least_px=SHOWN_PX, selector=spread)
+        return [(frame.time_s or 0.0, frame.picture) for frame in frames]
+
+
+def _decoder() -> Decoder:
+    """Decodes in processes of its own: a file that makes a decoder crash ends none that shows it.
+
+    Somebody waits, so the limits are tighter than those of indexing.
+    """
+    from mmrag_plugin.readers.worker_process import Limits
+    from mmrag_plugin.readers.workers import DecodesInWorkers
+
+    return DecodesInWorkers(Limits(step_s=30.0, film_s=90.0, film_s_for_each_mb=0.0))

@@ -1,16 +1,21 @@
 """A few pictures that stand for a film or a part of it: one of each shot where there are so many.
 
-Only key frames are decoded, which encoders put at most cuts.
+Of the shots only key frames are decoded, which encoders put at most cuts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from mmrag_plugin.animations import Animation
 from mmrag_plugin.films import Film, open_film
+from mmrag_plugin.keyframes.base import KeyframeSelector
 from mmrag_plugin.keyframes.choice import Candidate
+from mmrag_plugin.media import Frame
+from mmrag_plugin.motion_photos import FilmPart
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,13 +26,43 @@ _THUMB_PX = 64
 _T = TypeVar("_T")
 
 
-def shots(path: Path, start_s: float, end_s: float, count: int) -> list[tuple[float, Image]]:
+@dataclass(frozen=True)
+class Spread(KeyframeSelector):
+    """Chooses up to ``count`` frames of ``start_s``..``end_s``: of its shots, else evenly."""
+
+    start_s: float
+    end_s: float
+    count: int
+    name: ClassVar[str] = "spread"
+
+    @property
+    def stamp(self) -> str:
+        """The method and its parameters."""
+        return f"{self.name}:{self.start_s}:{self.end_s}:{self.count}"
+
+    def select(self, source: Path | FilmPart) -> Iterator[Frame]:
+        """Yield the frames in order; each stands for its share of the time."""
+        from mmrag_plugin.film_frames import frame_at
+
+        step_s = (self.end_s - self.start_s) / self.count
+        times = [self.start_s + (number + 0.5) * step_s for number in range(self.count)]
+        found: Iterable[tuple[float, Image]] = (
+            shots(source, self.start_s, self.end_s, self.count) if self.count > 1 else []
+        )
+        found = found or ((time_s, frame_at(source, time_s)) for time_s in times)
+        for number, (time_s, picture) in enumerate(found):
+            yield Frame(number, picture, time_s, min(time_s + step_s, self.end_s))
+
+
+def shots(
+    source: Path | FilmPart, start_s: float, end_s: float, count: int
+) -> list[tuple[float, Image]]:
     """Choose up to ``count`` key frames of ``start_s``..``end_s`` with their times, in order.
 
     There are fewer where more would look the same, and none at all where the part has fewer key
     frames than that. Raises MediaError.
     """
-    with open_film(path) as film:
+    with open_film(source) as film:
         keys = _key_frames(film, start_s, end_s, count * _LOOKED_AT)
         if len(keys) < count:
             return []

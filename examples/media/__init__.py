@@ -1,0 +1,1 @@
+"""What the worked examples are about, drawn here so that nothing has to be downloaded."""
