@@ -277,6 +277,24 @@ async def test_a_film_comes_in_parts_or_as_a_copy_that_plays(
     assert (await page.get(f"/api/media/{id_of(library, 'red 3.png')}/film")).status_code == 400
 
 
+async def test_a_film_that_became_a_link_out_of_the_folders_is_not_shown(
+    page: httpx.AsyncClient, library: MediaLibrary, tmp_path: Path
+) -> None:
+    media_id = id_of(library, "colours.mp4")
+    place = Path(library.paths_now([media_id])[media_id])
+    (tmp_path / "secret.mp4").write_bytes(place.read_bytes() + b"secret")
+    beside = place.rename(place.with_name("aside"))
+    place.symlink_to(tmp_path / "secret.mp4")
+    try:
+        for what in ("film", "picture", "clip"):
+            answer = await page.get(f"/api/media/{media_id}/{what}")
+            assert answer.status_code == 404, what
+            assert "leads out" in answer.json()["error"]["message"]
+    finally:
+        place.unlink()
+        beside.rename(place)
+
+
 @pytest.mark.parametrize(
     "media_id",
     ["nobody", "..%2F..%2Fetc%2Fpasswd", "%22%5D", "' OR 1=1 --", "%00", "a" * 5000, "<img src=x>"],

@@ -6,7 +6,7 @@ The page shows text as text, whatever is in it; nothing is escaped here, and not
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.browsing import Facet
@@ -102,7 +102,7 @@ def media(library: MediaLibrary, media_id: str) -> dict[str, Any]:
     return {
         "media_id": row.media_id,
         "kind": row.kind,
-        "paths": paths,
+        "paths": [_shown(path) for path in paths],
         "taken_at": row.taken_at,
         "camera": row.camera,
         "width_px": row.width_px,
@@ -183,6 +183,12 @@ def row_of(library: MediaLibrary, media_id: str) -> MediaRow:
     if row is None:
         raise NotFound(f"There is no media {media_id!r} in this library.", "Search again.")
     return row
+
+
+def _shown(path: str) -> str:
+    """A path as people write it, with ~ for their home."""
+    home = str(Path.home())
+    return f"~{path[len(home) :]}" if path.startswith(f"{home}/") else path
 
 
 def _found(library: MediaLibrary, found: SearchResult, shown: Sequence[Hit]) -> dict[str, Any]:

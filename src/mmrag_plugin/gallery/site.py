@@ -25,6 +25,7 @@ from mmrag_plugin.gallery import contents
 from mmrag_plugin.gallery.document import document
 from mmrag_plugin.gallery.gate import HEADERS, MAX_BODY_BYTES
 from mmrag_plugin.gallery.talks import Talks
+from mmrag_plugin.pictures import require_file
 
 if TYPE_CHECKING:
     from mmrag_plugin.library import MediaLibrary
@@ -168,12 +169,11 @@ class Site:
 
         def opened() -> tuple[Path, str]:
             row = contents.row_of(self._library, request.path_params["media_id"])
-            path = Path(self._library.paths_now([row.media_id]).get(row.media_id, row.path))
+            path = self._library.file_of(row.media_id)
             kind = _PLAYED.get(path.suffix.lower())
             if row.kind != "video" or kind is None:
                 raise UsageError(f"{path.name} is no film that browsers play.", "Take its clip.")
-            if not path.is_file():
-                raise NotFound(f"{path.name} is not there any more.", "Mount its drive.")
+            require_file(path)  # no pipe, no device
             return path, kind
 
         path, kind = await self._in_thread(opened)
