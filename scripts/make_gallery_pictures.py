@@ -39,8 +39,8 @@ def gallery(ollama: str) -> Iterator[str]:
         photos = Path(home) / "Pictures"
         shutil.copytree(ROOT / "src" / "mmrag_plugin" / "demo_media", photos)
         index = [*MMRAG, "index", photos, "--visual-model", "palette"]
-        subprocess.run(index, env=environment, check=True, capture_output=True)
-        process = subprocess.Popen(
+        subprocess.run(index, env=environment, check=True, capture_output=True)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
             [*MMRAG, "browse", "--no-open"],
             env=environment,
             stdout=subprocess.PIPE,
@@ -89,8 +89,8 @@ def main() -> None:
         page.goto(address)
         page.wait("document.querySelectorAll('.card').length")
         ollama.script(
-            "In the film Biscuit runs ahead through the meadow [1]; in the photo of the farm weekend "
-            "he waits for the ball [2]."
+            "In the film Biscuit runs ahead through the meadow [1]; in the photo of the farm "
+            "weekend he waits for the ball [2]."
         )
         find(page, "brown dog in the meadow")
         page.click("#message")

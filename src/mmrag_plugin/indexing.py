@@ -179,6 +179,7 @@ class Indexer:
         captions = CaptionStage(self._run, words, parts.captions)
         captions.owe()
         self._read()
+        self._leave_out()
         self._name_places()
         words.project()
         DateStage(self._run).rewrite()
@@ -248,6 +249,14 @@ class Indexer:
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
+
+    def _leave_out(self) -> None:
+        """Take out again what a rule leaves out for what it is, now that it was read."""
+        gone = self.ledger.leave_out_by_rules()
+        self.ledger.forget_captions(gone)
+        parts = self.parts
+        remove_media(self.ledger, (parts.frames, parts.words, *parts.others), gone)
+        self.report.removed += len(gone)
 
     def _name_places(self) -> None:
         """Name the places of media with a position, also of those that were read before."""

@@ -16,6 +16,7 @@ from mmrag_plugin.ledger_tables import (
     WRITTEN,
     bad_sidecars,
     date_sources,
+    hiding,
     left_out,
     marks,
     media,
@@ -234,6 +235,13 @@ class MediaLines:
             for path in list(connection.scalars(sa.select(left_out.c.path))):
                 connection.execute(left_out.delete().where(left_out.c.path == path))
                 self._database.insert_missing(connection, left_out, {"path": placed(path)})
+            hidden = hiding.c.kind == "folder"
+            for rule in list(connection.execute(sa.select(hiding).where(hidden))):
+                here = sa.and_(hidden, hiding.c.target == rule.target)
+                moved_to = placed(rule.target)
+                connection.execute(hiding.delete().where(here))
+                row = {"kind": "folder", "target": moved_to, "level": rule.level}
+                self._database.insert_missing(connection, hiding, {**row, "name": moved_to})
             connection.execute(roots.delete())
             if known:
                 connection.execute(insert(roots), [{"path": root} for root in sorted(known)])

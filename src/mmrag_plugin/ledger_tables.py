@@ -165,6 +165,26 @@ places = sa.Table(
     sa.Column("city", sa.Text, nullable=False),
 )
 
+# What the person hides, as rules: a folder by its path, a media by its id, a tag or a person by the
+# folded name. ``level`` is ``hidden`` (from assistants) or ``left_out`` (of the index altogether).
+hiding = sa.Table(
+    "hiding",
+    metadata,
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("level", sa.String(8), nullable=False),
+)
+
+# Files that scans pass by because of a rule that leaves media, a tag or a person out.
+left_out_files = sa.Table(
+    "left_out_files",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+)
+
 lease = sa.Table(
     "lease",
     metadata,

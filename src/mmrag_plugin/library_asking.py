@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.errors import NotFound
+from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.library_keeping import LibraryKeeping
 from mmrag_plugin.library_making import LibraryMaking
 from mmrag_plugin.library_models import careful, limited, vlm_of
@@ -33,6 +33,10 @@ class LibraryAsking(LibraryMaking, LibraryKeeping):
     """The part of a library that is asked."""
 
     settings: Settings
+
+    def for_assistants(self) -> LibraryAsking:
+        """The library without what is hidden from assistants; the library knows how."""
+        raise NotImplementedError
 
     def found(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments in the order of the channels; the library knows how."""
@@ -134,6 +138,8 @@ class LibraryAsking(LibraryMaking, LibraryKeeping):
         carrying = PlannedSearch(self.ledger, self.found, self._looks)
         if not rerank or plan.aim != "find" or plan.one_each or plan.order != "best":
             return carrying.run(plan, limit=limit, **options)
+        if options.get("offset") is not None:
+            raise UsageError("Pages of a search aren't reranked.", "Ask for more hits at once.")
         limit, plan = plan.limit or limit, replace(plan, limit=None)
         return self.reranker(rerank, rerank_s, llm).search(
             lambda _, **more: carrying.run(plan, **more), plan.question, limit=limit, **options
@@ -204,11 +210,17 @@ class LibraryAsking(LibraryMaking, LibraryKeeping):
 
         return build_chat_engine(self, llm, **options)
 
-    def as_tools(self, llm: LLM | None = None, *, pictures: bool = True) -> list[FunctionTool]:
-        """The library as tools for LlamaIndex agents, as of ``media_tools``."""
+    def as_tools(
+        self, llm: LLM | None = None, *, pictures: bool = True, hidden: bool = False
+    ) -> list[FunctionTool]:
+        """The library as tools for LlamaIndex agents, as of ``media_tools``.
+
+        What the person hides from assistants is not there, unless ``hidden`` media are asked for.
+        """
         from mmrag_plugin.agent_tools import media_tools
 
-        return media_tools(self, llm=llm, pictures=pictures)
+        library = self if hidden else self.for_assistants()
+        return media_tools(library, llm=llm, pictures=pictures)
 
     def vlm(
         self,

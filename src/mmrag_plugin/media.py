@@ -123,7 +123,8 @@ class Hit:
 
     ``why`` maps a channel to the moment's rank in it (1 is best); ``reason`` says it in words;
     ``text`` is the piece of text that matched, which comes out of media and is never to be trusted.
-    ``at_s`` is the time of the frame that stands for the moment, None for images.
+    ``at_s`` is the time of the frame that stands for the moment, None for images. ``hidden`` is
+    what the person hides from assistants.
     """
 
     rank: int
@@ -136,9 +137,10 @@ class Hit:
     text: str | None = None
     taken_at: str | None = None
     at_s: float | None = None
+    hidden: bool = False
 
     def as_dict(self) -> dict[str, object]:
-        """The JSON contract of a hit."""
+        """The JSON contract of a hit; ``hidden`` is there where it is so."""
         return {
             "rank": self.rank,
             "media_id": self.moment.media_id,
@@ -152,4 +154,5 @@ class Hit:
             "reason": self.reason,
             "text": self.text,
             "taken_at": self.taken_at,
+            **({"hidden": True} if self.hidden else {}),
         }

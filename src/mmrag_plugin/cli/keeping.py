@@ -136,6 +136,9 @@ def _show_status(found: dict[str, Any]) -> None:
     if found["left_out"]:
         table.add_row("left out", "\n".join(map(on_one_line, found["left_out"])))
     table.add_row("media", media)
+    for rule in found["hidden"]["rules"]:
+        level = "left out" if rule["level"] == "left_out" else "hidden"
+        table.add_row(level, on_one_line(f"{rule['kind']} {rule['name']}: {rule['media']} media"))
     first, last = found["taken_at"]["first"], found["taken_at"]["last"]
     if first:
         table.add_row("taken", f"{first[:10]} to {last[:10]}")

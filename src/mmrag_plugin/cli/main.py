@@ -17,6 +17,7 @@ from mmrag_plugin.cli import (
     doctor,
     finding,
     gallery,
+    hiding,
     keeping,
     models,
     taking_in,
@@ -45,6 +46,7 @@ for module in (
     asking,
     chatting,
     keeping,
+    hiding,
     models,
     doctor,
 ):
