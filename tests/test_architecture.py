@@ -31,6 +31,7 @@ LAYERS: dict[str, str] = {
     "library_making library_media library_models library_place library_previews "
     "library_thumbnails kept_files",
     "upkeep": "upkeep watching",
+    "gallery": "gallery",
     "edges": "cli mmrag_mcp",
 }
 BESIDE_EACH_OTHER = {"stages", "storage"}  # neither is above the other
