@@ -72,6 +72,10 @@ async def drive_every_tool(client: Client) -> None:
     seen = await use("get_media", media_id=film["media_id"], include_picture=True, at="0:04")
     (picture,) = [part for part in seen.content if part.type == "image"]
     assert PIL.Image.open(io.BytesIO(base64.b64decode(picture.data))).width == 480
+    alike = await use("find_similar", media_id=barn, limit=3)
+    assert barn not in {hit["media_id"] for hit in alike.structured_content["hits"]}
+    kinds = await use("browse_media", by="kind")
+    assert kinds.structured_content["total"] == 13
     shown = await use("describe_media", media_id=barn)
     assert "I see 1 picture" in said(shown)
     answer = await use("ask_media", question="What is red?", limit=1)

@@ -15,6 +15,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from made_films import BLUE, GREEN, write_film
+from mcp_calls import ERAS, call, said
 from mmrag_mcp.server import MmragServer
 from mmrag_mcp.tools.get import MAX_PICTURE_BYTES
 from mmrag_mcp.warming import WarmLibrary, open_library
@@ -23,7 +24,6 @@ from mmrag_plugin.settings import load_settings
 from mmrag_plugin.vlm.fake import main_colour
 from ollama_double import OllamaDouble
 
-ERAS = ("auto", "legacy")
 NO_OLLAMA = "http://127.0.0.1:9"  # the discard port: nobody listens
 
 
@@ -65,16 +65,6 @@ def warm(home: Path, ollama: OllamaDouble) -> Iterator[WarmLibrary]:
     opened.close()
 
 
-async def call(server: Any, tool: str, era: str = "auto", /, **arguments: Any) -> Any:
-    async with Client(server, mode=era) as client:
-        await client.list_tools()  # the client checks structured content against the schemas
-        return await client.call_tool(tool, arguments)
-
-
-def said(result: Any) -> str:
-    return "\n".join(part.text for part in result.content if part.type == "text")
-
-
 async def first_id(warm: WarmLibrary, query: str) -> str:
     result = await call(MmragServer(warm), "search_media", query=query)
     media_id: str = result.structured_content["hits"][0]["media_id"]
@@ -85,12 +75,14 @@ async def first_id(warm: WarmLibrary, query: str) -> str:
 async def test_a_search_returns_what_the_library_finds(warm: WarmLibrary, era: str) -> None:
     result = await call(MmragServer(warm), "search_media", era, query="red car", limit=2)
     assert not result.is_error
-    found = warm.open().search("red car", limit=2).as_dict()
+    found = warm.open().search("red car", limit=2)
     content = result.structured_content
-    assert {key: content[key] for key in ("query", "hits", "warnings")} == found
+    assert [hit["path"] for hit in content["hits"]] == [hit.path for hit in found.hits]
+    assert [hit["reason"] for hit in content["hits"]] == [hit.reason for hit in found.hits]
+    assert content["warnings"] == found.warnings
     assert Path(content["hits"][0]["path"]).name == "red car.jpg"
     assert "Holiday/red car.jpg" in said(result)
-    assert [part.type for part in result.content] == ["text"]
+    assert [part.type for part in result.content] == ["text", "resource_link", "resource_link"]
 
 
 async def test_a_moment_of_a_film_is_found_with_a_readable_time(warm: WarmLibrary) -> None:
@@ -126,12 +118,12 @@ async def test_get_media_knows_everything_and_shows_a_picture_only_when_asked(
 ) -> None:
     media_id = await first_id(warm, "red car")
     plain = await call(MmragServer(warm), "get_media", media_id=media_id)
-    assert [part.type for part in plain.content] == ["text"]
+    assert [part.type for part in plain.content] == ["text", "resource_link"]
     assert plain.structured_content["width_px"] == 640
     assert plain.structured_content["signals"][0]["text"] == "red car"
 
     seen = await call(MmragServer(warm), "get_media", media_id=media_id, include_picture=True)
-    text, picture = seen.content
+    text, picture, _ = seen.content
     assert picture.mime_type == "image/jpeg"
     opened = PIL.Image.open(io.BytesIO(base64.b64decode(picture.data)))
     assert main_colour(opened) == "red"
@@ -175,7 +167,7 @@ async def test_a_file_that_has_gone_leaves_what_is_known(warm: WarmLibrary) -> N
     media_id = await first_id(warm, "gone")
     result = await call(MmragServer(warm), "get_media", media_id=media_id, include_picture=True)
     assert not result.is_error
-    assert [part.type for part in result.content] == ["text"]
+    assert "image" not in [part.type for part in result.content]
     assert "is not there any more" in result.structured_content["warnings"][0]
 
 
@@ -255,7 +247,7 @@ async def test_the_process_serves_a_real_client(home: Path) -> None:
         assert Path(found.structured_content["hits"][0]["path"]).name == "red car.jpg"
         media_id = found.structured_content["hits"][0]["media_id"]
         shown = await client.call_tool("get_media", {"media_id": media_id, "include_picture": True})
-        assert [part.type for part in shown.content] == ["text", "image"]
+        assert [part.type for part in shown.content] == ["text", "image", "resource_link"]
 
 
 async def test_llama_index_uses_the_tools(home: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp_types import CallToolResult
 
+from mcp_calls import ERAS, said
 from mmrag_mcp import calls, command
 from mmrag_mcp.arguments import Query
 from mmrag_mcp.calls import Ctx
@@ -32,9 +33,16 @@ from mmrag_plugin.errors import NotFound, StorageError
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.settings import Settings
 
-ERAS = ("auto", "legacy")
 HEAVY = ("llama_index", "torch", "transformers", "pymilvus", "numpy", "PIL", "sqlalchemy")
-NAMES = ["search_media", "get_media", "describe_media", "ask_media", "library_info"]
+NAMES = [
+    "search_media",
+    "get_media",
+    "find_similar",
+    "browse_media",
+    "describe_media",
+    "ask_media",
+    "library_info",
+]
 
 
 class Stub:
@@ -67,10 +75,6 @@ def stub() -> Stub:
 
 def serve(stub: Stub) -> MmragServer:
     return MmragServer(WarmLibrary(lambda: stub))  # type: ignore[arg-type, return-value]
-
-
-def said(result: Any) -> str:
-    return "\n".join(part.text for part in result.content if part.type == "text")
 
 
 # ---- the tool list ---------------------------------------------------------------------------
@@ -155,7 +159,10 @@ async def test_the_library_is_opened_after_the_tool_list_was_answered(stub: Stub
     ("arguments", "expected"),
     [
         ({"query": "x", "lmit": 3}, "There is no argument 'lmit'; did you mean 'limit'?"),
-        ({"query": "x", "zzz": 3}, "There is no argument 'zzz'; known are query, limit, kind,"),
+        (
+            {"query": "x", "zzz": 3},
+            "There is no argument 'zzz'; known are query, limit, cursor, kind,",
+        ),
         ({"limit": 3}, "The argument 'query' is missing."),
         ({"query": "x", "limit": 51}, "limit = 51: Input should be less than or equal to 50."),
         ({"query": "x", "limit": 0}, "limit = 0: Input should be greater than or equal to 1."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any
 
@@ -11,14 +12,35 @@ from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BeforeValidator, Field, ValidationError
 
 from mmrag_plugin.media import Confidence, Kind
+from mmrag_plugin.planning.date_words import MONTHS
 
 MAX_LIMIT = 50
 _SHOWN_FAULTS = 5
 _SHOWN_CHARS = 60  # of a refused value
 
 
+_KINDS = {
+    "image": "image images photo photos picture pictures pic pics img screenshot screenshots",
+    "video": "video videos film films movie movies clip clips",
+}
+_KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words.split()}
+_NOTHING = ("", "any", "all", "both", "none", "null")  # as models write it
+_CLOCK = re.compile(r"(\d{4}-\d{1,2}-\d{1,2})[T ].*")
+_DIGITS = re.compile(r"(\d{4})[-/.:](\d{1,2})(?:[-/.:](\d{1,2}))?")
+_NAMED = re.compile(
+    r"(?:(\d{1,2})(?:st|nd|rd|th|\.)? )?([^\W\d_]+)(?: (\d{1,2})(?:st|nd|rd|th)?)? (\d{4})"
+)
+_LENGTHS = re.compile(
+    r"(?:(\d{1,3}) ?h(?:ours?|rs?)?)? ?(?:(\d{1,4}) ?m(?:in(?:ute)?s?)?)? ?"
+    r"(?:(\d{1,6}(?:\.\d{1,6})?) ?s(?:ec(?:ond)?s?)?)?"
+)
+_URI = re.compile(r"mmrag://media/([^/]+).*")
+
+
 def _as_text(value: object) -> object:
     """Take 5.5 and 2019 for "5.5" and "2019": models write times and years as numbers, too."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
@@ -27,7 +49,48 @@ def _or_none(value: object) -> object:
     return None if value == "" else value
 
 
-_Date = Annotated[str, BeforeValidator(_as_text), Field(max_length=10)]
+def as_kind(value: object) -> object:
+    """Take photos and films for what they are."""
+    if not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    return None if word in _NOTHING else _KIND_OF.get(word, value)
+
+
+def as_date(value: object) -> object:
+    """Write a date as 2019-05-20 that came as 2019/05/20, 2019-05-20T10:00 or 20 May 2019."""
+    value = _as_text(value)
+    if not isinstance(value, str):
+        return value
+    text = " ".join(value.replace(",", " ").split())
+    if match := _CLOCK.fullmatch(text):
+        return match[1]
+    if match := _DIGITS.fullmatch(text):
+        return "-".join(part.zfill(2) for part in match.groups() if part)
+    if match := _NAMED.fullmatch(text):
+        month, day = MONTHS.get(match[2].lower()), match[1] or match[3]
+        if month and not (match[1] and match[3]):
+            return f"{match[4]}-{month:02}" + (f"-{int(day):02}" if day else "")
+    return value
+
+
+def as_time(value: object) -> object:
+    """Write a time in seconds that came as 90 s, 90 seconds or 1m30s."""
+    value = _as_text(value)
+    match = _LENGTHS.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if match is None or not any(match.groups()):
+        return value
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return f"{3600 * hours + 60 * minutes + seconds:g}"
+
+
+def _media_id(value: object) -> object:
+    """Take the id out of a link to a media."""
+    match = _URI.fullmatch(value.strip()) if isinstance(value, str) else None
+    return match[1] if match else value
+
+
+_Date = Annotated[str, BeforeValidator(as_date), Field(max_length=40)]
 _DATES = "2019, 2019-05 or 2019-05-20"
 
 Query = Annotated[
@@ -46,7 +109,7 @@ Question = Annotated[
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many moments to return.")]
 Sources = Annotated[int, Field(ge=1, le=20, description="How many moments to answer from.")]
 OnlyKind = Annotated[
-    Kind | None, BeforeValidator(_or_none), Field(description="Only images, or only videos.")
+    Kind | None, BeforeValidator(as_kind), Field(description="Only images, or only videos.")
 ]
 Since = Annotated[_Date | None, Field(description=f"Taken then or later: {_DATES}.")]
 Until = Annotated[_Date | None, Field(description=f"Taken then or earlier: {_DATES}.")]
@@ -67,9 +130,16 @@ MinConfidence = Annotated[
     Confidence, Field(description="Leave out moments that match less surely than this.")
 ]
 MediaId = Annotated[
-    str, Field(min_length=1, max_length=64, description="A media_id that search_media returned.")
+    str,
+    BeforeValidator(_media_id),
+    Field(min_length=1, max_length=64, description="A media_id that another tool returned."),
 ]
-Time = Annotated[str, BeforeValidator(_as_text), Field(max_length=20)] | None
+Time = Annotated[str, BeforeValidator(as_time), Field(max_length=20)] | None
+Cursor = Annotated[
+    Annotated[str, Field(max_length=200)] | None,
+    BeforeValidator(_or_none),
+    Field(description="The next_cursor of the page before, to get the next one."),
+]
 
 
 def strict_tool(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.errors import NotFound
+from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.library_keeping import LibraryKeeping
 from mmrag_plugin.library_making import LibraryMaking
 from mmrag_plugin.library_models import careful, limited, vlm_of
@@ -134,6 +134,8 @@ class LibraryAsking(LibraryMaking, LibraryKeeping):
         carrying = PlannedSearch(self.ledger, self.found, self._looks)
         if not rerank or plan.aim != "find" or plan.one_each or plan.order != "best":
             return carrying.run(plan, limit=limit, **options)
+        if options.get("offset") is not None:
+            raise UsageError("Pages of a search aren't reranked.", "Ask for more hits at once.")
         limit, plan = plan.limit or limit, replace(plan, limit=None)
         return self.reranker(rerank, rerank_s, llm).search(
             lambda _, **more: carrying.run(plan, **more), plan.question, limit=limit, **options

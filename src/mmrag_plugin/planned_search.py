@@ -23,7 +23,7 @@ from mmrag_plugin.planning.relaxing import (
     with_filters,
     without_filter,
 )
-from mmrag_plugin.results import SearchResult
+from mmrag_plugin.results import Page, SearchResult
 from mmrag_plugin.walking import is_there
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.ledger import Ledger
 
 DEEP = 500  # hits among which the newest, the oldest and the unwanted are looked for
+LONGEST_PAGE = 50  # hits, where a question asks for more
 COUNTED = 1000  # media beyond which counting by looks stops
 MAX_PERIODS = 60
 _LENGTH: dict[Period, int] = {"year": 4, "month": 7, "day": 10}  # of a date that names it
@@ -60,24 +61,32 @@ class PlannedSearch:
         plan: Plan,
         *,
         limit: int = 10,
+        offset: int | None = None,
         filters: Filters | None = None,
         picture: Image | None = None,
         **options: Any,
     ) -> SearchResult:
         """Find what a plan asks for; ``filters`` are given by hand and win over the plan's.
 
+        ``limit`` and ``offset`` are those of a ``Page``; a number in the question wins over both.
         Other options are those of a search. Raises UsageError for an impossible filter that was
         given by hand, and for a plan that asks for nothing.
         """
         plan = with_filters(plan, filters)
-        limit = plan.limit or limit
-        if limit < 1:
-            raise UsageError(f"A limit of {limit} hits makes no sense.", "Ask for 1 or more.")
+        page = _page(plan, limit, offset)
+        result = self._found(plan, page, picture, options)
+        if plan.limit is not None and page.after >= plan.limit:
+            return replace(result, next_offset=None)
+        return result
+
+    def _found(
+        self, plan: Plan, page: Page, picture: Image | None, options: dict[str, Any]
+    ) -> SearchResult:
         if plan.like is not None and picture is None:
             picture = self.picture_of(plan.like, plan.like_at_s)
             plan = _leaving_out(plan, {plan.like})
         if _is_plain(plan):
-            return self._plain(plan, limit, picture, options)
+            return self._plain(plan, page, picture, options)
         if not (plan.words or plan.phrases or plan.without or picture or _restricts(plan)):
             raise UsageError("The question is empty.", "Say what to look for.")
         plan, passing = self._relaxed(plan)
@@ -86,22 +95,22 @@ class PlannedSearch:
             left_out = plan.filters.leave_out
             passing = [row for row in passing if row[0] not in left_out]
         if not (plan.words or plan.phrases or picture):
-            result = self._listed(plan, passing, limit)
+            result = self._listed(plan, passing, page)
         elif plan.aim == "count":
-            result = self._counted(plan, limit, picture, options)
+            result = self._counted(plan, page, picture, options)
         elif plan.one_each:
-            result = self._one_each(plan, passing, limit, picture, options)
+            result = self._one_each(plan, passing, page, picture, options)
         else:
-            result = self._ranked(plan, limit, picture, options)
+            result = self._ranked(plan, page, picture, options)
         warnings = [*plan.warnings, *result.warnings]
         return replace(result, query=plan.question, plan=plan, warnings=warnings)
 
     # ---- searching -----------------------------------------------------------------------------
 
     def _plain(
-        self, plan: Plan, limit: int, picture: Image | None, options: dict[str, Any]
+        self, plan: Plan, page: Page, picture: Image | None, options: dict[str, Any]
     ) -> SearchResult:
-        found = self._look(plan, limit, picture, options)
+        found = self._look_at(page, plan, picture, options)
         warnings = [*plan.warnings, *found.warnings]
         return replace(found, query=plan.question, plan=plan, warnings=warnings)
 
@@ -123,21 +132,33 @@ class PlannedSearch:
             asked["filters"] = restriction
         return self.search(words, picture=picture, limit=limit, **asked)
 
+    def _look_at(
+        self, page: Page, plan: Plan, picture: Image | None, options: dict[str, Any]
+    ) -> SearchResult:
+        """Search for what a plan says in words, for one page of it."""
+        if page.offset is not None:
+            options = {**options, "offset": page.offset}
+        return self._look(plan, page.limit, picture, options)
+
     def _ranked(
-        self, plan: Plan, limit: int, picture: Image | None, options: dict[str, Any]
+        self, plan: Plan, page: Page, picture: Image | None, options: dict[str, Any]
     ) -> SearchResult:
         if plan.order == "best":
             if not plan.without:
-                return self._look(plan, limit, picture, options)
-            found = self._look(plan, max(3 * limit, 30), picture, options)
-            return replace(found, hits=_numbered(self._unwanted_last(plan, found.hits)[:limit]))
+                return self._look_at(page, plan, picture, options)
+            many = max(3 * page.limit, 30) if page.offset is None else DEEP
+            found = self._look(plan, many, picture, options)
+            return page.of(found, self._unwanted_last(plan, found.hits))
         found = self._surely(plan, DEEP, picture, options)
-        if not found.hits and options.get("min_confidence", "none") == "none":
-            found = self._look(plan, limit, picture, options)
+        unsure = not found.hits and options.get("min_confidence", "none") == "none"
+        if unsure:
+            found = self._look_at(page, plan, picture, options)
         hits = self._unwanted_last(plan, found.hits) if plan.without else found.hits
         ordered = sorted(hits, key=lambda hit: hit.taken_at or "", reverse=plan.order == "newest")
         dated = [hit for hit in ordered if hit.taken_at]
-        return replace(found, hits=_numbered(dated[:limit]))
+        if unsure:
+            return replace(found, hits=_numbered(dated, page.first))
+        return page.of(found, dated)
 
     def _surely(
         self,
@@ -182,7 +203,7 @@ class PlannedSearch:
         self,
         plan: Plan,
         passing: Passing,
-        limit: int,
+        page: Page,
         picture: Image | None,
         options: dict[str, Any],
     ) -> SearchResult:
@@ -198,16 +219,14 @@ class PlannedSearch:
         sure = [hit for hit in hits if hit.confidence != "none"]
         hits = sure or hits  # nothing is sure in a library of few media
         hits.sort(key=lambda hit: hit.taken_at or "", reverse=plan.order == "newest")
-        return SearchResult(
-            plan.question, _numbered(hits[: _one_each_limit(plan, limit)]), warnings
-        )
+        return _one_each_page(plan, page).of(SearchResult(plan.question, [], warnings), hits)
 
     def _counted(
-        self, plan: Plan, limit: int, picture: Image | None, options: dict[str, Any]
+        self, plan: Plan, page: Page, picture: Image | None, options: dict[str, Any]
     ) -> SearchResult:
         if not plan.words and plan.phrases and picture is None:
             passing = self.ledger.media_passing(resolvable(plan).resolve(self.ledger))
-            return replace(self._listed(plan, passing, limit), count=len(passing))
+            return replace(self._listed(plan, passing, page), count=len(passing))
         surely = {**options, "min_confidence": options.get("min_confidence", "weak")}
         if surely["min_confidence"] == "none":
             surely["min_confidence"] = "weak"
@@ -223,36 +242,33 @@ class PlannedSearch:
             f"{surely_count} surely match and {len(levels) - surely_count} more may: looks and "
             "meaning are compared, nobody has counted."
         )
-        return replace(
-            found,
-            hits=_numbered(hits[:limit]),
-            count=surely_count,
-            warnings=[*found.warnings, note],
-        )
+        counted = replace(found, count=surely_count, warnings=[*found.warnings, note])
+        return page.of(counted, hits)
 
     # ---- filters alone -------------------------------------------------------------------------
 
-    def _listed(self, plan: Plan, passing: Passing, limit: int) -> SearchResult:
+    def _listed(self, plan: Plan, passing: Passing, page: Page) -> SearchResult:
         """List what passes the filters: newest first, or as the plan orders."""
         rows = list(passing)
         if plan.one_each:
             length = _LENGTH[plan.one_each]
             dated = [row for row in reversed(rows) if row[1]]  # the newest of each period stays
             rows = list({_date_of(row)[:length]: row for row in dated}.values())
-            limit = _one_each_limit(plan, limit)
+            page = _one_each_page(plan, page)
         elif plan.order == "oldest":
             rows = sorted((row for row in rows if row[1]), key=_date_of)
-        media = self.ledger.media_rows([media_id for media_id, _ in rows[:limit]])
+        shown = rows[page.first : page.after]
+        media = self.ledger.media_rows([media_id for media_id, _ in shown])
         copies = self.ledger.paths_of(list(media))
         hits: list[Hit] = []
-        for media_id, taken_at in rows[:limit]:
+        for media_id, taken_at in shown:
             row = media.get(media_id)
             if row is None:
                 continue  # forgotten a moment ago
             path = next((path for path in copies[media_id] if is_there(path)), row.path)
             hits.append(
                 Hit(
-                    rank=len(hits) + 1,
+                    rank=page.first + len(hits) + 1,
                     moment=Moment(media_id, row.kind),
                     path=path,
                     score=0.0,
@@ -262,7 +278,7 @@ class PlannedSearch:
                 )
             )
         count = len(passing) if plan.aim == "count" else None
-        return SearchResult(plan.question, hits, count=count)
+        return SearchResult(plan.question, hits, count=count, next_offset=page.next_of(len(rows)))
 
     # ---- what restricts ------------------------------------------------------------------------
 
@@ -325,10 +341,20 @@ def _periods(plan: Plan, passing: Passing) -> list[str]:
     return list(dict.fromkeys(taken_at[:length] for _, taken_at in passing if taken_at))
 
 
-def _one_each_limit(plan: Plan, limit: int) -> int:
+def _page(plan: Plan, limit: int, offset: int | None) -> Page:
+    """The page that is wanted; what a question says of numbers wins. Raises UsageError."""
+    size = plan.limit or limit
+    if size < 1:
+        raise UsageError(f"A limit of {size} hits makes no sense.", "Ask for 1 or more.")
+    if offset is None or plan.limit is None:
+        return Page(size, offset)
+    return Page(min(max(plan.limit - offset, 0), LONGEST_PAGE), offset)
+
+
+def _one_each_page(plan: Plan, page: Page) -> Page:
     """Every period is shown unless a number was asked for."""
-    return plan.limit or max(limit, MAX_PERIODS)
+    return page if plan.limit else replace(page, limit=max(page.limit, MAX_PERIODS))
 
 
-def _numbered(hits: Sequence[Hit]) -> list[Hit]:
-    return [replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1)]
+def _numbered(hits: Sequence[Hit], after: int = 0) -> list[Hit]:
+    return [replace(hit, rank=rank) for rank, hit in enumerate(hits, start=after + 1)]

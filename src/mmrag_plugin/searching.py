@@ -24,7 +24,7 @@ from mmrag_plugin.reasons import (
     strongest,
     words_confidence,
 )
-from mmrag_plugin.results import SearchResult
+from mmrag_plugin.results import Page, SearchResult
 from mmrag_plugin.terms import terms_of
 from mmrag_plugin.walking import is_there
 from mmrag_plugin.words import piece_of, within
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 DOUBT_FACTOR = 0.75  # of its score, which a doubtful caption keeps; set on COCO training photos
 PER_MEDIA = 3  # moments of one film among the first PAGE hits
 PAGE = 10
+REACH = 50  # hits for which a ranking is made whose pages are asked for one by one
 WELL_RANKED = 10  # a moment further down the channel's list was not found by its looks
 BACKGROUND_MEDIA = 256  # enough to know a query's mean and deviation over the library
 BACKGROUND_S = 60.0  # how long they are taken for the whole, while another process may index
@@ -82,6 +83,7 @@ class Searcher:
         *,
         picture: Image | None = None,
         limit: int = 10,
+        offset: int | None = None,
         filters: Filters | None = None,
         channels: Sequence[Channel] | None = None,
         min_confidence: Confidence = "none",
@@ -92,6 +94,7 @@ class Searcher:
 
         ``visual_query`` is what the visual channel is asked instead of the query; where it is empty
         and there is no picture, that channel is left out. The query is then not what is to be seen.
+        ``limit`` and ``offset`` are those of a ``Page``.
 
         Raises UsageError for an empty question, an impossible filter or an unknown channel.
         """
@@ -103,7 +106,9 @@ class Searcher:
         where = (filters or Filters()).resolve(self.ledger)
         seen = query if visual_query is None else visual_query
         wanted, warnings = self._usable(query, picture, channels, seen)
-        found, vectors = self.look(query, picture, wanted, limit=limit, where=where, seen=seen)
+        page = Page(limit, offset)
+        reach = limit if offset is None else REACH
+        found, vectors = self.look(query, picture, wanted, limit=reach, where=where, seen=seen)
         warnings += [
             f"The {channel} channel's model has nothing to say about these words."
             for channel in wanted
@@ -113,8 +118,9 @@ class Searcher:
         ranked = self.rank(found)
         if min_confidence != "none":
             ranked = self._surely(query, ranked, judges, min_confidence)
-        chosen = _spread(ranked, limit, PER_MEDIA if per_media is None else per_media)
-        return SearchResult(query, self._hits(query, chosen, judges), warnings)
+        ranked = _spread(ranked, PER_MEDIA if per_media is None else per_media)
+        hits = self._hits(query, ranked[page.first : page.after], judges, page.first)
+        return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------
 
@@ -223,7 +229,11 @@ class Searcher:
         ]
 
     def _hits(
-        self, query: str, chosen: Sequence[Ranked], judges: Mapping[Channel, Judge]
+        self,
+        query: str,
+        chosen: Sequence[Ranked],
+        judges: Mapping[Channel, Judge],
+        after: int,
     ) -> list[Hit]:
         media_ids = list(dict.fromkeys(candidate.media_id for candidate, _, _ in chosen))
         media = self.ledger.media_rows(media_ids)
@@ -240,7 +250,7 @@ class Searcher:
             there = (path for path in copies[row.media_id] if is_there(path))
             hits.append(
                 Hit(
-                    rank=len(hits) + 1,
+                    rank=after + len(hits) + 1,
                     moment=candidate.moment,
                     path=next(there, row.path),
                     score=score,
@@ -302,7 +312,7 @@ class Searcher:
         return known[:2]
 
 
-def _spread(ranked: Sequence[Ranked], limit: int, per_media: int) -> list[Ranked]:
+def _spread(ranked: Sequence[Ranked], per_media: int) -> list[Ranked]:
     """Let no film fill the page: what is too much of one media moves behind the others."""
     page: list[Ranked] = []
     behind: list[Ranked] = []
@@ -313,9 +323,9 @@ def _spread(ranked: Sequence[Ranked], limit: int, per_media: int) -> list[Ranked
         (behind if enough else page).append(item)
         shown[media_id] = shown.get(media_id, 0) + (not enough)
     if len(page) < PAGE:  # nothing else to show
-        return (page + behind)[:limit]
+        return page + behind
     rest = sorted(page[PAGE:] + behind, key=lambda item: -item[1])
-    return (page[:PAGE] + rest)[:limit]
+    return page[:PAGE] + rest
 
 
 def _weighed(rows: Sequence[FoundRow]) -> Sequence[FoundRow]:

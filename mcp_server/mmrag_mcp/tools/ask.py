@@ -18,7 +18,7 @@ from mmrag_mcp.arguments import (
     Until,
 )
 from mmrag_mcp.calls import Ctx
-from mmrag_mcp.results import ANSWER_CHARS, AskMediaResult, hit_results
+from mmrag_mcp.results import ANSWER_CHARS, AskMediaResult, hit_results, links_to
 from mmrag_mcp.tools.base import MediaTool, answer, filters_of, given
 from mmrag_plugin.untrusted import escape_media_text
 
@@ -43,9 +43,9 @@ class AskMedia(MediaTool):
     ) -> Annotated[CallToolResult, AskMediaResult]:
         """Have the vision model on this machine search, look at what it finds, and answer.
 
-        The answer cites its sources as [1], [2]. Dates and names in the question become filters.
-        Slow and needs Ollama; if you can look at
-        pictures yourself, search_media and get_media give you more control.
+        For a question about many media; its answer cites sources as [1], [2]. Slow, needs Ollama.
+        For one media use describe_media with a question; if you can look at pictures yourself,
+        search_media and get_media give you more control.
         """
         call = self.call(ctx)
         where = given(kind=kind, since=since, until=until, camera=camera, has_text=has_text)
@@ -66,4 +66,5 @@ class AskMedia(MediaTool):
                 warnings=list(said.warnings),
             )
 
-        return answer(await call.run(work()), rendering.ask_text)
+        result = await call.run(work())
+        return answer(result, rendering.ask_text, links=links_to(result.sources))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import anyio
 from mcp.server.mcpserver.tools import Tool
-from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent, ToolAnnotations
 
 from mmrag_mcp.arguments import strict_tool
 from mmrag_mcp.calls import Call, Ctx
+from mmrag_mcp.cursors import cursor_to, place_in
 from mmrag_mcp.results import Result
 from mmrag_mcp.rights import Rights
 from mmrag_mcp.warming import WarmLibrary
@@ -23,6 +25,9 @@ from mmrag_plugin.timecode import parse_span
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import MediaRow
     from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.results import SearchResult
+
+_SPAN = re.compile("([^-\u2013]+)[-\u2013]([^-\u2013]+)")  # 0:05-0:09, as results show it
 
 _R = TypeVar("_R", bound=Result)
 
@@ -69,12 +74,15 @@ class MediaTool:
 
 
 def answer(
-    result: _R, render: Callable[[_R], str], pictures: Sequence[ImageContent] = ()
+    result: _R,
+    render: Callable[[_R], str],
+    pictures: Sequence[ImageContent] = (),
+    links: Sequence[ResourceLink] = (),
 ) -> CallToolResult:
     """A result as text for a model, as data for a program, and as pictures where asked for."""
     return CallToolResult(
-        content=[TextContent(type="text", text=render(result)), *pictures],
-        structured_content=result.model_dump(mode="json"),
+        content=[TextContent(type="text", text=render(result)), *pictures, *links],
+        structured_content=result.lean(),
     )
 
 
@@ -106,5 +114,39 @@ def moment_of(row: MediaRow, start: str | None, end: str | None) -> Moment:
     """The part of a media that is meant; times mean nothing for an image."""
     if row.kind == "image":
         return Moment(row.media_id, row.kind)
+    if start and not end and (both := _SPAN.fullmatch(start)):
+        start, end = both.groups()
     span = parse_span(start, end, duration_s=row.duration_s)
     return Moment(row.media_id, row.kind, *span)
+
+
+def time_of(row: MediaRow, at: str | None) -> float | None:
+    """The time that is meant, the middle of a span; None for an image and for nothing said."""
+    if not at or row.kind == "image":
+        return None
+    both = _SPAN.fullmatch(at)
+    start_s, end_s = parse_span(*(both.groups() if both else (at, at)), duration_s=row.duration_s)
+    return ((start_s or 0.0) + (end_s or 0.0)) / 2
+
+
+async def page_of(
+    call: Call,
+    asked: Mapping[str, object],
+    cursor: str | None,
+    find: Callable[[MediaLibrary, int], SearchResult],
+) -> tuple[SearchResult, str | None]:
+    """Search for the page that a cursor marks, and mark the next one.
+
+    ``asked`` is all that must be asked again for the cursor to hold.
+    """
+    library = await call.library()
+    call.doing = "searching"
+
+    def work() -> tuple[SearchResult, str | None]:
+        offset = int(place_in(cursor, library.ledger.fact("id"), asked)) if cursor else 0
+        found = find(library, offset)
+        if found.next_offset is None:
+            return found, None
+        return found, cursor_to(str(found.next_offset), library.ledger.fact("id"), asked)
+
+    return await call.in_thread(work)

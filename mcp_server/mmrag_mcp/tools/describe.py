@@ -25,6 +25,10 @@ class DescribeMedia(MediaTool):
         self,
         ctx: Ctx,
         media_id: MediaId,
+        question: Annotated[
+            Annotated[str, Field(max_length=2_000)] | None,
+            Field(description="What to find out about it; without one it is described."),
+        ] = None,
         detail: Annotated[
             Literal["short", "normal", "long"], Field(description="How much to say.")
         ] = "normal",
@@ -35,9 +39,10 @@ class DescribeMedia(MediaTool):
             Time, Field(description="Of a video: where to stop, like 0:09 or 9.4.")
         ] = None,
     ) -> Annotated[CallToolResult, DescribeMediaResult]:
-        """Have the vision model on this machine describe a photo, a video or a part of a video.
+        """Have the vision model on this machine look at one media and describe it or answer.
 
-        Slow (it may take a minute) and needs Ollama; get_media is fast and often enough.
+        For a photo, a video or a part of a video that search_media found. Slow (it may take a
+        minute), needs Ollama; get_media is fast and often enough. About many media: ask_media.
         """
         call = self.call(ctx, "opening the media")
 
@@ -53,7 +58,9 @@ class DescribeMedia(MediaTool):
         async def work() -> DescribeMediaResult:
             describe, vlm, pictures, known, model = await call.in_thread(prepare)
             call.doing = f"waiting for {model}"
-            text = await describe(vlm, pictures, detail=detail, known=known)
+            text = await describe(
+                vlm, pictures, detail=detail, known=known, question=question or ""
+            )
             return DescribeMediaResult(
                 media_id=media_id,
                 answer=escape_media_text(text, ANSWER_CHARS),

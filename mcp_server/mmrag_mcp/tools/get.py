@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Annotated
 
-from mcp_types import CallToolResult, ImageContent
+from mcp_types import CallToolResult, ImageContent, ResourceLink
 from pydantic import Field
 
 from mmrag_mcp import rendering
 from mmrag_mcp.arguments import MediaId, Time
 from mmrag_mcp.calls import Ctx
-from mmrag_mcp.results import PATH_CHARS, GetMediaResult, SignalResult
-from mmrag_mcp.tools.base import MediaTool, answer, moment_of, row_of
+from mmrag_mcp.results import (
+    PATH_CHARS,
+    GetMediaResult,
+    SignalResult,
+    date_only,
+    file_name,
+    media_uri,
+)
+from mmrag_mcp.tools.base import MediaTool, answer, row_of, time_of
 from mmrag_plugin.errors import MmragError
-from mmrag_plugin.media import Moment
-from mmrag_plugin.pictures import to_jpeg
 from mmrag_plugin.untrusted import escape_media_text
 
 if TYPE_CHECKING:
@@ -43,40 +48,50 @@ class GetMedia(MediaTool):
             Time, Field(description="Of a video: the time of the picture, like 0:05 or 5.2.")
         ] = None,
     ) -> Annotated[CallToolResult, GetMediaResult]:
-        """Get everything known about one photo or video: paths, date, camera, size, all its texts.
+        """Get all that is known about one photo or video: paths, date, camera, size, its texts.
 
-        Set include_picture only when you have to see it yourself: pictures cost many tokens.
+        Fast. Set include_picture only when you have to see it yourself: pictures cost many tokens.
+        To have a model look at it instead: describe_media.
         """
         call = self.call(ctx, "opening the media")
 
         def work() -> tuple[GetMediaResult, list[ImageContent]]:
             library = self.warm.open()
             row = row_of(library, media_id)
-            result = _details(library, row)
+            result = details(library, row)
+            at_s = time_of(row, at)
             if not include_picture:
                 return result, []
-            moment = moment_of(row, at, at)
             try:
-                picture = _picture(library, moment)
+                jpeg = bounded_picture(library, media_id, at_s)
             except MmragError as error:  # what is known is known without the file, too
                 result.warnings.append(str(error))
                 return result, []
-            return result, [picture]
+            data = base64.b64encode(jpeg).decode()
+            return result, [ImageContent(type="image", data=data, mime_type="image/jpeg")]
 
         result, pictures = await call.run(call.in_thread(work))
-        return answer(result, rendering.media_text, pictures)
+        return answer(result, rendering.media_text, pictures, resources_of(result))
 
 
-def _picture(library: MediaLibrary, moment: Moment) -> ImageContent:
-    ((_, picture),) = library.moment_pictures(moment, 1)
+def bounded_picture(library: MediaLibrary, media_id: str, at_s: float | None) -> bytes:
+    """A JPEG of a media, of a film at a time, as large as an assistant can take."""
     for long_side_px in _LONG_SIDES_PX:
-        jpeg = to_jpeg(picture, long_side_px=long_side_px)
+        jpeg = library.thumbnail(media_id, at_s, long_side_px=long_side_px)
         if len(jpeg) <= MAX_PICTURE_BYTES:
             break
-    return ImageContent(type="image", data=base64.b64encode(jpeg).decode(), mime_type="image/jpeg")
+    return jpeg
 
 
-def _details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:
+def resources_of(result: GetMediaResult) -> list[ResourceLink]:
+    """Links to what a media looks like."""
+    name = file_name(result.paths[0]) if result.paths else result.media_id
+    uri = media_uri(result.media_id, "thumbnail")
+    return [ResourceLink(uri=uri, name=name, mime_type="image/jpeg")]
+
+
+def details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:
+    """Everything that is known about a media."""
     signals: list[SignalResult] = []
     left_chars = rendering.SIGNALS_CHARS
     known = library.ledger.signals_of([row.media_id])[row.media_id]
@@ -91,7 +106,6 @@ def _details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:
                 text=text,
                 start_s=signal.start_s,
                 end_s=signal.end_s,
-                by_model=signal.source == "caption",
                 doubtful=signal.doubtful,
             )
         )
@@ -103,7 +117,7 @@ def _details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:
             escape_media_text(path, PATH_CHARS)
             for path in library.ledger.paths_of([row.media_id])[row.media_id]
         ],
-        taken_at=row.taken_at,
+        taken_at=date_only(row.taken_at),
         camera=escape_media_text(row.camera),
         width_px=row.width_px,
         height_px=row.height_px,

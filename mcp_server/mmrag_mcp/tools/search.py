@@ -9,6 +9,7 @@ from mcp_types import CallToolResult
 from mmrag_mcp import rendering
 from mmrag_mcp.arguments import (
     Camera,
+    Cursor,
     Folder,
     HasText,
     Limit,
@@ -19,8 +20,8 @@ from mmrag_mcp.arguments import (
     Until,
 )
 from mmrag_mcp.calls import Ctx
-from mmrag_mcp.results import SearchMediaResult, hit_results, understood
-from mmrag_mcp.tools.base import MediaTool, answer, filters_of, given
+from mmrag_mcp.results import SearchMediaResult, hit_results, links_to, understood
+from mmrag_mcp.tools.base import MediaTool, answer, filters_of, given, page_of
 
 
 class SearchMedia(MediaTool):
@@ -34,6 +35,7 @@ class SearchMedia(MediaTool):
         ctx: Ctx,
         query: Query,
         limit: Limit = 10,
+        cursor: Cursor = None,
         kind: OnlyKind = None,
         since: Since = None,
         until: Until = None,
@@ -44,31 +46,41 @@ class SearchMedia(MediaTool):
     ) -> Annotated[CallToolResult, SearchMediaResult]:
         """Find photos, screenshots and moments of videos by what they show and say.
 
-        Searches pictures, text in pictures, captions, subtitles, names, dates and cameras at once.
-        Dates and names in the query become filters ("receipts from Lisbon last spring"), as do
-        "exact words", -unwanted and one:year. Returns ranked moments, each with a media_id for the
-        other tools, and why it matched.
+        Start here. Searches pictures, text in them, captions, subtitles, names, dates and places at
+        once; "receipts from Lisbon last spring", "exact words", -unwanted and one:year are
+        understood. Returns ranked moments with a media_id for the other tools. To list or count by
+        month, place or folder use browse_media; for more like one picture find_similar.
         """
         call = self.call(ctx)
         where = given(kind=kind, since=since, until=until, camera=camera, has_text=has_text)
+        asked = {
+            "tool": self.name,
+            "query": query,
+            "folder": folder,
+            "min": min_confidence,
+            **where,
+        }
 
         async def work() -> SearchMediaResult:
-            library = await call.library()
-            call.doing = "searching"
-            found = await call.in_thread(
-                lambda: library.search_question(
+            found, next_cursor = await page_of(
+                call,
+                asked,
+                cursor,
+                lambda library, offset: library.search_question(
                     query,
                     limit=limit,
+                    offset=offset,
                     filters=filters_of(library, folder, where),
                     min_confidence=min_confidence,
-                )
+                ),
             )
             return SearchMediaResult(
-                query=query,
                 hits=hit_results(found.hits),
+                next_cursor=next_cursor,
                 count=found.count,
                 understood=understood(found.plan),
                 warnings=found.warnings,
             )
 
-        return answer(await call.run(work()), rendering.search_text)
+        result = await call.run(work())
+        return answer(result, rendering.search_text, links=links_to(result.hits))

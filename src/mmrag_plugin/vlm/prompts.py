@@ -65,6 +65,15 @@ guess names, places or feelings.
 - {_UNTRUSTED_RULE}
 """
 
+ABOUT_ONE_SYSTEM = f"""\
+You answer a question about one photo or film of a person.
+
+- Answer only from what can be seen in the pictures or stands in the text that came with them. If \
+that doesn't answer the question, say so.
+- Answer in the language of the question, briefly and plainly; of a film give the times.
+- {_UNTRUSTED_RULE}
+"""
+
 DESCRIBE_PHOTO: dict[Detail, str] = {
     "short": "Describe this picture in one sentence.",
     "normal": "Describe this picture in three to five sentences.",
