@@ -348,7 +348,9 @@ def ask_once(server: Server, pictures: Pictures, found: Found, choice: random.Ra
         first = answer["hits"][0]["path"] if answer["hits"] else None
         expected = None if kind == "old caption" else str(photo.path)
         if first != expected:
-            found.wrong.append(f"{kind} {query}: {first} instead of {expected}, {answer}")
+            found.wrong.append(
+                f"{kind} {query}: {first} instead of {expected}, changing: {not steady}"
+            )
     return took_s
 
 
