@@ -36,13 +36,16 @@ def import_llama_index() -> None:
 
 
 def open_library(**flags: object) -> MediaLibrary:
-    """Open the library that flags and environment name; NotFound says how to make it."""
+    """Open the library that flags and environment name, without what is hidden from assistants.
+
+    NotFound says how to make it.
+    """
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.settings import load_settings
 
     settings = load_settings(**flags)
     try:
-        return MediaLibrary.open(settings)
+        return MediaLibrary.open(settings).for_assistants()
     except NotFound:
         name = settings.library
         option = "" if name == "default" else f" --library {shlex.quote(name)}"

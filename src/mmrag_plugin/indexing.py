@@ -18,6 +18,7 @@ from mmrag_plugin.dates import dated, most_trusted
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.index_captions import CaptionStage
 from mmrag_plugin.index_dates import DateStage
+from mmrag_plugin.index_looks import LookStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
@@ -179,10 +180,14 @@ class Indexer:
         captions = CaptionStage(self._run, words, parts.captions)
         captions.owe()
         self._read()
+        self._leave_out()
         self._name_places()
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()
+        LookStage(self._run).group(
+            changed=bool(found.removed or report.stages["embed"].done or report.stages["read"].done)
+        )
         pixels.ocr()
         words.project()  # with what was read in the pictures
         captions.caption()
@@ -248,6 +253,14 @@ class Indexer:
                 self.ledger.put_read(READ_STAMP, read)
                 self.report.stages["read"].done += len(read)
                 self.progress.advance("read", len(batch))
+
+    def _leave_out(self) -> None:
+        """Take out again what a rule leaves out for what it is, now that it was read."""
+        gone = self.ledger.leave_out_by_rules()
+        self.ledger.forget_captions(gone)
+        parts = self.parts
+        remove_media(self.ledger, (parts.frames, parts.words, *parts.others), gone)
+        self.report.removed += len(gone)
 
     def _name_places(self) -> None:
         """Name the places of media with a position, also of those that were read before."""

@@ -17,7 +17,9 @@ from mmrag_plugin.errors import NotALibrary
 from mmrag_plugin.ledger_captions import CaptionLines, Shot
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_facets import FacetLines
+from mmrag_plugin.ledger_hiding import HidingLines
 from mmrag_plugin.ledger_lease import WriterLease
+from mmrag_plugin.ledger_looks import LookLines
 from mmrag_plugin.ledger_marks import MarkLines
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_names import NameLines
@@ -50,16 +52,24 @@ __all__ = [
 ]
 
 
-class Ledger(MediaLines, NameLines, CaptionLines, WordLines, MarkLines, FacetLines):
+class Ledger(
+    MediaLines, NameLines, CaptionLines, WordLines, MarkLines, FacetLines, LookLines, HidingLines
+):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, for_assistants: bool = False) -> None:
         """Open or create the ledger at a SQLAlchemy URL.
+
+        In one ``for_assistants`` what is hidden from them is not there, and media can't be changed.
 
         Raises StorageError when the disk is full or not writable, NotALibrary when the file is no
         ledger or a newer program's, ServiceError when the database server can't be reached.
         """
-        self._database = LedgerDatabase(url)
+        self.url = url
+        if for_assistants:
+            Ledger(url).close()  # what has to be made is made without views
+        self._database = LedgerDatabase(url, for_assistants=for_assistants)
+        self._beneath = LedgerDatabase(url) if for_assistants else self._database
         self._lease = WriterLease(self._database)
         self._database.create(metadata)
         if self.fact("schema") is None:
@@ -78,6 +88,7 @@ class Ledger(MediaLines, NameLines, CaptionLines, WordLines, MarkLines, FacetLin
     def close(self) -> None:
         """Give the database's files and connections back."""
         self._database.close()
+        self._beneath.close()
 
     # ---- facts about the library -------------------------------------------------------------
 

@@ -32,9 +32,12 @@ def batches(items: Iterable[_T], size: int = _CHUNK) -> Iterator[list[_T]]:
 class LedgerDatabase:
     """Connections and transactions; thread-safe."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, for_assistants: bool = False) -> None:
+        """With ``for_assistants`` tables are seen through the views of ``ledger_views``."""
         self.url = _checked(url)
         self._engine = _engine(self.url)
+        if for_assistants:
+            _put_views_before(self._engine)
         self._writer = self._engine.execution_options(write=True)
         self._open = threading.local()  # the connection of this thread's ``transaction``
         self.before_writing: Callable[[], None] = lambda: None  # may refuse by raising
@@ -161,6 +164,24 @@ def _engine(url: sa.URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _put_views_before(engine: Engine) -> None:
+    from mmrag_plugin.ledger_views import view_statements
+
+    @sa.event.listens_for(engine, "connect")
+    def _create(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        if engine.dialect.name == "sqlite":
+            schema = "main"
+        else:
+            cursor.execute("SELECT current_schema()")
+            schema = cursor.fetchone()[0]
+        for statement in view_statements(schema):
+            cursor.execute(statement)
+        cursor.close()
+        if engine.dialect.name != "sqlite":
+            connection.commit()
 
 
 def _explained(url: sa.URL, error: sa.exc.DBAPIError) -> Exception:

@@ -16,7 +16,10 @@ from mmrag_plugin.ledger_tables import (
     WRITTEN,
     bad_sidecars,
     date_sources,
+    groups,
+    hiding,
     left_out,
+    looks,
     marks,
     media,
     paths,
@@ -164,7 +167,18 @@ class MediaLines:
         with self._database.writing() as connection:
             for batch in batches(media_ids):
                 count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
-                for table in (shots, date_sources, places, marks, signals, stages, paths, media):
+                for table in (
+                    groups,
+                    looks,
+                    shots,
+                    date_sources,
+                    places,
+                    marks,
+                    signals,
+                    stages,
+                    paths,
+                    media,
+                ):
                     connection.execute(table.delete().where(table.c.media_id.in_(batch)))
 
     def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:
@@ -234,6 +248,13 @@ class MediaLines:
             for path in list(connection.scalars(sa.select(left_out.c.path))):
                 connection.execute(left_out.delete().where(left_out.c.path == path))
                 self._database.insert_missing(connection, left_out, {"path": placed(path)})
+            hidden = hiding.c.kind == "folder"
+            for rule in list(connection.execute(sa.select(hiding).where(hidden))):
+                here = sa.and_(hidden, hiding.c.target == rule.target)
+                moved_to = placed(rule.target)
+                connection.execute(hiding.delete().where(here))
+                row = {"kind": "folder", "target": moved_to, "level": rule.level}
+                self._database.insert_missing(connection, hiding, {**row, "name": moved_to})
             connection.execute(roots.delete())
             if known:
                 connection.execute(insert(roots), [{"path": root} for root in sorted(known)])
@@ -269,6 +290,13 @@ class MediaLines:
                 for media_id, path, root in connection.execute(query):
                     found.setdefault(media_id, []).append((path, root))
         return found
+
+    def media_ids_beginning(self, start: str, limit: int) -> list[str]:
+        """Some media whose id begins like that, in the order of their ids."""
+        media_id = media.c.media_id
+        query = sa.select(media_id).where(_starts_with(media_id, start)).order_by(media_id)
+        with self._database.reading() as connection:
+            return list(connection.scalars(query.limit(limit)))
 
     def media_ids_under(self, folder: str) -> frozenset[str]:
         """Media with a path at or under a folder."""

@@ -142,6 +142,23 @@ shots = sa.Table(
     sa.Column("denial_stamp", sa.Text, nullable=False, server_default=""),
 )
 
+# How photos look, to find those that are much alike, and the groups of such.
+looks = sa.Table(
+    "looks",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("look", sa.String(64), nullable=False),
+    sa.Column("stamp", sa.String(32), nullable=False),
+)
+
+groups = sa.Table(
+    "groups",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("group_id", sa.String(32), nullable=False, index=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+)
+
 # What media are marked with, taken out of their signals as those are entered, so that it can be
 # counted and hidden by. ``folded`` is the name as names are compared.
 marks = sa.Table(
@@ -163,6 +180,26 @@ places = sa.Table(
     sa.Column("country", sa.Text, nullable=False),
     sa.Column("region", sa.Text, nullable=False),
     sa.Column("city", sa.Text, nullable=False),
+)
+
+# What the person hides, as rules: a folder by its path, a media by its id, a tag or a person by the
+# folded name. ``level`` is ``hidden`` (from assistants) or ``left_out`` (of the index altogether).
+hiding = sa.Table(
+    "hiding",
+    metadata,
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("level", sa.String(8), nullable=False),
+)
+
+# Files that scans pass by because of a rule that leaves media, a tag or a person out.
+left_out_files = sa.Table(
+    "left_out_files",
+    metadata,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
 )
 
 lease = sa.Table(

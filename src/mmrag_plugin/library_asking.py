@@ -34,6 +34,10 @@ class LibraryAsking(LibraryMaking, LibraryKeeping):
 
     settings: Settings
 
+    def for_assistants(self) -> LibraryAsking:
+        """The library without what is hidden from assistants; the library knows how."""
+        raise NotImplementedError
+
     def found(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments in the order of the channels; the library knows how."""
         raise NotImplementedError
@@ -206,11 +210,17 @@ class LibraryAsking(LibraryMaking, LibraryKeeping):
 
         return build_chat_engine(self, llm, **options)
 
-    def as_tools(self, llm: LLM | None = None, *, pictures: bool = True) -> list[FunctionTool]:
-        """The library as tools for LlamaIndex agents, as of ``media_tools``."""
+    def as_tools(
+        self, llm: LLM | None = None, *, pictures: bool = True, hidden: bool = False
+    ) -> list[FunctionTool]:
+        """The library as tools for LlamaIndex agents, as of ``media_tools``.
+
+        What the person hides from assistants is not there, unless ``hidden`` media are asked for.
+        """
         from mmrag_plugin.agent_tools import media_tools
 
-        return media_tools(self, llm=llm, pictures=pictures)
+        library = self if hidden else self.for_assistants()
+        return media_tools(library, llm=llm, pictures=pictures)
 
     def vlm(
         self,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mmrag_plugin.errors import ModelMismatch, ServiceError, UsageError
 from mmrag_plugin.milvus_connection import BUILD_S, WRITE_S, MilvusConnection
+from mmrag_plugin.milvus_filters import all_of, none_of
 from mmrag_plugin.milvus_rows import DENSE, SPARSE, index_definitions, make_schema
 
 MAX_LIMIT = 16_384  # a Milvus server's bound for one search
@@ -22,6 +23,11 @@ class Collection:
     """A collection with dense vectors of ``dim`` numbers, sparse vectors for ``words``, or both.
 
     Hits are pymilvus's, with a ``distance`` that is higher for a better match everywhere.
+
+    Media that are ``left_out`` are in nothing that is read: Milvus itself leaves them out, by their
+    ids, so that ranks and counts are those of a library without them. Ids rather than a flag in the
+    rows: a flag would have to be rewritten, with its vectors, before it holds, and a rule that
+    hides a folder is to hold at once and in every process.
     """
 
     def __init__(
@@ -36,6 +42,7 @@ class Collection:
         self.name = name
         self.dim = dim
         self.words = words
+        self.left_out: Callable[[], frozenset[str]] = frozenset
         self.open()
 
     def call(self, method: str, **options: Any) -> Any:
@@ -141,6 +148,7 @@ class Collection:
         self.require_words()
         if not query:
             return self.dense_hits(vector, limit, expression, fields)
+        expression = self._restricted(expression)
         requests = [
             AnnSearchRequest([vector], DENSE, _dense_search(limit), limit, expression),
             AnnSearchRequest([dict(query)], SPARSE, _SPARSE_SEARCH, limit, expression),
@@ -174,10 +182,26 @@ class Collection:
             anns_field=field,
             search_params=search_params,
             limit=limit,
-            filter=expression,
+            filter=self._restricted(expression),
             output_fields=list(fields),
         )
         return list(found[0])
+
+    def rows(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
+        """Read rows, with what another process wrote just now."""
+        found = self.call(
+            "query",
+            filter=self._restricted(expression),
+            output_fields=list(fields),
+            timeout_s=WRITE_S,
+            consistency_level="Strong",
+            **options,
+        )
+        return list(found)
+
+    def _restricted(self, expression: str) -> str:
+        left_out = self.left_out()
+        return all_of([expression, none_of("media_id", left_out)]) if left_out else expression
 
 
 def shape_of(connection: MilvusConnection, name: str) -> tuple[int | None, bool]:

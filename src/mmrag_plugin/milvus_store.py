@@ -27,7 +27,7 @@ from llama_index.vector_stores.milvus import MilvusVectorStore
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.metadata import COLUMNS, RowFilter
 from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection, shape_of
-from mmrag_plugin.milvus_connection import WRITE_S, Capabilities, MilvusConnection
+from mmrag_plugin.milvus_connection import Capabilities, MilvusConnection
 from mmrag_plugin.milvus_filters import (
     all_of,
     chunks_of,
@@ -161,6 +161,10 @@ class MediaVectorStore(MilvusVectorStore):
     def searches_words(self) -> bool:
         """Whether this collection can be searched by words (BM25)."""
         return self._collection.words
+
+    def leave_out(self, media_ids: Callable[[], frozenset[str]]) -> None:
+        """Give nothing of these media to anybody; they are asked for at each reading."""
+        self._collection.left_out = media_ids
 
     # ------------------------------------------------------------------ writing
 
@@ -299,16 +303,7 @@ class MediaVectorStore(MilvusVectorStore):
         }
 
     def _read(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
-        return list(
-            self._collection.call(
-                "query",
-                filter=expression,
-                output_fields=list(fields),
-                timeout_s=WRITE_S,
-                consistency_level="Strong",  # what another process wrote just now counts too
-                **options,
-            )
-        )
+        return self._collection.rows(expression, fields, **options)
 
     def _found(
         self, search: Callable[..., list[Any]], query: Any, limit: int, where: RowFilter | None

@@ -195,6 +195,7 @@ class PlannedSearch:
                 limit=DEEP,
                 min_confidence="weak",
                 filters=plan.filters,
+                grouped=False,
             )
             unwanted |= {hit.moment.media_id for hit in found.hits}
         return sorted(hits, key=lambda hit: hit.moment.media_id in unwanted)
@@ -230,7 +231,7 @@ class PlannedSearch:
         surely = {**options, "min_confidence": options.get("min_confidence", "weak")}
         if surely["min_confidence"] == "none":
             surely["min_confidence"] = "weak"
-        found = self._look(plan, COUNTED, picture, {**surely, "per_media": 1})
+        found = self._look(plan, COUNTED, picture, {**surely, "per_media": 1, "grouped": False})
         hits = self._unwanted_last(plan, found.hits) if plan.without else found.hits
         levels: dict[str, bool] = {}
         for hit in hits:
@@ -260,6 +261,7 @@ class PlannedSearch:
         shown = rows[page.first : page.after]
         media = self.ledger.media_rows([media_id for media_id, _ in shown])
         copies = self.ledger.paths_of(list(media))
+        hidden = self.ledger.hidden_among(list(media))
         hits: list[Hit] = []
         for media_id, taken_at in shown:
             row = media.get(media_id)
@@ -275,6 +277,7 @@ class PlannedSearch:
                     confidence="strong",
                     reason="passes the filters",
                     taken_at=taken_at,
+                    hidden=media_id in hidden,
                 )
             )
         count = len(passing) if plan.aim == "count" else None

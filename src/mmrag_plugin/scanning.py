@@ -71,6 +71,7 @@ def scan(
     home: dict[str, str] = {}
     emptied: dict[str, Path] = {}
     left_out = set(ledger.left_out()) - set(map(str, roots))
+    left_out |= ledger.places_left_out()
     names: dict[Path, list[str]] = {}  # of roots that are single files, by folder
     for root in roots:
         if not _is_folder(root):
@@ -134,6 +135,17 @@ def about_left_out(ledger: Ledger, named: Sequence[Path]) -> list[str]:
                 f"To take it in again: mmrag index {place}"
             )
     return warnings
+
+
+def not_left_out(ledger: Ledger, roots: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The roots without those that a rule leaves out, and what to say of these."""
+    places = set(map(Path, ledger.places_left_out()))
+    left_out = [root for root in roots if not places.isdisjoint((root, *root.parents))]
+    warnings = [
+        f"{root} is left out of the index. To take it in again: mmrag show {root}"
+        for root in left_out
+    ]
+    return [root for root in roots if root not in left_out], warnings
 
 
 def _is_folder(root: Path) -> bool:

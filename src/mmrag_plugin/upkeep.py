@@ -70,6 +70,19 @@ def _forget_media(library: MediaLibrary, gone: list[str]) -> None:
     remove_media(library.ledger, library.models.other_stores(library.connection), gone)
 
 
+def leave_out(library: MediaLibrary, target: str) -> int:
+    """Take a folder, a media, a tag or a person out of the index, until it is shown again.
+
+    Says how many media went. Raises NotFound, and LibraryBusy while another process writes.
+    """
+    ledger = library.ledger
+    library.hide(target, leave_out=True)
+    with ledger.writer("leaving out"):
+        gone = ledger.leave_out_by_rules()
+        _forget_media(library, gone)
+    return len(gone)
+
+
 def is_left_out(library: MediaLibrary, target: Path) -> bool:
     """Whether scans leave a file or folder out because it was forgotten."""
     return not set(_spellings(target)).isdisjoint(library.ledger.left_out())
@@ -195,6 +208,13 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         "directory": str(library.directory),
         "roots": library.ledger.roots(),
         "left_out": library.ledger.left_out(),
+        "hidden": {
+            "media": len(library.ledger.hidden_media_ids()),
+            "rules": [
+                {"kind": rule.kind, "name": rule.name, "level": rule.level, "media": count}
+                for rule, count in library.hidden()
+            ],
+        },
         "media": counts["kinds"],
         "stages": counts["stages"],
         "signals": counts["signals"],

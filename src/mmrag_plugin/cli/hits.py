@@ -66,8 +66,12 @@ def _heading(label: str, hit: Hit, end: Path) -> Table:
     span = format_span(hit.moment.start_s, hit.moment.end_s)
     if span:
         name.append(f"  {span}", style="cyan")
+    if hit.hidden:
+        name.append("  hidden from assistants", style="magenta")
     if hit.taken_at:
         name.append(f"  {on_one_line(hit.taken_at[:10])}", style="dim")
+    if hit.alike:
+        name.append(f"  and {len(hit.alike)} alike", style="dim")
     line.add_row(label, name, Text(hit.confidence, style=_STYLES[hit.confidence]))
     return line
 
@@ -125,7 +129,7 @@ def export(hits: Sequence[Hit], target: Path) -> str:
 
 def _write_csv(hits: Sequence[Hit], target: Path) -> None:
     with target.open("x", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=_FIELDS)
+        writer = csv.DictWriter(file, fieldnames=_FIELDS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows({**hit.as_dict(), "why": json.dumps(hit.why)} for hit in hits)
 

@@ -17,7 +17,8 @@ from mmrag_plugin.ignoring import in_words
 
 if TYPE_CHECKING:
     from mmrag_plugin.indexing import IndexReport
-    from mmrag_plugin.library import IndexPlan, MediaLibrary
+    from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.library_indexing import IndexPlan
     from mmrag_plugin.media import Stage
 
 _PLANNED: dict[Stage, str] = {

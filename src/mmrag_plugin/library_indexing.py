@@ -1,0 +1,270 @@
+"""What a library does to take media in: the parts of a run, its plan, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.ledger import Ledger
+from mmrag_plugin.library_captions import caption_work, to_be_captioned
+from mmrag_plugin.library_models import LibraryModels, Model, Wanted
+from mmrag_plugin.media import Kind, Stage
+from mmrag_plugin.settings import Settings
+from mmrag_plugin.walking import is_there
+
+if TYPE_CHECKING:
+    from llama_index.core.llms import LLM
+
+    from mmrag_plugin.index_run import Stamps
+    from mmrag_plugin.indexing import IndexReport, Parts, Progress
+    from mmrag_plugin.keyframes.base import KeyframeSelector
+    from mmrag_plugin.milvus_connection import MilvusConnection
+    from mmrag_plugin.readers.base import MediaReader
+    from mmrag_plugin.scanning import ScanResult
+    from mmrag_plugin.signals.ocr import TextReader
+
+_DEFAULT_RATES = {
+    "read": 0.005,
+    "embed": 0.03,
+    "ocr": 0.4,
+    "caption": 8.0,
+}  # seconds a media, before any run
+_ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """What ``mmrag index --dry-run`` expects of a run."""
+
+    scan: ScanResult
+    pending: dict[Stage, int]  # media that each stage would look at
+    seconds: dict[Stage, float]
+    disk_bytes: int
+    warnings: list[str]
+
+
+class LibraryIndexing:
+    """The part of a library that takes media in."""
+
+    settings: Settings
+    directory: Path
+    ledger: Ledger
+    models: LibraryModels
+    warnings: list[str]
+    caption_llm: LLM | None
+
+    @property
+    def connection(self) -> MilvusConnection:
+        """The connection to Milvus; the library knows."""
+        raise NotImplementedError
+
+    def recorded(self, name: str) -> Model | None:
+        """The model in use for ``visual`` or ``words``; None before the first index."""
+        return self.models.recorded(name)
+
+    def index(self, paths: Sequence[Path], progress: Progress | None = None) -> IndexReport:
+        """Bring the library up to date with some folders (its known ones without any).
+
+        Raises UsageError for a wrong path, LibraryBusy while another process writes.
+        """
+        return self._index(self._roots(paths), progress)
+
+    def finish(self, progress: Progress | None = None) -> IndexReport:
+        """Do what is pending without looking for changes in the folders."""
+        return self._index([], progress)
+
+    def _index(self, roots: Sequence[Path], progress: Progress | None) -> IndexReport:
+        from mmrag_plugin.indexing import Indexer
+
+        with self.ledger.writer("indexing"):
+            wanted = self.models.wanted()
+            parts = self._parts(wanted)
+            first = self.recorded("visual") is None
+            if first:
+                self._record(wanted)  # searchable from the first rows on
+            report = Indexer(parts, progress).run(roots)
+            self._switch(wanted, parts)
+        if not first and not any(
+            stage.done for name, stage in report.stages.items() if name != "scan"
+        ):
+            self.models.warnings.clear()  # what was to be said of the models was said before
+        report.warnings = [*self._taken_warnings(), *report.warnings]
+        return report
+
+    async def aindex(self, paths: Sequence[Path], progress: Progress | None = None) -> IndexReport:
+        """Index without holding up the event loop."""
+        return await asyncio.to_thread(self.index, paths, progress)
+
+    def plan(self, paths: Sequence[Path]) -> IndexPlan:
+        """Say what indexing would do, how long it would take and what room it needs.
+
+        Loads the models, and raises what ``index`` would about them and about the paths.
+        """
+        from mmrag_plugin.indexing import SidecarTree, owed_media
+        from mmrag_plugin.scanning import scan
+        from mmrag_plugin.signals.sidecars import FolderSidecars
+
+        found = scan(
+            self.ledger, self._roots(paths), SidecarTree(FolderSidecars).stamp_for, dry_run=True
+        )
+        wanted = self.models.wanted()
+        rates = _DEFAULT_RATES | (self.ledger.fact("rates") or {})
+        owed = owed_media(self.ledger, self._stamps(wanted), self.readers, found)
+        pending = {
+            stage: found.new_kinds.total() + len(media_ids)
+            for stage, media_ids in owed.items()
+            if stage != "ocr" or self.settings.ocr != "off"
+        }
+        if self.settings.captions != "off":
+            pending["caption"] = to_be_captioned(
+                self.ledger, self.settings, wanted.visual, self._stamps(wanted), found
+            )
+        row_bytes = _ROW_BYTES + 8 * wanted.visual.dim
+        return IndexPlan(
+            found,
+            pending,
+            {stage: count * rates.get(stage, 0.0) for stage, count in pending.items()},
+            pending["embed"] * row_bytes,
+            self._taken_warnings(),
+        )
+
+    def _roots(self, paths: Sequence[Path]) -> list[Path]:
+        from mmrag_plugin.scanning import about_left_out, not_left_out
+        from mmrag_plugin.walking import resolve_root
+
+        if paths:
+            roots = list(dict.fromkeys(resolve_root(path) for path in paths))
+            warnings = about_left_out(self.ledger, roots)
+        else:
+            known = self.ledger.roots()
+            roots = [Path(root) for root in known if is_there(root)]
+            away = [root for root in known if not is_there(root)]
+            warnings = [f"{root} is not there now; what is known of it is kept." for root in away]
+        roots, said = not_left_out(self.ledger, roots)
+        if said and not roots:
+            raise UsageError(" ".join(said), "mmrag hide --list says what is left out.")
+        warnings += said
+        if not roots:
+            if warnings:
+                raise UsageError(
+                    " ".join(warnings),
+                    "Mount its drive, or name its place: mmrag relocate OLD NEW",
+                )
+            raise UsageError("There is no folder to index.", "Name one: mmrag index FOLDER")
+        home = self.directory.resolve()
+        for root in roots:
+            if root.is_relative_to(home):
+                raise UsageError(
+                    f"{root} lies in the library's own directory {home}.",
+                    "Name the folders with the media.",
+                )
+        self.warnings += warnings
+        named = set(roots)
+        return [root for root in roots if named.isdisjoint(root.parents)]
+
+    def _parts(self, wanted: Wanted) -> Parts:
+        """Build what the indexing flow joins."""
+        from mmrag_plugin.indexing import Parts
+        from mmrag_plugin.milvus_store import open_frames, open_signals
+        from mmrag_plugin.signals.facts_words import facts_signals
+        from mmrag_plugin.signals.path_date import path_date
+        from mmrag_plugin.signals.path_words import path_signals
+        from mmrag_plugin.signals.place_words import place_name
+        from mmrag_plugin.signals.sidecars import FolderSidecars
+
+        frames, words = wanted.recorded["visual"], wanted.recorded["words"]
+        return Parts(
+            ledger=self.ledger,
+            frames=open_frames(self.connection, frames.collection, frames.dim),
+            words=open_signals(self.connection, words.collection, words.dim or None),
+            others=self.models.other_stores(self.connection, (frames.collection, words.collection)),
+            readers=self.readers,
+            visual=wanted.visual,
+            text=wanted.text,
+            text_reader=self._text_reader,
+            sidecars=FolderSidecars,
+            path_signals=path_signals,
+            path_date=path_date,
+            facts_signals=facts_signals,
+            place_name=place_name,
+            stamps=self._stamps(wanted),
+            captions=caption_work(self.settings, self.caption_llm),
+        )
+
+    def _stamps(self, wanted: Wanted) -> Stamps:
+        from mmrag_plugin.index_run import Stamps
+
+        reader = self._text_reader
+        return Stamps(
+            wanted.visual.stamp,
+            wanted.text.stamp if wanted.text else "",
+            reader.stamp if reader else "",
+            self._selector().stamp,
+        )
+
+    @cached_property
+    def _text_reader(self) -> TextReader | None:
+        if self.settings.ocr == "off":
+            return None
+        from mmrag_plugin.signals.ocr import RapidOcrReader
+
+        return RapidOcrReader()
+
+    def _switch(self, wanted: Wanted, parts: Parts) -> None:
+        """Search what the run has built from now on, and drop what it replaces."""
+        known = self.recorded("visual")
+        if known is None or known.collection != wanted.recorded["visual"].collection:
+            # what lies on a missing drive has no rows in the new collection until it is back
+            for kind in parts.readers:
+                stamp = parts.stamps.of("embed", kind)
+                self.ledger.redo("embed", self.ledger.pending("embed", stamp, kind=kind))
+        self._record(wanted)
+        used = {model.collection for model in wanted.recorded.values()}
+        for collection in self.connection.call("list_collections"):
+            if self.models.is_ours(collection) and collection not in used:
+                self.connection.call("drop_collection", collection)
+
+    def _record(self, wanted: Wanted) -> None:
+        made_by = {name: model.as_dict() for name, model in wanted.recorded.items()}
+        self.ledger.state(**made_by, keyframes=self._keyframes)
+
+    @property
+    def _keyframes(self) -> str:
+        """How keyframes are chosen: as the settings say, else as they were so far."""
+        asked = self.settings.keyframes
+        return str(self.ledger.fact("keyframes") or "iframes") if asked == "auto" else asked
+
+    def _selector(self) -> KeyframeSelector:
+        from mmrag_plugin.keyframes.iframes import IFrameSelector
+        from mmrag_plugin.keyframes.scenes import SceneSelector
+        from mmrag_plugin.keyframes.uniform import UniformSelector
+
+        selectors: dict[str, type[KeyframeSelector]] = {
+            "iframes": IFrameSelector,
+            "scenes": SceneSelector,
+            "uniform": UniformSelector,
+        }
+        return selectors[self._keyframes]()
+
+    @cached_property
+    def readers(self) -> dict[Kind, MediaReader]:
+        """The readers by kind of media."""
+        from mmrag_plugin.readers.photo import PhotoReader
+        from mmrag_plugin.readers.video import VideoReader
+        from mmrag_plugin.readers.workers import DecodesInWorkers
+
+        decoder = DecodesInWorkers()
+        return {
+            "image": PhotoReader(decoder=decoder),
+            "video": VideoReader(self._selector(), decoder=decoder),
+        }
+
+    def _taken_warnings(self) -> list[str]:
+        taken = list(dict.fromkeys([*self.models.warnings, *self.warnings]))
+        self.models.warnings, self.warnings = [], []
+        return taken
