@@ -16,6 +16,7 @@ from mmrag_plugin.walking import expand, is_encodable, is_there, real_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag_plugin.duplicates import DuplicateGroup
     from mmrag_plugin.library_thumbnails import Thumbnails
     from mmrag_plugin.media import Kind
     from mmrag_plugin.readers.decoding import Decoder
@@ -52,6 +53,12 @@ class LibraryMedia:
             for media_id, paths in copies.items()
             if paths
         }
+
+    def duplicates(self) -> list[DuplicateGroup]:
+        """Files that are the same or nearly the same, in groups, as of the last index."""
+        from mmrag_plugin.duplicates import listed
+
+        return listed([*self.ledger.copied(), *self.ledger.group_members()])
 
     def words_of(self, moment: Moment) -> str:
         """What is known about a moment in words, each piece with its time where it has one.
