@@ -25,9 +25,10 @@ LAYERS: dict[str, str] = {
     "flows": "ignoring walking scanning pairing words index_* indexing fusion moments "
     "reasons neighbours results filters browsing hiding plan planning planned_search searching "
     "retrieval reranking citations sources showing answering describing conversation "
-    "conversation_files chat_streams chat_turns chatting agent_tools",
+    "conversation_files chat_streams chat_turns chatting agent_tools making",
     "library": "library library_asking library_captions library_indexing library_keeping "
-    "library_making library_media library_models library_place library_thumbnails kept_files",
+    "library_making library_media library_models library_place library_previews "
+    "library_thumbnails kept_files",
     "upkeep": "upkeep watching",
     "edges": "cli mmrag_mcp",
 }

@@ -278,6 +278,13 @@ class MediaLines:
                     found.setdefault(media_id, []).append((path, root))
         return found
 
+    def media_ids_beginning(self, start: str, limit: int) -> list[str]:
+        """Some media whose id begins like that, in the order of their ids."""
+        media_id = media.c.media_id
+        query = sa.select(media_id).where(_starts_with(media_id, start)).order_by(media_id)
+        with self._database.reading() as connection:
+            return list(connection.scalars(query.limit(limit)))
+
     def media_ids_under(self, folder: str) -> frozenset[str]:
         """Media with a path at or under a folder."""
         with self._database.reading() as connection:
