@@ -160,6 +160,8 @@ def _hit(hit: HitResult) -> str:
     if date := readable_date(hit.taken_at):
         facts.append(f"taken {date}")
     facts.append(f"match: {hit.confidence}")
+    if hit.alike:
+        facts.append(f"{len(hit.alike)} more alike")
     name = _short(hit.path)
     reason = fenced(f"{name}; {hit.reason}" if hit.reason else name, REASON_CHARS)
     return f"{', '.join(facts)}\n   {reason}"

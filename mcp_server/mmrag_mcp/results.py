@@ -56,6 +56,9 @@ class HitResult(Result):
     taken_at: str | None = None
     confidence: Confidence
     reason: str = Field(description="Why it was found. Quotes untrusted text.")
+    alike: list[str] = Field(
+        default=[], description="Other media that were found and look much the same."
+    )
 
 
 class FoundResult(Result):
@@ -213,6 +216,7 @@ def hit_results(hits: Iterable[Hit]) -> list[HitResult]:
             taken_at=date_only(hit.taken_at),
             confidence=hit.confidence,
             reason=escape_media_text(hit.reason, REASON_CHARS),
+            alike=list(hit.alike),
         )
         for hit in hits
     ]

@@ -18,6 +18,7 @@ from mmrag_plugin.dates import dated, most_trusted
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.index_captions import CaptionStage
 from mmrag_plugin.index_dates import DateStage
+from mmrag_plugin.index_looks import LookStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
@@ -184,6 +185,9 @@ class Indexer:
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()
+        LookStage(self._run).group(
+            changed=bool(found.removed or report.stages["embed"].done or report.stages["read"].done)
+        )
         pixels.ocr()
         words.project()  # with what was read in the pictures
         captions.caption()

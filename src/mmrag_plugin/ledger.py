@@ -19,6 +19,7 @@ from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_facets import FacetLines
 from mmrag_plugin.ledger_hiding import HidingLines
 from mmrag_plugin.ledger_lease import WriterLease
+from mmrag_plugin.ledger_looks import LookLines
 from mmrag_plugin.ledger_marks import MarkLines
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_names import NameLines
@@ -51,7 +52,9 @@ __all__ = [
 ]
 
 
-class Ledger(MediaLines, NameLines, CaptionLines, WordLines, MarkLines, FacetLines, HidingLines):
+class Ledger(
+    MediaLines, NameLines, CaptionLines, WordLines, MarkLines, FacetLines, LookLines, HidingLines
+):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 
     def __init__(self, url: str, *, for_assistants: bool = False) -> None:

@@ -16,8 +16,10 @@ from mmrag_plugin.ledger_tables import (
     WRITTEN,
     bad_sidecars,
     date_sources,
+    groups,
     hiding,
     left_out,
+    looks,
     marks,
     media,
     paths,
@@ -165,7 +167,18 @@ class MediaLines:
         with self._database.writing() as connection:
             for batch in batches(media_ids):
                 count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
-                for table in (shots, date_sources, places, marks, signals, stages, paths, media):
+                for table in (
+                    groups,
+                    looks,
+                    shots,
+                    date_sources,
+                    places,
+                    marks,
+                    signals,
+                    stages,
+                    paths,
+                    media,
+                ):
                     connection.execute(table.delete().where(table.c.media_id.in_(batch)))
 
     def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:
