@@ -11,6 +11,7 @@ import typer
 
 from mmrag_plugin import __version__
 from mmrag_plugin.cli import (
+    annotating,
     asking,
     browsing,
     chatting,
@@ -43,6 +44,7 @@ for module in (
     browsing,
     asking,
     chatting,
+    annotating,
     keeping,
     hiding,
     models,
