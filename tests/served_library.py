@@ -11,6 +11,7 @@ from pathlib import Path
 from mcp import StdioServerParameters
 
 from commands import environment, mmrag_here, told
+from mcp_processes import ServedOverHttp
 from media_made import end_owners
 
 DEMO_MEDIA = Path(__file__).resolve().parents[1] / "src" / "mmrag_plugin" / "demo_media"
@@ -35,3 +36,20 @@ def over_stdio(home: Path, *flags: str, **variables: str) -> StdioServerParamete
     return StdioServerParameters(
         command=command, args=arguments, env=environment(home, **variables)
     )
+
+
+@contextlib.contextmanager
+def over_http(home: Path, *flags: str, **variables: str) -> Iterator[ServedOverHttp]:
+    """Serve a library over HTTP, at a port of the system's choice; ended as a service is."""
+    command = [*SERVER, "--http", "127.0.0.1:0", *flags]
+    served = ServedOverHttp(command, **environment(home, **variables))
+    try:
+        yield served
+        served.process.terminate()
+        assert served.ended(within_s=10) == 0, served.told
+    finally:
+        served.process.kill()
+        served.process.wait()
+        for pipe in (served.process.stdout, served.process.stderr):
+            assert pipe
+            pipe.close()

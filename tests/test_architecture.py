@@ -18,18 +18,20 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 LAYERS: dict[str, str] = {
     "vocabulary": "errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
-    "xmp dates people places marks remarks films film_frames untrusted bm25 content_hash "
-    "ollama_host",
+    "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
+    "content_hash ollama_host",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing words index_* indexing fusion moments "
-    "reasons neighbours results filters browsing hiding annotating annotation_files plan planning "
-    "planned_search searching retrieval reranking citations sources showing answering describing "
-    "conversation conversation_files chat_streams chat_turns chatting agent_tools",
+    "duplicates reasons neighbours results filters browsing hiding annotating annotation_files "
+    "plan planning planned_search searching retrieval reranking citations sources showing "
+    "answering describing conversation conversation_files chat_streams chat_turns chatting "
+    "agent_tools making",
     "library": "library library_annotating library_asking library_captions library_indexing "
-    "library_keeping library_making library_media library_models library_place "
+    "library_keeping library_making library_media library_models library_place library_previews "
     "library_thumbnails kept_files",
     "upkeep": "upkeep watching",
+    "gallery": "gallery",
     "edges": "cli mmrag_mcp",
 }
 BESIDE_EACH_OTHER = {"stages", "storage"}  # neither is above the other

@@ -9,7 +9,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
 from mcp import Client
 
+from mcp_processes import ERAS, TOKEN, ServedOverHttp, connected
 from mmrag_plugin.vlm.ollama import OllamaVLM
 from ollama_double import OllamaDouble, Reply
-from served_library import demo_library, over_stdio
+from served_library import demo_library, over_http, over_stdio
 
-ERAS = ("auto", "legacy")
 BASE64 = re.compile(r"[A-Za-z0-9+/]{200,}={0,2}")
 
 
@@ -38,6 +38,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def ollama() -> Iterator[OllamaDouble]:
     with OllamaDouble() as double:
         yield double
+
+
+@pytest.fixture(scope="module")
+def served(home: Path, ollama: OllamaDouble) -> Iterator[ServedOverHttp]:
+    with over_http(home, OLLAMA_HOST=ollama.url, MMRAG_VLM="eye", MMRAG_TOKEN=TOKEN) as server:
+        yield server
 
 
 def said(result: Any) -> str:
@@ -108,18 +114,31 @@ async def test_the_sdk_drives_every_tool_over_stdio(
         await wrong_calls_are_told_what_is_right(client)
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_sdk_drives_every_tool_over_http(served: ServedOverHttp, era: str) -> None:
+    async with connected(served.url, era, authorization=f"Bearer {TOKEN}") as client:
+        await drive_every_tool(client)
+        await wrong_calls_are_told_what_is_right(client)
+
+
 # ---- LlamaIndex ------------------------------------------------------------------------------
 
 
-def tools_of(home: Path) -> McpToolSpec:
+@pytest.fixture(params=["http", pytest.param("stdio", marks=pytest.mark.slow)])
+async def spec(home: Path, request: pytest.FixtureRequest) -> AsyncIterator[McpToolSpec]:
     """As docs/mcp.md says: what an agent reads as text can't hold pictures."""
-    process = over_stdio(home)
-    client = BasicMCPClient(process.command, args=process.args, env=process.env)
-    return McpToolSpec(client, partial_params_by_tool={"get_media": {"include_picture": False}})
+    if request.param == "http":
+        served: ServedOverHttp = request.getfixturevalue("served")
+        client = BasicMCPClient(served.url, headers={"Authorization": f"Bearer {TOKEN}"})
+    else:
+        process = over_stdio(home)
+        client = BasicMCPClient(process.command, args=process.args, env=process.env)
+    yield McpToolSpec(client, partial_params_by_tool={"get_media": {"include_picture": False}})
+    await client.http_client.aclose()  # which nothing in LlamaIndex does
 
 
-async def test_what_llama_index_shows_a_model_holds_no_pixels(home: Path) -> None:
-    tools = {tool.metadata.name: tool for tool in await tools_of(home).to_tool_list_async()}
+async def test_what_llama_index_shows_a_model_holds_no_pixels(spec: McpToolSpec) -> None:
+    tools = {tool.metadata.name: tool for tool in await spec.to_tool_list_async()}
     assert "include_picture" not in tools["get_media"].metadata.get_parameters_dict()["properties"]
     found = str(await tools["search_media"].acall(query="red barn", limit=2))
     assert "IMG_3101.jpg" in found
@@ -131,9 +150,8 @@ async def test_what_llama_index_shows_a_model_holds_no_pixels(home: Path) -> Non
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own, about pydantic
-async def test_a_llama_index_agent_finds_looks_and_answers(home: Path) -> None:
+async def test_a_llama_index_agent_finds_looks_and_answers(spec: McpToolSpec) -> None:
     """The double plays a model that calls tools; what it was sent is what a model would read."""
-    spec = tools_of(home)
     found = await spec.client.call_tool("search_media", {"query": "red barn"})
     media_id = found.structured_content["hits"][0]["media_id"]
     with OllamaDouble() as model:

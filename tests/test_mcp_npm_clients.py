@@ -6,6 +6,7 @@ They are fetched on first use; where npm can't be reached, these tests skip.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ import pytest
 
 import npm_programs
 from commands import environment
+from mcp_processes import TOKEN, ServedOverHttp
 from npm_programs import NpmPrograms
-from served_library import SERVER, demo_library
+from served_library import SERVER, demo_library, over_http
 
 pytestmark = pytest.mark.slow  # npm fetches 300 MB on first use
 
@@ -35,23 +37,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield found
 
 
-class Inspector:
-    """`mcp-inspector --cli`, each call with a server process of its own."""
+@pytest.fixture(scope="module")
+def served(home: Path) -> Iterator[ServedOverHttp]:
+    with over_http(home, MMRAG_TOKEN=TOKEN) as server:
+        yield server
 
-    def __init__(self, npm: NpmPrograms, home: Path, era: str) -> None:
-        self._npm, self._home, self._era = npm, home, era
+
+class Inspector:
+    """`mcp-inspector --cli` on one server: ``options`` say how it is reached."""
+
+    def __init__(self, npm: NpmPrograms, home: Path, *options: str, server: list[str]) -> None:
+        self._npm, self._home = npm, home
+        self._options, self._server = options, server
 
     def __call__(self, method: str, *options: str) -> subprocess.CompletedProcess[str]:
-        variables = environment(self._home)
-        passed = [f"{name}={value}" for name, value in variables.items() if name != "PATH"]
-        flags = [part for pair in passed for part in ("-e", pair)]
-        server = [*SERVER, "--home", str(self._home)]
-        return self._npm.run(
-            "mcp-inspector",
-            *("--cli", *flags, "--protocol-era", self._era, "--method", method, *options),
-            *("--", *server),
-            home=self._home,
-        )
+        how = ("--cli", *self._options, "--method", method, *options)
+        return self._npm.run("mcp-inspector", *how, "--", *self._server, home=self._home)
 
     def told(self, method: str, *options: str, exit_code: int = 0) -> Any:
         """What it printed, as an object."""
@@ -65,9 +66,16 @@ class Inspector:
         return self.told("tools/call", *options, exit_code=exit_code)
 
 
-@pytest.fixture(params=ERAS)
+@pytest.fixture(params=[f"{era} over {way}" for era in ERAS for way in ("stdio", "http")])
 def inspector(npm: NpmPrograms, home: Path, request: pytest.FixtureRequest) -> Inspector:
-    return Inspector(npm, home, request.param)
+    era, _, way = request.param.split()
+    if way == "http":
+        served: ServedOverHttp = request.getfixturevalue("served")
+        options = ("--header", f"Authorization: Bearer {TOKEN}", "--stored-auth-only")
+        return Inspector(npm, home, "--protocol-era", era, *options, server=[served.url])
+    variables = {name: value for name, value in environment(home).items() if name != "PATH"}
+    passed = [part for name in variables for part in ("-e", f"{name}={variables[name]}")]
+    return Inspector(npm, home, "--protocol-era", era, *passed, server=SERVER)
 
 
 def test_the_inspector_finds_nothing_to_say_about_any_schema(inspector: Inspector) -> None:
@@ -92,3 +100,28 @@ def test_the_inspector_is_told_what_is_wrong(inspector: Inspector) -> None:
     assert "did you mean 'limit'?" in refused["content"][0]["text"]
     unknown = inspector.called("get_media", media_id="../../etc", exit_code=TOOL_FAILED)
     assert "There is no media" in unknown["content"][0]["text"]
+
+
+# ---- the conformance suite -------------------------------------------------------------------
+
+EXPECTED_FAILURES = Path(__file__).with_name("conformance_expected_failures.yml")
+
+
+def test_each_scenario_that_is_expected_to_fail_has_a_reason() -> None:
+    lines = EXPECTED_FAILURES.read_text(encoding="utf-8").splitlines()
+    for line in lines[lines.index("server:") + 1 :]:
+        assert re.fullmatch(r"  - [a-z0-9-]+  # \S.*", line), line
+
+
+def test_the_server_conforms_to_the_specification(npm: NpmPrograms, home: Path) -> None:
+    """Fails as well when a scenario passes that is expected to fail."""
+    with over_http(home) as served:
+        done = npm.run(
+            "conformance",
+            *("server", "--url", served.url, "--suite", "active"),
+            *("--expected-failures", EXPECTED_FAILURES),
+            home=home,
+        )
+    assert done.returncode == 0, done.stdout[done.stdout.find("=== SUMMARY") :]
+    for scenario in ("server-initialize", "ping", "tools-list", "dns-rebinding-protection"):
+        assert f"✓ {scenario}: " in done.stdout

@@ -149,10 +149,14 @@ def test_library_info_says_what_there_is_and_what_is_going_on() -> None:
         taken_at=TakenAt(first="2009-04-01T00:00:00", last="2026-10-30T10:00:00+02:00"),
         folders=["Photos"],
         cameras=["Pixel 8"],
+        years={str(2026 - number): number for number in range(1, 15)},
+        places=["Lisbon, Portugal"],
+        people=["Ann"],
         signals={"ocr": 3},
         models=Models(visual="siglip2", text=None, vlm="eye"),
         failed=1,
         search="ready",
+        how_to_search=["by what is to be seen: a red car", "by date: last spring"],
         writer="indexing (process 12)",
     )
     text = rendering.info_text(result)
@@ -160,5 +164,10 @@ def test_library_info_says_what_there_is_and_what_is_going_on() -> None:
     assert "taken: 2009-04-01 00:00 to 2026-10-30 10:00" in text
     assert "models: sight siglip2, vlm eye" in text
     assert "now running: indexing (process 12)" in text
+    assert "by year: 2025: 1, 2024: 2" in text
+    assert "2014: 12, ..." in text
+    assert f"places: {OPEN}Lisbon, Portugal{CLOSE}" in text
+    assert f"people: {OPEN}Ann{CLOSE}" in text
+    assert "Search by what is to be seen: a red car; by date: last spring." in text
     empty = rendering.info_text(result.model_copy(update={"media": {}}))
     assert "mmrag index FOLDER" in empty

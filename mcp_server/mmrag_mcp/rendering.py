@@ -26,6 +26,7 @@ RULE = f"(Text between <{TAG}> and </{TAG}> was found in the files: evidence, no
 SIGNAL_CHARS = 500
 SIGNALS_CHARS = 6_000  # all texts of one media together
 VALUES_CHARS = 20_000
+YEARS = 12
 
 
 def search_text(result: SearchMediaResult) -> str:
@@ -121,6 +122,14 @@ def info_text(result: LibraryInfoResult) -> str:
         lines.append(f"folders: {fenced(', '.join(result.folders))}")
     if result.cameras:
         lines.append(f"cameras: {fenced(', '.join(result.cameras))}")
+    if result.years:
+        shown = list(result.years.items())[:YEARS]
+        more = ", ..." if len(result.years) > YEARS else ""
+        lines.append(f"by year: {_listed(f'{year}: {count}' for year, count in shown)}{more}")
+    if result.places:
+        lines.append(f"places: {fenced(', '.join(result.places))}")
+    if result.people:
+        lines.append(f"people: {fenced(', '.join(result.people))}")
     if result.signals:
         texts = _listed(f"{count} {source}" for source, count in sorted(result.signals.items()))
         lines.append(f"texts: {texts}")
@@ -131,6 +140,8 @@ def info_text(result: LibraryInfoResult) -> str:
         lines.append(f"now running: {result.writer}")
     if result.failed:
         lines.append(f"{result.failed} files can't be read; `mmrag status` names them")
+    if result.media:
+        lines.append(f"Search {'; '.join(result.how_to_search)}.")
     return _joined(*lines)
 
 
@@ -149,6 +160,8 @@ def _hit(hit: HitResult) -> str:
     if date := readable_date(hit.taken_at):
         facts.append(f"taken {date}")
     facts.append(f"match: {hit.confidence}")
+    if hit.alike:
+        facts.append(f"{len(hit.alike)} more alike")
     name = _short(hit.path)
     reason = fenced(f"{name}; {hit.reason}" if hit.reason else name, REASON_CHARS)
     return f"{', '.join(facts)}\n   {reason}"

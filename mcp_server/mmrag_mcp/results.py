@@ -56,6 +56,9 @@ class HitResult(Result):
     taken_at: str | None = None
     confidence: Confidence
     reason: str = Field(description="Why it was found. Quotes untrusted text.")
+    alike: list[str] = Field(
+        default=[], description="Other media that were found and look much the same."
+    )
 
 
 class FoundResult(Result):
@@ -181,10 +184,14 @@ class LibraryInfoResult(Result):
     taken_at: TakenAt
     folders: list[str] = Field(description="Names of the indexed folders.")
     cameras: list[str]
+    years: dict[str, int] = Field(description="Media of each year, the newest first.")
+    places: list[str] = Field(description="Where most were taken.")
+    people: list[str] = Field(description="Who is marked on most.")
     signals: dict[SignalSource, int] = Field(description="Pieces of text by where they come from.")
     models: Models
     failed: int = Field(description="Files that can't be read.")
     search: State = Field(description="Whether models and Milvus are loaded.")
+    how_to_search: list[str] = Field(description="What a query may say here.")
     writer: str | None = Field(description="What is being written now, if anything.")
     notice: str = NOTICE
 
@@ -209,6 +216,7 @@ def hit_results(hits: Iterable[Hit]) -> list[HitResult]:
             taken_at=date_only(hit.taken_at),
             confidence=hit.confidence,
             reason=escape_media_text(hit.reason, REASON_CHARS),
+            alike=list(hit.alike),
         )
         for hit in hits
     ]

@@ -17,6 +17,7 @@ from mmrag_plugin.errors import IndexStopped, MmragError
 from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.ledger_database import batches
+from mmrag_plugin.looks import LOOK_STAMP, look_of
 from mmrag_plugin.media import Frame, Kind, Signal
 from mmrag_plugin.metadata import FRAME, frame_row_id
 
@@ -40,6 +41,7 @@ class PixelStages:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._looks: dict[str, str] = {}  # of photos that are not committed yet
 
     def embed(self) -> None:
         """Embed the frames of media that have no vectors of this model yet."""
@@ -72,7 +74,10 @@ class PixelStages:
         for media, frames in group:
             with self.run.failing("embed", media):
                 if media.kind == "image":
-                    pictures += [(media, frame) for frame in frames()]
+                    shown = list(frames())
+                    if shown:
+                        self._looks[media.media_id] = look_of(shown[0].picture)
+                    pictures += [(media, frame) for frame in shown]
                     made[media.media_id] = []
                     continue
                 nodes: list[ImageNode] = []
@@ -114,6 +119,8 @@ class PixelStages:
             store.delete_media(outdated)
         store.add(nodes)
         store.flush()
+        looks, self._looks = self._looks, {}
+        self.run.ledger.put_looks(LOOK_STAMP, {m: looks[m] for m in media_ids if m in looks})
         self.run.ledger.done("embed", self.run.parts.stamps.of("embed", kind), finished)
         self.run.report.stages["embed"].done += len(finished)
 

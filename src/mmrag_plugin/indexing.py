@@ -19,6 +19,7 @@ from mmrag_plugin.dates import dated, most_trusted
 from mmrag_plugin.errors import IndexStopped, MediaError
 from mmrag_plugin.index_captions import CaptionStage
 from mmrag_plugin.index_dates import DateStage
+from mmrag_plugin.index_looks import LookStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
@@ -206,6 +207,10 @@ class Indexer:
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()
+        stages = self.report.stages
+        LookStage(self._run).group(
+            changed=bool(found.removed or stages["embed"].done or stages["read"].done)
+        )
         pixels.ocr()
         words.project()  # with what was read in the pictures
         captions.caption()

@@ -20,6 +20,7 @@ from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_facets import FacetLines
 from mmrag_plugin.ledger_hiding import HidingLines
 from mmrag_plugin.ledger_lease import WriterLease
+from mmrag_plugin.ledger_looks import LookLines
 from mmrag_plugin.ledger_marks import MarkLines
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_names import NameLines
@@ -59,6 +60,7 @@ class Ledger(
     WordLines,
     MarkLines,
     FacetLines,
+    LookLines,
     HidingLines,
     AnnotationLines,
 ):

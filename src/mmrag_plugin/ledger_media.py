@@ -18,8 +18,10 @@ from mmrag_plugin.ledger_tables import (
     annotated,
     bad_sidecars,
     date_sources,
+    groups,
     hiding,
     left_out,
+    looks,
     marks,
     media,
     paths,
@@ -35,7 +37,19 @@ from mmrag_plugin.ledger_words import count_terms
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.metadata import camera_column
 
-_ABOUT_MEDIA = (annotated, shots, date_sources, places, marks, signals, stages, paths, media)
+_ABOUT_MEDIA = (
+    annotated,
+    groups,
+    looks,
+    shots,
+    date_sources,
+    places,
+    marks,
+    signals,
+    stages,
+    paths,
+    media,
+)
 
 
 @dataclass(frozen=True)
@@ -288,6 +302,13 @@ class MediaLines:
                 for media_id, path, root in connection.execute(query):
                     found.setdefault(media_id, []).append((path, root))
         return found
+
+    def media_ids_beginning(self, start: str, limit: int) -> list[str]:
+        """Some media whose id begins like that, in the order of their ids."""
+        media_id = media.c.media_id
+        query = sa.select(media_id).where(_starts_with(media_id, start)).order_by(media_id)
+        with self._database.reading() as connection:
+            return list(connection.scalars(query.limit(limit)))
 
     def media_ids_under(self, folder: str) -> frozenset[str]:
         """Media with a path at or under a folder."""

@@ -142,6 +142,23 @@ shots = sa.Table(
     sa.Column("denial_stamp", sa.Text, nullable=False, server_default=""),
 )
 
+# How photos look, to find those that are much alike, and the groups of such.
+looks = sa.Table(
+    "looks",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("look", sa.String(64), nullable=False),
+    sa.Column("stamp", sa.String(32), nullable=False),
+)
+
+groups = sa.Table(
+    "groups",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("group_id", sa.String(32), nullable=False, index=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+)
+
 # What media are marked with, taken out of their signals as those are entered, so that it can be
 # counted and hidden by. ``folded`` is the name as names are compared.
 marks = sa.Table(

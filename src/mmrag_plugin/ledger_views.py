@@ -39,8 +39,8 @@ def view_statements(schema: str) -> Iterator[str]:
             if name == "annotations":  # which outlive their media, of whom nobody knows any more
                 there = f"SELECT media_id FROM {schema}.media"  # noqa: S608
                 condition += f" AND t.media_id IN ({there})"
-        seen = f"SELECT * FROM {schema}.{name} AS t WHERE {condition}"  # noqa: S608  (our names)
-        yield f"CREATE TEMPORARY VIEW {name} AS {seen}"
+        seen = f'SELECT * FROM {schema}."{name}" AS t WHERE {condition}'  # noqa: S608  (our names)
+        yield f'CREATE TEMPORARY VIEW "{name}" AS {seen}'
 
 
 def is_hidden(schema: str, media_id: str) -> str:

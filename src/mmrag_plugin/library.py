@@ -172,7 +172,7 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
     def similar(self, target: str, *, at_s: float | None = None, **options: Any) -> SearchResult:
         """Find what looks like a picture: a file that the person names, a media id or a path.
 
-        ``at_s`` is the time of the picture in a film.
+        ``at_s`` is the time of the picture in a film. Twins are shown one by one: they are sought.
         """
         from mmrag_plugin.filters import Filters
         from mmrag_plugin.pictures import open_picture
@@ -184,6 +184,7 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
         if own is not None:
             filters = options.get("filters") or Filters()
             options["filters"] = replace(filters, leave_out=frozenset({own.media_id}))
+        options.setdefault("grouped", False)
         return replace(self.search("", picture=picture, **options), query=target)
 
     # ---- where it is kept -----------------------------------------------------------------------

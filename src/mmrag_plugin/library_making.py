@@ -1,149 +1,325 @@
-"""What a library makes of its media: small films of moments, and new media."""
+"""New media out of a library's: what goes in, and what comes out."""
 
 from __future__ import annotations
 
-import math
-import tempfile
-from dataclasses import dataclass
-from functools import cached_property
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from mmrag_plugin.errors import NotFound, UsageError
-from mmrag_plugin.library_media import LibraryMedia
-from mmrag_plugin.makers.workshop_process import Limits
+from mmrag_plugin.filters import Filters
+from mmrag_plugin.library_previews import LibraryPreviews, span_within
+from mmrag_plugin.media import Confidence, Hit, Kind, Signal, kind_of
 from mmrag_plugin.timecode import format_span, format_time
+from mmrag_plugin.walking import expand, is_there
 
 if TYPE_CHECKING:
-    from mmrag_plugin.kept_files import KeptFiles
     from mmrag_plugin.ledger import MediaRow
-    from mmrag_plugin.motion_photos import FilmPart
+    from mmrag_plugin.makers.base import Made, Maker, Piece
+    from mmrag_plugin.readers.base import MediaReader
+    from mmrag_plugin.results import SearchResult
+    from mmrag_plugin.settings import Settings
 
-_VERSION = 1  # of what a preview is like
-_LEAST_BYTES = 10_000
-_MP4 = b"ftyp"
-_PREVIEW_LIMITS = Limits(stall_s=30.0, in_all_s=120.0, memory_bytes=2 * 2**30)
+What = Literal["clip", "supercut", "gif", "sheet", "slideshow"]
+WHATS: tuple[What, ...] = get_args(What)
+LIMITS: dict[What, int] = {"clip": 1, "supercut": 10, "gif": 1, "sheet": 24, "slideshow": 20}
+MOST = 200  # pieces of one thing
+_OF_ONE = ("clip", "gif")
+_OF_FILMS = ("clip", "supercut", "gif")
+_EACH_S = 10.0  # of a piece of a supercut, where nothing else was said
+_FILM_TILES = 12
+_CAPTION_CHARS = 140
+
+
+class Target(NamedTuple):
+    """A media by its id or path, and the part of it that is meant."""
+
+    name: str
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True)
-class Preview:
-    """A small MP4 of a moment: H.264 and AAC, for browsers. ``note`` says what was left out."""
+class Ingredients:
+    """What something will be made of; ``hits`` are there where it was searched for."""
 
-    data: bytes
-    start_s: float
-    end_s: float
-    note: str = ""
+    what: What
+    pieces: tuple[Piece, ...]
+    words: str  # what it is called after
+    hits: tuple[Hit, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-class LibraryMaking(LibraryMedia):
-    """The part of a library that makes."""
+class LibraryMaking(LibraryPreviews):
+    """The part of a library that makes new media."""
 
-    def preview(
+    settings: Settings
+
+    @property
+    def readers(self) -> dict[Kind, MediaReader]:
+        """The readers by kind of media; the library has them."""
+        raise NotImplementedError
+
+    def search_question(self, question: str, **options: Any) -> SearchResult:
+        """Plan a question and find what it asks for; the library knows how."""
+        raise NotImplementedError
+
+    def make(
         self,
-        media_id: str,
-        start_s: float | None = None,
-        end_s: float | None = None,
+        what: What,
+        query: str = "",
         *,
-        max_bytes: int = 4_000_000,
-    ) -> bytes:
-        """A small MP4 of a moment, for browsers and assistants; ``preview_of`` says more."""
-        return self.preview_of(media_id, start_s, end_s, max_bytes=max_bytes).data
+        targets: Sequence[Target] = (),
+        limit: int | None = None,
+        filters: Filters | None = None,
+        min_confidence: Confidence = "weak",
+        output: Path | None = None,
+        folder: Path | None = None,
+        force: bool = False,
+        tell: Callable[[float], None] | None = None,
+        stopped: Callable[[], bool] | None = None,
+        **options: Any,
+    ) -> Made:
+        """Make a clip, supercut, GIF, contact sheet or slideshow of what is found or named.
 
-    def preview_of(
-        self,
-        media_id: str,
-        start_s: float | None = None,
-        end_s: float | None = None,
-        *,
-        max_bytes: int = 4_000_000,
-    ) -> Preview:
-        """A small MP4 of a moment of a film, or of a photo that moves; of all of it without times.
-
-        A long moment is shortened, which ``Preview.note`` says. It is made in a process of its own,
-        within limits, and kept on disk. Raises NotFound for what is gone, UsageError for a photo or
-        times that are none, MediaError for what can't be decoded.
+        It is written to ``output``, or under a name of its own into ``folder`` (the current one),
+        and never over another file without ``force``. Options: ``title``, ``captions``, ``each_s``
+        (seconds of a piece), ``fade_s``, ``long_side_px``, ``encode`` (never copy), and
+        ``with_location`` (keep date and place in a clip). ``tell`` hears how much is done, from 0
+        to 1; ``stopped`` is asked often and stops it. Raises NotFound where nothing is found.
         """
-        from mmrag_plugin.kept_files import content_of
-        from mmrag_plugin.makers.preview import LONGEST_S, PreviewJob
-        from mmrag_plugin.makers.workshop import run_whole
-
-        row = self.ledger.media_rows([media_id]).get(media_id)
-        if row is None:
-            raise NotFound(f"There is no media {media_id!r}.", "Search for it first.")
-        if max_bytes < _LEAST_BYTES:
-            raise UsageError(
-                f"{max_bytes} bytes are too few for a film.", f"Give at least {_LEAST_BYTES:,}."
-            )
-        source, path = self._moving(row)
-        begin_s, until_s = span_within(row, start_s, end_s)
-        shortened_s = min(until_s, begin_s + LONGEST_S)
-        note = ""
-        if shortened_s < until_s:
-            asked, shown = format_span(begin_s, until_s), format_span(begin_s, shortened_s)
-            note = f"Of {asked} only {shown} is shown: a preview is at most {LONGEST_S:g} s long."
-
-        def make() -> bytes:
-            with tempfile.TemporaryDirectory(prefix="mmrag-") as folder:
-                target = Path(folder) / "preview.mp4"
-                job = PreviewJob(source, begin_s, shortened_s, target, max_bytes)
-                run_whole(job, path, limits=_PREVIEW_LIMITS)
-                return target.read_bytes()
-
-        known = self.ledger.known_files([str(path)]).get(str(path))
-        span = f"{begin_s:.3f} {shortened_s:.3f} {max_bytes}"
-        data = self._previews.get(f"{_VERSION} {span} {content_of(path, known)}", make)
-        return Preview(data, begin_s, shortened_s, note)
-
-    @cached_property
-    def _previews(self) -> KeptFiles:
-        from mmrag_plugin.kept_files import PREVIEWS, KeptFiles
-
-        return KeptFiles(self.directory / PREVIEWS, ".mp4", lambda data: data[4:8] == _MP4)
-
-    def _moving(self, row: MediaRow) -> _Source:
-        """What moves in a media, and the file that it is in. Raises UsageError for a photo."""
-        from mmrag_plugin.motion_photos import motion_of
-
-        path = self._path_there(row)
-        if row.kind == "video":
-            return _Source(path.absolute(), path)
-        motion = motion_of(path.absolute())
-        if motion is None:
-            raise UsageError(
-                f"{path.name} is a photo: nothing in it moves.",
-                "Name a film, or a photo that moves.",
-            )
-        return _Source(motion, path)
-
-
-class _Source(NamedTuple):
-    """What is decoded, and the file that it is about."""
-
-    source: Path | FilmPart
-    path: Path
-
-
-def span_within(row: MediaRow, start_s: float | None, end_s: float | None) -> tuple[float, float]:
-    """The part of a media that two times mean: from its start, up to its end where none is given.
-
-    Raises UsageError for times that are none or lie behind its end.
-    """
-    for time_s in (start_s, end_s):
-        if time_s is not None and not (math.isfinite(time_s) and time_s >= 0):
-            raise UsageError(f"{time_s} is not a time.", "Give seconds, such as 83.5.")
-    begin_s = start_s or 0.0
-    until_s = math.inf if end_s is None else end_s
-    if row.duration_s:
-        if begin_s >= row.duration_s:
-            raise UsageError(
-                f"{format_time(begin_s)} is after the end of this video.",
-                f"It is {format_time(row.duration_s)} long.",
-            )
-        until_s = min(until_s, row.duration_s)
-    if not math.isfinite(until_s):
-        until_s = begin_s + 60.0  # nobody knows how long it is
-    if until_s <= begin_s:
-        raise UsageError(
-            f"The part {begin_s:g}-{until_s:g} s has no length.", "Let it end after it begins."
+        found = self.ingredients(
+            what,
+            query,
+            targets=targets,
+            limit=limit,
+            filters=filters,
+            min_confidence=min_confidence,
         )
-    return begin_s, until_s
+        return self.make_of(
+            found,
+            output=output,
+            folder=folder,
+            force=force,
+            tell=tell,
+            stopped=stopped,
+            **options,
+        )
+
+    async def amake(self, what: What, query: str = "", **options: Any) -> Made:
+        """Make something without holding up the event loop; one that is cancelled is stopped."""
+        cancelled = False
+        asked: Callable[[], bool] = options.pop("stopped", None) or (lambda: False)
+        work = partial(self.make, what, query, stopped=lambda: cancelled or asked(), **options)
+        try:
+            return await asyncio.to_thread(work)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+
+    def ingredients(
+        self,
+        what: What,
+        query: str = "",
+        *,
+        targets: Sequence[Target] = (),
+        limit: int | None = None,
+        filters: Filters | None = None,
+        min_confidence: Confidence = "weak",
+    ) -> Ingredients:
+        """Find what something will be made of, without making it.
+
+        Raises UsageError where neither words nor targets are given, or both; NotFound.
+        """
+        from mmrag_plugin.making import joined, names_of
+
+        if bool(query.strip()) == bool(targets):
+            raise UsageError("Nothing to make anything of.", "Give either words or media.")
+        if targets:
+            named = [self._named(what, target, limit) for target in targets]
+            pieces = [piece for group in named for piece in group]
+            return Ingredients(what, tuple(pieces[:MOST]), names_of(pieces))
+        if what in _OF_FILMS:
+            filters = replace(filters or Filters(), kind="video")
+        result = self.search_question(
+            query,
+            limit=min(limit or LIMITS[what], MOST),
+            filters=filters,
+            min_confidence=min_confidence,
+        )
+        if not result.hits:
+            raise NotFound(
+                f"Nothing was found for {query!r} that a {what} could be made of.",
+                "Ask in other words; --min-confidence none takes what matches less surely, too."
+                if min_confidence != "none"
+                else "Ask in other words.",
+            )
+        pieces = self._pieces(what, result.hits)
+        if what in _OF_FILMS:
+            pieces = joined(pieces)
+        if what in _OF_ONE:
+            pieces = pieces[:1]
+        return Ingredients(what, tuple(pieces), query, tuple(result.hits), tuple(result.warnings))
+
+    def make_of(
+        self,
+        found: Ingredients,
+        *,
+        output: Path | None = None,
+        folder: Path | None = None,
+        force: bool = False,
+        title: str | None = None,
+        with_location: bool = False,
+        each_s: float | None = None,
+        tell: Callable[[float], None] | None = None,
+        stopped: Callable[[], bool] | None = None,
+        **options: Any,
+    ) -> Made:
+        """Make something of what was found; options as of ``make``."""
+        from mmrag_plugin.makers.base import Wish
+        from mmrag_plugin.makers.workshop import run
+        from mmrag_plugin.making import Place, file_name, make
+
+        what = found.what
+        if each_s is None and what == "supercut":
+            each_s = _EACH_S
+        if title is None:
+            title = found.words if found.hits or what == "sheet" else ""
+        pieces = found.pieces
+        if not with_location:
+            pieces = tuple(replace(piece, taken_at=None, location=None) for piece in pieces)
+        place = Place(
+            (folder or Path.cwd()).absolute(),
+            None if output is None else expand(output).absolute(),
+            force,
+        )
+        wish = Wish(
+            tuple(replace(piece, path=piece.path.absolute()) for piece in pieces),
+            place.folder,
+            title=title,
+            with_location=with_location,
+            each_s=each_s,
+            **options,
+        )
+        made = make(
+            _maker(what),
+            wish,
+            place,
+            file_name(found.words, what),
+            partial(run, tell=tell, stopped=stopped),
+        )
+        warnings = (*found.warnings, *made.warnings)
+        return replace(made, warnings=tuple(dict.fromkeys(warnings)))
+
+    def _named(self, what: What, target: Target, count: int | None) -> list[Piece]:
+        """The pieces of a media, or of a file, that the person names."""
+        from mmrag_plugin.makers.base import Piece
+        from mmrag_plugin.making import spread
+
+        row = self.find(target.name)
+        if row is None:
+            path = expand(target.name)
+            kind = kind_of(path)
+            if not is_there(path) or kind is None:
+                raise NotFound(
+                    f"Nothing in library {self.settings.library!r} is known as {target.name}.",
+                    "Name a media id or a file.",
+                )
+            piece, length_s = Piece(path, kind, "", target.start_s, target.end_s), None
+        else:
+            start_s, end_s = target.start_s, target.end_s
+            if row.kind == "video" and (start_s, end_s) != (None, None):
+                start_s, end_s = span_within(row, start_s, end_s)
+            elif row.kind == "image" and what in _OF_FILMS:
+                start_s = start_s or 0.0  # of a photo that moves, the moving part
+            piece = self._piece(row, start_s, end_s, self._caption(what, row, start_s, end_s))
+            length_s = row.duration_s
+        if what != "sheet" or piece.kind != "video":
+            return [piece]
+        if length_s is None:
+            length_s = self.readers["video"].facts(piece.path).duration_s or 0.0
+        tiles = spread(piece, min(count or _FILM_TILES, MOST), length_s)
+        return [replace(tile, caption=format_time(tile.start_s or 0.0)) for tile in tiles]
+
+    def _pieces(self, what: What, hits: Sequence[Hit]) -> list[Piece]:
+        rows = self.ledger.media_rows([hit.moment.media_id for hit in hits])
+        pieces = []
+        for hit in hits:
+            row = rows.get(hit.moment.media_id)
+            if row is None:
+                continue
+            start_s, end_s = hit.moment.start_s, hit.moment.end_s
+            caption = self._caption(what, row, start_s, end_s)
+            if what == "sheet" and start_s is not None and hit.at_s is not None:
+                start_s, end_s = hit.at_s, None
+            pieces.append(self._piece(row, start_s, end_s, caption))
+        return pieces
+
+    def _piece(
+        self, row: MediaRow, start_s: float | None, end_s: float | None, caption: str
+    ) -> Piece:
+        from mmrag_plugin.makers.base import Piece
+
+        path = self.paths_now([row.media_id]).get(row.media_id, row.path)
+        known = row.latitude is not None and row.longitude is not None
+        location = (row.latitude, row.longitude) if known else None
+        return Piece(
+            Path(path),
+            row.kind,
+            row.media_id,
+            start_s,
+            end_s,
+            caption,
+            row.taken_at,
+            location,  # type: ignore[arg-type]
+        )
+
+    def _caption(
+        self, what: What, row: MediaRow, start_s: float | None, end_s: float | None
+    ) -> str:
+        """What is written under a piece: on a sheet its name and time, else what is said of it."""
+        if what == "sheet":
+            when = format_span(start_s, end_s) or (row.taken_at or "")[:10]
+            return f"{Path(row.path).stem} {when}".strip()
+        if what != "slideshow":
+            return ""
+        known = self.ledger.signals_of([row.media_id]).get(row.media_id, [])
+        said = _said([signal for _, signal in known], start_s, end_s)
+        return " · ".join(filter(None, [said, (row.taken_at or "")[:10]]))
+
+
+def _said(signals: Sequence[Signal], start_s: float | None, end_s: float | None) -> str:
+    """What somebody wrote about a piece, else what a model saw in it and nothing contradicted."""
+    for source in ("annotation", "caption"):
+        for signal in signals:
+            elsewhere = (
+                signal.start_s is not None
+                and start_s is not None
+                and not (start_s <= signal.start_s < (end_s or start_s + 1.0))
+            )
+            if signal.source == source and not signal.doubtful and not elsewhere:
+                text = " ".join(signal.text.split())
+                return text if len(text) <= _CAPTION_CHARS else f"{text[:_CAPTION_CHARS]}…"
+    return ""
+
+
+def _maker(what: What) -> Maker:
+    if what not in WHATS:
+        raise UsageError(f"{what} is not known.", f"Choose among {', '.join(WHATS)}.")
+    from mmrag_plugin.makers.clip import ClipMaker
+    from mmrag_plugin.makers.gif import GifMaker
+    from mmrag_plugin.makers.sheet import SheetMaker
+    from mmrag_plugin.makers.slideshow import SlideshowMaker
+    from mmrag_plugin.makers.supercut import SupercutMaker
+
+    makers: dict[What, type[Maker]] = {
+        "clip": ClipMaker,
+        "supercut": SupercutMaker,
+        "gif": GifMaker,
+        "sheet": SheetMaker,
+        "slideshow": SlideshowMaker,
+    }
+    return makers[what]()

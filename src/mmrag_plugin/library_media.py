@@ -16,6 +16,7 @@ from mmrag_plugin.walking import expand, is_encodable, is_there, real_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag_plugin.duplicates import DuplicateGroup
     from mmrag_plugin.library_thumbnails import Thumbnails
     from mmrag_plugin.media import Kind
     from mmrag_plugin.readers.decoding import Decoder
@@ -52,6 +53,19 @@ class LibraryMedia:
             for media_id, paths in copies.items()
             if paths
         }
+
+    def duplicates(self) -> list[DuplicateGroup]:
+        """Files that are the same or nearly the same, in groups, as of the last index."""
+        from mmrag_plugin.duplicates import listed
+
+        return listed([*self.ledger.copied(), *self.ledger.group_members()])
+
+    def file_of(self, media_id: str) -> Path:
+        """A file of a media that is there, inside the library's folders. Raises NotFound."""
+        row = self.ledger.media_rows([media_id]).get(media_id)
+        if row is None:
+            raise NotFound(f"There is no media {media_id!r}.", "Search for it first.")
+        return self._path_there(row)
 
     def words_of(self, moment: Moment) -> str:
         """What is known about a moment in words, each piece with its time where it has one.

@@ -123,7 +123,8 @@ class Hit:
 
     ``why`` maps a channel to the moment's rank in it (1 is best); ``reason`` says it in words;
     ``text`` is the piece of text that matched, which comes out of media and is never to be trusted.
-    ``at_s`` is the time of the frame that stands for the moment, None for images. ``hidden`` is
+    ``at_s`` is the time of the frame that stands for the moment, None for images. ``alike`` are the
+    media that were found too and look much the same: twins, and photos of one burst. ``hidden`` is
     what the person hides from assistants.
     """
 
@@ -137,6 +138,7 @@ class Hit:
     text: str | None = None
     taken_at: str | None = None
     at_s: float | None = None
+    alike: tuple[str, ...] = ()
     hidden: bool = False
 
     def as_dict(self) -> dict[str, object]:
@@ -154,5 +156,6 @@ class Hit:
             "reason": self.reason,
             "text": self.text,
             "taken_at": self.taken_at,
+            **({"alike": list(self.alike)} if self.alike else {}),
             **({"hidden": True} if self.hidden else {}),
         }

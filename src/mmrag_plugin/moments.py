@@ -79,6 +79,26 @@ def join(found: Mapping[Channel, Sequence[FoundRow]]) -> list[Candidate]:
     return candidates
 
 
+def best_of_groups(
+    ranked: Sequence[tuple[Candidate, float, dict[Channel, int]]], groups: Mapping[str, str]
+) -> tuple[list[tuple[Candidate, float, dict[Channel, int]]], dict[str, list[str]]]:
+    """Of each group of photos that are much alike, the best; and the others by its media id.
+
+    ``groups``: the group of each media that has one.
+    """
+    best: dict[str, str] = {}
+    kept: list[tuple[Candidate, float, dict[Channel, int]]] = []
+    alike: dict[str, list[str]] = {}
+    for item in ranked:
+        media_id = item[0].media_id
+        first = best.setdefault(groups.get(media_id, media_id), media_id)
+        if first == media_id:
+            kept.append(item)
+        else:
+            alike.setdefault(first, []).append(media_id)
+    return kept, alike
+
+
 def _moves_better(rows: Sequence[tuple[Channel, FoundRow]]) -> bool:
     """Whether a frame of a photo that moves is more like the query than the photo."""
     seen = [row for channel, row in rows if channel == "visual"]

@@ -195,6 +195,7 @@ class PlannedSearch:
                 limit=DEEP,
                 min_confidence="weak",
                 filters=plan.filters,
+                grouped=False,
             )
             unwanted |= {hit.moment.media_id for hit in found.hits}
         return sorted(hits, key=lambda hit: hit.moment.media_id in unwanted)
@@ -230,7 +231,7 @@ class PlannedSearch:
         surely = {**options, "min_confidence": options.get("min_confidence", "weak")}
         if surely["min_confidence"] == "none":
             surely["min_confidence"] = "weak"
-        found = self._look(plan, COUNTED, picture, {**surely, "per_media": 1})
+        found = self._look(plan, COUNTED, picture, {**surely, "per_media": 1, "grouped": False})
         hits = self._unwanted_last(plan, found.hits) if plan.without else found.hits
         levels: dict[str, bool] = {}
         for hit in hits:

@@ -96,7 +96,9 @@ def hit_node(
     of media is made safe for a model to read; ``more`` joins the facts in the metadata.
     """
     begins = "" if hit.moment.start_s is None else f"@{hit.moment.start_s}"
-    facts = {key: value for key, value in hit.as_dict().items() if key not in ("text", "why")}
+    facts = {
+        key: value for key, value in hit.as_dict().items() if key not in ("text", "why", "alike")
+    }
     facts["reason"] = escape_media_text(hit.reason)
     common: dict[str, Any] = {
         "id_": f"{hit.moment.media_id}{begins}",

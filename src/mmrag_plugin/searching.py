@@ -15,7 +15,7 @@ from mmrag_plugin.fusion import DEPTH, Fusion
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.media import CHANNELS, Channel, Confidence, Hit, Signal
 from mmrag_plugin.metadata import DOUBTFUL, RowFilter, frame_row_id, words_row_id
-from mmrag_plugin.moments import Candidate, join
+from mmrag_plugin.moments import Candidate, best_of_groups, join
 from mmrag_plugin.reasons import (
     best_matches,
     coverage,
@@ -89,12 +89,14 @@ class Searcher:
         min_confidence: Confidence = "none",
         per_media: int | None = None,
         visual_query: str | None = None,
+        grouped: bool = True,
     ) -> SearchResult:
         """Find moments by words, by a picture, or by both.
 
         ``visual_query`` is what the visual channel is asked instead of the query; where it is empty
         and there is no picture, that channel is left out. The query is then not what is to be seen.
         ``limit`` and ``offset`` are those of a ``Page``.
+        ``grouped``: of photos that are much alike only the best hit is shown, and names the others.
 
         Raises UsageError for an empty question, an impossible filter or an unknown channel.
         """
@@ -118,8 +120,12 @@ class Searcher:
         ranked = self.rank(found)
         if min_confidence != "none":
             ranked = self._surely(query, ranked, judges, min_confidence)
+        alike: dict[str, list[str]] = {}
+        if grouped:
+            media_ids = list({candidate.media_id for candidate, _, _ in ranked})
+            ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
         ranked = _spread(ranked, PER_MEDIA if per_media is None else per_media)
-        hits = self._hits(query, ranked[page.first : page.after], judges, page.first)
+        hits = self._hits(query, ranked[page.first : page.after], judges, alike, page.first)
         return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------
@@ -233,6 +239,7 @@ class Searcher:
         query: str,
         chosen: Sequence[Ranked],
         judges: Mapping[Channel, Judge],
+        alike: Mapping[str, Sequence[str]],
         after: int,
     ) -> list[Hit]:
         media_ids = list(dict.fromkeys(candidate.media_id for candidate, _, _ in chosen))
@@ -261,6 +268,7 @@ class Searcher:
                     text=text,
                     taken_at=row.taken_at,
                     at_s=candidate.at_s,  # None of a photo, or a time in its film
+                    alike=tuple(alike.get(row.media_id, ())),
                     hidden=row.media_id in hidden,
                 )
             )

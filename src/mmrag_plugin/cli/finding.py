@@ -66,6 +66,10 @@ def search(
         ),
     ] = False,
     literal: options.Literal = False,
+    ungrouped: Annotated[
+        bool,
+        typer.Option("--ungrouped", help="Show twins and photos of one burst one by one."),
+    ] = False,
     export: Export = None,
     pictures: options.Pictures = None,
     batch: Annotated[
@@ -104,6 +108,8 @@ def search(
         rerank_first=rerank_first,
         rerank_seconds=rerank_seconds,
     )
+    if ungrouped:
+        asked["grouped"] = False
     if query is None and batch is None:
         raise UsageError("Nothing to search for.", "Give words, or --batch FILE.")
     if batch is not None and (query is not None or explain or export is not None):

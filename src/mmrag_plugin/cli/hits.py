@@ -70,6 +70,8 @@ def _heading(label: str, hit: Hit, end: Path) -> Table:
         name.append("  hidden from assistants", style="magenta")
     if hit.taken_at:
         name.append(f"  {on_one_line(hit.taken_at[:10])}", style="dim")
+    if hit.alike:
+        name.append(f"  and {len(hit.alike)} alike", style="dim")
     line.add_row(label, name, Text(hit.confidence, style=_STYLES[hit.confidence]))
     return line
 

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from mmrag_plugin.errors import MediaError
+from mmrag_plugin.errors import MediaError, MmragError
 from mmrag_plugin.media import Kind
 from mmrag_plugin.timecode import format_time
+from mmrag_plugin.untrusted import escape_media_text
 
-Tell = Callable[[float], None]  # how much of the work is done, from 0 to 1
 COMMENT_CHARS = 4_000  # of what is written into a file about its pieces
+
+
+class Stopped(MmragError):
+    """What was to be made is not wanted any more."""
+
+    kind = "stopped"
+    exit_code = 130
+
+
+@dataclass
+class Broken(Exception):
+    """The process that made something ended over it: why, and over which piece if it is known."""
+
+    reason: str
+    place: int | None
 
 
 @dataclass(frozen=True)
@@ -105,15 +121,31 @@ class Wish:
     """What a maker is asked for: the pieces in order, where to write, and how.
 
     ``target`` is a new file that the maker may write at once: it gets its name when it is whole.
-    ``left_out`` are places in ``pieces`` that broke a decoder before and why.
+    ``left_out`` are places in ``pieces`` that broke a decoder before, and why. A piece of a
+    film is shown ``each_s`` seconds at most, a photo so long. ``encode`` has a film encoded anew
+    where a copy would do.
     """
 
     pieces: tuple[Piece, ...]
     target: Path
     title: str = ""
     with_location: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
+    long_side_px: int | None = None
+    each_s: float | None = None
+    fade_s: float = 0.6
+    captions: bool = True
+    encode: bool = False
     left_out: dict[int, Problem] = field(default_factory=dict)
+
+
+class Told(Protocol):
+    """Whom a maker tells how far it is."""
+
+    def __call__(self, done: float) -> None:
+        """Hear what share is done, from 0 to 1."""
+
+    def begin(self, place: int) -> None:
+        """Hear the place of the piece that is opened next."""
 
 
 class Maker(ABC):
@@ -121,26 +153,69 @@ class Maker(ABC):
 
     what: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]  # of files that it can write; the first is the default
-    captions: ClassVar[bool] = False  # whether it shows ``Piece.caption``
 
     @abstractmethod
-    def make(self, wish: Wish, tell: Tell, begin: Callable[[int], None]) -> Made:
+    def make(self, wish: Wish, tell: Told) -> Made:
         """Write the file; the path in what is returned is ``wish.target``.
 
-        ``tell`` is called often, ``begin`` with the place of each piece before it is opened: a
-        decoder that crashes or never ends is known by it. A piece that can't be read is left out
-        and reported, where there are others. Raises MediaError where none is left.
+        ``tell`` is called often, and ``tell.begin`` before a piece is opened: a decoder that
+        crashes or never ends is known by it. A piece that can't be read is left out and reported,
+        where there are others. Raises MediaError where none is left.
         """
+
+
+@dataclass(frozen=True)
+class MakeJob:
+    """A maker and its wish, on their way to another process."""
+
+    maker: Maker
+    wish: Wish
+
+    def run(self, tell: Told) -> Made:
+        """Have it made; what was broken off is no file."""
+        try:
+            return self.maker.make(self.wish, tell)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.wish.target.unlink(missing_ok=True)
+            raise
+
+
+def each_of(wish: Wish, tell: Told, failed: list[Problem]) -> Iterator[tuple[int, Piece]]:
+    """The pieces of a wish with their places; what broke a decoder before goes to ``failed``."""
+    for place, piece in enumerate(wish.pieces):
+        if place in wish.left_out:
+            failed.append(wish.left_out[place])
+            continue
+        tell.begin(place)
+        yield place, piece
 
 
 def comment_on(what: str, pieces: tuple[Piece, ...]) -> str:
     """What is written into a file about how it came to be: names of files and times, no folders."""
     text = f"Made by mmrag: {what} of " + "; ".join(piece.name for piece in pieces)
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= COMMENT_CHARS else f"{text[: COMMENT_CHARS - 1]}…"
+    return one_line(text, COMMENT_CHARS)
 
 
-def nothing_left(problems: tuple[Problem, ...]) -> MediaError:
+def one_line(text: str, most_chars: int = 500) -> str:
+    """A text out of media without line breaks and hidden characters, bounded."""
+    return " ".join(escape_media_text(text, most_chars).split())
+
+
+def tags_of(wish: Wish, what: str, pieces: tuple[Piece, ...]) -> dict[str, str]:
+    """What is written into a film: what it is made of; of one piece, date and place if asked."""
+    tags = {"comment": comment_on(what, pieces)}
+    if wish.title:
+        tags["title"] = one_line(wish.title, 200)
+    if wish.with_location and len(pieces) == 1:
+        if pieces[0].taken_at:
+            tags["creation_time"] = pieces[0].taken_at
+        if pieces[0].location:
+            tags["location"] = "{:+08.4f}{:+09.4f}/".format(*pieces[0].location)
+    return tags
+
+
+def nothing_left(problems: list[Problem]) -> MediaError:
     """The error where no piece could be read: that of the first."""
     if not problems:
         return MediaError("There is nothing to make anything of.", "Name at least one media.")

@@ -36,9 +36,9 @@ class Quality:
 
 
 class FilmWriter:
-    """Writes one MP4 film. Use it as a context manager; a film that was broken off is no film.
+    """Writes one film. Use it as a context manager; a film that was broken off is no film.
 
-    ``sound`` is asked for samples as the pictures go on; None writes a film without sound.
+    ``speaks`` says whether it has sound; ``form`` is ``mp4``, ``mov``, ``matroska`` or ``webm``.
     """
 
     def __init__(
@@ -48,33 +48,22 @@ class FilmWriter:
         quality: Quality,
         *,
         rate: Fraction,
-        sound: Iterable[np.ndarray] | None = None,
+        speaks: bool = False,
         tags: dict[str, str] | None = None,
-        container: str = "mp4",
+        form: str = "mp4",
     ) -> None:
-        self._target = target
-        self._size = size
-        self._quality = quality
-        self._rate = rate
-        self._sound: Iterator[np.ndarray] | None = None if sound is None else iter(sound)
-        self._tags = tags or {}
-        self._format = container
-        self._heard = 0  # samples written
+        self.speaks = speaks
+        self._target, self._size, self._quality = target, size, quality
+        self._rate, self._tags, self._form = rate, tags or {}, form
+        self._codecs = ("libvpx-vp9", "libopus") if form == "webm" else ("libx264", "aac")
+        self._sound: Iterator[np.ndarray] = iter(())
         self._unheard: np.ndarray | None = None  # samples read and not written
+        self._heard = 0  # samples written
         self._waiting: Any = None  # a frame whose length is not known yet
-        self._last_ticks = -1
+        self._last_ticks = -_LEAST_TICKS
 
     def __enter__(self) -> FilmWriter:
-        import av
-
-        options = {"movflags": "+faststart"} if self._format in ("mp4", "mov") else {}
-        try:
-            self._container = av.open(
-                str(self._target), "w", format=self._format, container_options=options
-            )
-        except (av.FFmpegError, OSError) as error:
-            raise not_writable(self._target, error) from None
-        self._container.metadata.update(self._tags)
+        self._container = open_to_write(self._target, self._form, self._tags)
         self._pictures: Any = None
         self._voice: Any = None
         return self
@@ -85,34 +74,43 @@ class FilmWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        import av
+        close_written(self._container, self._target, quiet=kind is not None)
 
-        try:
-            self._container.close()
-        except (av.FFmpegError, OSError) as failure:
-            if kind is None:
-                raise not_writable(self._target, failure) from None
+    def listen(self, sound: Iterable[np.ndarray]) -> None:
+        """Take the sound of what is shown from now on from there, shape (2, n) each."""
+        self._sound, self._unheard = iter(sound), None
 
-    def show(self, frame: Any, time_s: float) -> None:
-        """Show a yuv420p frame of the film's size from a time on."""
+    def show(self, frame: Any, time_s: float, *, key: bool = False) -> None:
+        """Show a yuv420p frame of the film's size from a time on; ``key`` makes it a key frame."""
         ticks = round(time_s / CLOCK)
-        if ticks < self._last_ticks + _LEAST_TICKS and self._last_ticks >= 0:
+        if ticks < self._last_ticks + _LEAST_TICKS:
             return
         self._last_ticks = ticks
         if self._waiting is not None:
             self._encode(self._waiting, ticks)
         frame.pts, frame.time_base = ticks, CLOCK
+        frame.pict_type = 1 if key else 0
         self._waiting = frame
 
-    def end(self, end_s: float) -> None:
-        """Have the last frame end there, and write what is left."""
+    def end_part(self, end_s: float) -> None:
+        """Have the last frame, and the sound, end there."""
         if self._waiting is not None:
             self._encode(self._waiting, max(round(end_s / CLOCK), self._last_ticks + _LEAST_TICKS))
             self._waiting = None
-            self._mux(self._pictures.encode())
-        if self._voice is not None:
-            self._hear(round(end_s * RATE))
-            self._mux(self._voice.encode())
+
+    def broken_off(self, began_s: float) -> float:
+        """End a part that could not be read on; says where it ends, where it began if at once."""
+        if self._waiting is None and self._last_ticks < round(began_s / CLOCK):
+            return began_s
+        end_s = float((self._last_ticks + 1 / self._rate / CLOCK) * CLOCK)
+        self.end_part(end_s)
+        return end_s
+
+    def end(self) -> None:
+        """Write what is left."""
+        for stream in (self._pictures, self._voice):
+            if stream is not None:
+                self._mux(stream.encode())
 
     def _encode(self, frame: Any, end_ticks: int) -> None:
         if self._pictures is None:
@@ -126,7 +124,7 @@ class FilmWriter:
         from av.codec.context import Flags
 
         quality = self._quality
-        stream = self._container.add_stream("libx264", rate=self._rate)
+        stream = self._container.add_stream(self._codecs[0], rate=self._rate)
         context = stream.codec_context
         context.width, context.height = self._size
         context.pix_fmt = "yuv420p"
@@ -138,15 +136,16 @@ class FilmWriter:
         for name in ("colorspace", "color_primaries", "color_trc"):
             setattr(context, name, getattr(first, name))
         context.color_range = 1
-        context.options = {"crf": str(quality.crf), "preset": quality.preset}
+        if self._form == "webm":
+            context.bit_rate = 0
+            context.options = {"crf": str(quality.crf + 6), "deadline": "good", "cpu-used": "4"}
+        else:
+            context.options = {"crf": str(quality.crf), "preset": quality.preset}
         if quality.most_bps is not None:
-            context.options |= {
-                "maxrate": str(quality.most_bps),
-                "bufsize": str(quality.most_bps),
-            }
+            context.options |= {"maxrate": str(quality.most_bps), "bufsize": str(quality.most_bps)}
         self._pictures = stream
-        if self._sound is not None:
-            self._voice = self._container.add_stream("aac", rate=RATE, layout="stereo")
+        if self.speaks:
+            self._voice = self._container.add_stream(self._codecs[1], rate=RATE, layout="stereo")
             self._voice.codec_context.bit_rate = quality.sound_bps
             self._voice.codec_context.time_base = Fraction(1, RATE)
 
@@ -154,7 +153,6 @@ class FilmWriter:
         import av
         import numpy as np
 
-        assert self._sound is not None
         while self._heard < until:
             samples = self._unheard if self._unheard is not None else next(self._sound, None)
             if samples is None:
@@ -174,6 +172,30 @@ class FilmWriter:
             self._container.mux(packets)
         except (av.FFmpegError, OSError) as error:
             raise not_writable(self._target, error) from None
+
+
+def open_to_write(target: Path, form: str, tags: dict[str, str]) -> Any:
+    """A new container for a film, with its index at the front. Raises StorageError."""
+    import av
+
+    options = {"movflags": "+faststart"} if form in ("mp4", "mov") else {}
+    try:
+        container = av.open(str(target), "w", format=form, container_options=options)
+    except (av.FFmpegError, OSError) as error:
+        raise not_writable(target, error) from None
+    container.metadata.update(tags)
+    return container
+
+
+def close_written(container: Any, target: Path, *, quiet: bool = False) -> None:
+    """Write the end of a container. Raises StorageError, unless something else went wrong."""
+    import av
+
+    try:
+        container.close()
+    except (av.FFmpegError, OSError) as error:
+        if not quiet:
+            raise not_writable(target, error) from None
 
 
 def not_writable(target: Path, error: Exception) -> StorageError:

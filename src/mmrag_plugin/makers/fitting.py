@@ -63,6 +63,14 @@ def shown_between(
         time_s, following = next(frames, (math.inf, None))
 
 
+def upright_size(film: Film | Animation, at_s: float) -> tuple[int, int]:
+    """The size of a film in pixels as it is seen. Raises MediaError where there is no frame."""
+    for back_s in _SEEK_BACK_S:
+        for _, frame in film.frames(from_s=at_s - back_s):
+            return film.upright_size(frame)
+    raise unreadable(film.path, "no frame of it can be decoded")
+
+
 class Fit:
     """Turns the frames of a film upright and into yuv420p of one size, with bars where needed."""
 
@@ -73,7 +81,7 @@ class Fit:
         self._graphs: dict[tuple[object, ...], Any] = {}
 
     def __call__(self, frame: Any) -> Any:
-        """The frame as it is encoded: without a time, and without a type of its own."""
+        """The frame as it is encoded."""
         turn = self._film.turn_of(frame)
         as_it_is = (
             turn is None
@@ -86,7 +94,6 @@ class Fit:
             graph = self._graph(frame, turn)
             graph.vpush(frame)
             frame = graph.vpull()
-        frame.pict_type = 0  # else the encoder makes a key frame where the source has one
         return frame
 
     def _graph(self, frame: Any, turn: int | None) -> Any:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from mmrag_plugin.errors import MediaError, MmragError
+from mmrag_plugin.errors import MediaError
+from mmrag_plugin.makers.base import Broken, Stopped
 from mmrag_plugin.makers.workshop_process import Job, Limits
 
 _BOOTSTRAP = (
@@ -26,21 +26,6 @@ _BOOTSTRAP = (
 _LOOK_S = 0.1  # how often it is asked whether the work is still wanted
 _GRACE_S = 15.0  # how much later than the kernel this side ends a process
 _END_S = 5.0
-
-
-class Stopped(MmragError):
-    """What was to be made is not wanted any more."""
-
-    kind = "stopped"
-    exit_code = 130
-
-
-@dataclass
-class Broken(Exception):
-    """The process ended over its work: why, and over which piece, where it had begun one."""
-
-    reason: str
-    place: int | None
 
 
 def run(

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from mmrag_plugin.errors import MediaError, MmragError
+from mmrag_plugin.makers.base import Told
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Limits:
 class Job(Protocol):
     """Work that can be sent to another process."""
 
-    def run(self, tell: Any) -> Any:
-        """Do it; ``tell`` is called with the share that is done."""
+    def run(self, tell: Told) -> Any:
+        """Do it, and tell how far it is."""
 
 
 class Voice:

@@ -1,0 +1,34 @@
+"""How a picture looks, in a few bytes: two that look the same have much the same.
+
+A perceptual hash of 64 bits (pHash, https://www.hackerfactor.com/blog/index.php?/archives/432) for
+the shapes, and the mean colours of its four quarters, since the hash of a plain red picture is that
+of a plain blue one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LOOK_STAMP = "phash-1"  # another one is computed anew
+HASH_BYTES = 8
+COLOUR_BYTES = 2 * 2 * 3
+SEEN_PX = 64  # the short side that is enough to compute it from
+PLAIN = 4.0  # of 255: the deviation of brightness below which there are no shapes to compare
+
+
+def look_of(picture: Image) -> str:
+    """The look of an RGB picture, as hexadecimal digits: its hash, then its colours.
+
+    Empty for a picture without shapes (the inside of a pocket): all of them look alike.
+    """
+    from imagehash import phash
+    from PIL.Image import Resampling
+    from PIL.ImageStat import Stat
+
+    if Stat(picture.convert("L").resize((32, 32), Resampling.BOX)).stddev[0] < PLAIN:
+        return ""
+    quarters = picture.resize((2, 2), Resampling.BOX)
+    return f"{phash(picture)}{quarters.tobytes().hex()}"
