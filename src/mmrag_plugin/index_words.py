@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.schema import TextNode
 
-from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of
+from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.words import word_rows
 
@@ -98,10 +98,7 @@ class WordsWriter:
         media_ids = list(rows.written)
         outdated = self._ledger.projected_before(media_ids)
         self._ledger.begin_words(media_ids)
-        if outdated:
-            self._store.delete_media(outdated)
-        if rows.nodes:
-            self._store.add(rows.nodes, terms=rows.terms)
+        replace_rows(self._store, outdated, rows.nodes, rows.terms)
         self._store.flush()
         self._ledger.put_words(self._stamp, rows.written, rows.marks)
 
