@@ -15,7 +15,7 @@ help:
 	@echo "make test       install what tests need, check style and types, run the tests"
 	@echo "make test-slow  run the tests that take minutes"
 	@echo "make lint       check style and types only"
-	@echo "make docs       write docs/cli.md, docs/settings.md and the README's picture again"
+	@echo "make docs       write docs/cli.md, docs/settings.md and the README's pictures again"
 	@echo "make clean      remove .venv, the demo's library and caches"
 
 demo: $(VENV)/.installed
@@ -35,6 +35,7 @@ lint: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/make_docs.py
 	$(BIN)/python scripts/make_readme_picture.py
+	$(BIN)/python scripts/make_gallery_pictures.py
 
 clean:
 	rm -rf $(VENV) demo-library build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,7 +19,7 @@ LAYERS: dict[str, str] = {
     "vocabulary": "errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
-    "content_hash ollama_host",
+    "content_hash ollama_host priority",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing words index_* indexing fusion moments "
@@ -31,6 +31,7 @@ LAYERS: dict[str, str] = {
     "library_making library_media library_models library_place library_previews "
     "library_thumbnails kept_files",
     "upkeep": "upkeep watching",
+    "gallery": "gallery",
     "edges": "cli mmrag_mcp",
 }
 BESIDE_EACH_OTHER = {"stages", "storage"}  # neither is above the other

@@ -34,7 +34,7 @@ from mmrag_plugin.conversation import Conversation
 from mmrag_plugin.conversation_files import read_conversation, write_conversation
 from mmrag_plugin.errors import ServiceError, UsageError
 from mmrag_plugin.filters import Filters
-from mmrag_plugin.media import Confidence
+from mmrag_plugin.media import Confidence, Hit
 from mmrag_plugin.planning.follow_ups import FollowUp
 from mmrag_plugin.vlm.base import aspoken, said, spoken
 from mmrag_plugin.vlm.prompts import CHAT_SYSTEM
@@ -132,6 +132,12 @@ class MediaChatEngine(BaseChatEngine):
         with self._lock:
             self._memory.reset()
             self._conversation = Conversation()
+
+    def point_at(self, hit: Hit) -> int:
+        """Put a source on the table that no search brought; returns its number."""
+        with self._lock:
+            self._conversation, (number,) = self._conversation.with_hits([hit])
+        return number
 
     # ---- keeping ------------------------------------------------------------------------------
 

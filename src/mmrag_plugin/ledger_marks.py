@@ -44,6 +44,17 @@ class MarkLines:
         with self._database.reading() as connection:
             return {media_id: (north, east) for media_id, north, east in connection.execute(query)}
 
+    def place_names(self, media_ids: Sequence[str]) -> dict[str, str]:
+        """Where media were taken, ``Lisbon, Portugal``, those of which it is known."""
+        found: dict[str, str] = {}
+        with self._database.reading() as connection:
+            for batch in batches(media_ids):
+                rows = connection.execute(sa.select(places).where(places.c.media_id.in_(batch)))
+                for row in rows:
+                    names = [row.city or row.region, row.country]
+                    found[row.media_id] = ", ".join(name for name in names if name)
+        return {media_id: name for media_id, name in found.items() if name}
+
     def put_places(self, found: Mapping[str, PlaceName]) -> None:
         """Enter the names of the places of media."""
         with self._database.writing() as connection:

@@ -60,6 +60,13 @@ class LibraryMedia:
 
         return listed([*self.ledger.copied(), *self.ledger.group_members()])
 
+    def file_of(self, media_id: str) -> Path:
+        """A file of a media that is there, inside the library's folders. Raises NotFound."""
+        row = self.ledger.media_rows([media_id]).get(media_id)
+        if row is None:
+            raise NotFound(f"There is no media {media_id!r}.", "Search for it first.")
+        return self._path_there(row)
+
     def words_of(self, moment: Moment) -> str:
         """What is known about a moment in words, each piece with its time where it has one.
 
