@@ -182,7 +182,7 @@ class LibraryInfoResult(Result):
     media: dict[Kind, int]
     taken_at: TakenAt
     folders: list[str] = Field(description="Names of the indexed folders.")
-    cameras: list[str]
+    cameras: list[str] = Field(description="Those that took most.")
     years: dict[str, int] = Field(description="Media of each year, the newest first.")
     places: list[str] = Field(description="Where most were taken.")
     people: list[str] = Field(description="Who is marked on most.")
