@@ -15,6 +15,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, GetPromptResult, InputRequiredResult
 from pydantic import AnyHttpUrl, ValidationError
 
+from mmrag_mcp.app import gallery_app
 from mmrag_mcp.arguments import nearest, refusal
 from mmrag_mcp.calls import THREADS
 from mmrag_mcp.completions import Completions
@@ -71,6 +72,7 @@ class MmragServer(MCPServer[Any]):
             version=__version__,
             tools=list(self._by_name.values()),
             middleware=[self._warm_after_listing],
+            extensions=[gallery_app()],
             log_level="WARNING",
             auth=_AUTH if token_verifier else None,
             token_verifier=token_verifier,
