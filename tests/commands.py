@@ -63,6 +63,7 @@ def mmrag_here(
     with (
         mock.patch.dict(os.environ, environment(home, **more), clear=True),
         mock.patch.multiple(sys, argv=words, stdin=typed, stdout=out, stderr=err),
+        mock.patch("mmrag_plugin.priority.give_way"),  # the tests go on in this process
     ):
         try:
             main()

@@ -130,6 +130,28 @@ def test_files_that_failed_earlier_are_counted_and_status_lists_them(
     assert status["failed"] == 1
     assert status["failures"] == [{"stage": "read", **failed}]
     assert mmrag_here(other_home, *index, "--retry").returncode == 1
+    only = mmrag_here(other_home, "status", "--failures", COLUMNS="300").stdout
+    assert only.startswith(f"  {folder / 'words.jpg'}\n    It is not a readable picture.")
+
+
+def test_status_shows_the_first_failures_and_all_of_them_when_asked(
+    other_home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    assert mmrag_here(other_home, "index", folder).returncode == 0
+    assert "Every file that was found could be read" in (
+        mmrag_here(other_home, "status", "--failures").stdout
+    )
+    for number in range(25):
+        (folder / f"{number:02}.jpg").write_text("no picture at all")
+    mmrag_here(other_home, "index", folder)
+    shown = mmrag_here(other_home, "status", COLUMNS="300").stdout
+    assert "19.jpg" in shown
+    assert "20.jpg" not in shown
+    assert "and 5 more: mmrag status --failures lists them" in shown
+    every = mmrag_here(other_home, "status", "--failures", COLUMNS="300").stdout
+    assert every.count("It is not a readable picture.") == 25
 
 
 def test_a_second_writer_is_told_that_another_one_is_writing(home: Path, media: Path) -> None:

@@ -238,10 +238,10 @@ def test_the_python_of_the_readme_works(pictures: Path) -> None:
     assert ".jpg" in answer
 
 
-@pytest.mark.parametrize("place", ["README.md", "docs/mcp.md", "examples/assistant_config.json"])
+@pytest.mark.parametrize("place", ["README.md", "docs/mcp.md"])
 def test_an_assistants_configuration_names_our_server_and_flags_it_knows(place: str) -> None:
     text = (ROOT / place).read_text(encoding="utf-8")
-    found = re.findall(r"```json\n(\{.*?)^```", text, re.MULTILINE | re.DOTALL) or [text]
+    found = re.findall(r"```json\n(\{.*?)^```", text, re.MULTILINE | re.DOTALL)
     servers = json.loads(found[0])["mcpServers"]
     assert servers["mmrag"]["command"].endswith("/mmrag-mcp")
     parser().parse_args(servers["mmrag"]["args"])

@@ -206,7 +206,7 @@ class Breaker:
         self.break_before = 0
         for owner, names in (
             (LedgerDatabase, ["writing"]),
-            (MediaVectorStore, ["add", "flush", "delete_media"]),
+            (MediaVectorStore, ["add", "flush", "delete_media", "delete_nodes"]),
         ):
             for name in names:
                 monkeypatch.setattr(owner, name, self._counting(getattr(owner, name)))

@@ -19,6 +19,7 @@ import pytest
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
 from mcp import Client
+from mcp_types import PromptReference
 
 from mcp_processes import ERAS, TOKEN, ServedOverHttp, connected
 from mmrag_plugin.vlm.ollama import OllamaVLM
@@ -89,6 +90,25 @@ async def drive_every_tool(client: Client) -> None:
     assert used == known
 
 
+async def read_resources_and_prompts(client: Client) -> None:
+    listed = (await client.list_resources()).resources
+    assert [str(found.uri) for found in listed] == ["mmrag://library"]
+    library = await client.read_resource("mmrag://library")
+    assert "12 images, 1 video" in library.contents[0].text
+    found = await client.call_tool("search_media", {"query": "red barn", "limit": 1})
+    (link,) = [part for part in found.content if part.type == "resource_link"]
+    read = await client.read_resource(link.uri)
+    assert "The old red barn behind the cottage" in read.contents[0].text
+    thumbnail = await client.read_resource(f"{link.uri}/thumbnail")
+    jpeg = base64.b64decode(thumbnail.contents[0].blob)
+    assert max(PIL.Image.open(io.BytesIO(jpeg)).size) == 320
+    asked = await client.get_prompt("find", {"what": "red barn"})
+    assert "red barn" in asked.messages[0].content.text
+    place = {"name": "place", "value": "lis"}
+    completed = await client.complete(PromptReference(name="find"), place)
+    assert "Lisbon, Portugal" in completed.completion.values
+
+
 async def wrong_calls_are_told_what_is_right(client: Client) -> None:
     for arguments, told in (
         ({"query": "x", "lmit": 1}, "did you mean 'limit'?"),
@@ -111,6 +131,7 @@ async def test_the_sdk_drives_every_tool_over_stdio(
     async with Client(process, mode=era) as client:
         assert client.protocol_version == {"auto": "2026-07-28", "legacy": "2025-11-25"}[era]
         await drive_every_tool(client)
+        await read_resources_and_prompts(client)
         await wrong_calls_are_told_what_is_right(client)
 
 
@@ -118,6 +139,7 @@ async def test_the_sdk_drives_every_tool_over_stdio(
 async def test_the_sdk_drives_every_tool_over_http(served: ServedOverHttp, era: str) -> None:
     async with connected(served.url, era, authorization=f"Bearer {TOKEN}") as client:
         await drive_every_tool(client)
+        await read_resources_and_prompts(client)
         await wrong_calls_are_told_what_is_right(client)
 
 

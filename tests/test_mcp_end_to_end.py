@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import numpy as np
 import PIL.Image
 import pytest
@@ -16,6 +19,7 @@ from mcp import Client, StdioServerParameters
 
 from made_films import BLUE, GREEN, write_film
 from mcp_calls import ERAS, call, said
+from mmrag_mcp import calls
 from mmrag_mcp.server import MmragServer
 from mmrag_mcp.tools.get import MAX_PICTURE_BYTES
 from mmrag_mcp.warming import WarmLibrary, open_library
@@ -203,6 +207,54 @@ async def test_ask_media_answers_with_sources(warm: WarmLibrary) -> None:
     assert Path(content["sources"][0]["path"]).name == "red car.jpg"
     assert content["model"] == "eye"
     assert "[1] image" in said(result)
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("tool", ["ask_media", "describe_media"])
+async def test_waiting_for_a_model_is_told_and_a_cancelled_call_leaves_it(
+    warm: WarmLibrary, ollama: OllamaDouble, tool: str, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "PROGRESS_EVERY_S", 0.05)
+    arguments: dict[str, Any] = {"question": "the red car"}
+    if tool == "describe_media":
+        arguments["media_id"] = await first_id(warm, "red car")
+    waiting = anyio.Event()
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        if "waiting for eye" in (message or ""):
+            waiting.set()
+
+    ollama.delay_s = 20
+    try:
+        async with (
+            Client(MmragServer(warm), mode=era) as client,
+            anyio.create_task_group() as tasks,
+        ):
+            began = time.monotonic()
+            tasks.start_soon(
+                lambda: client.call_tool(tool, arguments, progress_callback=on_progress)
+            )
+            await waiting.wait()
+            await anyio.sleep(0.5)
+            tasks.cancel_scope.cancel()
+    finally:
+        ollama.delay_s = 0
+    assert await anyio.to_thread.run_sync(lambda: ollama.hang_ups.acquire(timeout=10))
+    assert time.monotonic() - began < 10
+
+
+async def test_a_question_is_put_to_one_media_or_a_part_of_it(
+    warm: WarmLibrary, ollama: OllamaDouble
+) -> None:
+    film = await first_id(warm, "meadow")
+    asked = {"media_id": film, "question": "Is it [img-1] blue?", "start": "0:06-0:09"}
+    result = await call(MmragServer(warm), "describe_media", **asked)
+    assert "mostly blue" in said(result)
+    assert "green" not in said(result)
+    system, person = ollama.chats[-1]["messages"]
+    assert "You answer a question about one photo or film" in system["content"]
+    assert person["content"].endswith("The question: Is it (img-1] blue?")
+    assert "Describe" not in person["content"]
 
 
 async def test_without_ollama_a_question_is_answered_with_what_to_do(home: Path) -> None:

@@ -5,6 +5,8 @@ They are fetched on first use; where npm can't be reached, these tests skip.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import subprocess
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 import npm_programs
@@ -93,6 +96,26 @@ def test_the_inspector_searches_and_looks(inspector: Inspector) -> None:
     assert Path(hit["path"]).name == "IMG_3101.jpg"
     shown = inspector.called("get_media", media_id=hit["media_id"], include_picture=True)
     assert [part["type"] for part in shown["content"]][-1] == "image"
+
+
+def test_the_inspector_reads_resources_and_prompts(inspector: Inspector) -> None:
+    listed = inspector.told("resources/list")["resources"]
+    assert [found["uri"] for found in listed] == ["mmrag://library"]
+    (library,) = inspector.told("resources/read", "--uri", "mmrag://library")["contents"]
+    assert "12 images, 1 video" in library["text"]
+    templates = inspector.told("resources/templates/list")["resourceTemplates"]
+    assert "mmrag://media/{id}/thumbnail" in {found["uriTemplate"] for found in templates}
+    found = inspector.called("search_media", query="meadow", kind="video", limit=1)
+    media = f"mmrag://media/{found['structuredContent']['hits'][0]['media_id']}"
+    (thumbnail,) = inspector.told("resources/read", "--uri", f"{media}/thumbnail")["contents"]
+    assert PIL.Image.open(io.BytesIO(base64.b64decode(thumbnail["blob"]))).width == 320
+    (clip,) = inspector.told("resources/read", "--uri", f"{media}/clip/0:03-0:05")["contents"]
+    assert clip["mimeType"] == "video/mp4"
+    prompts = {prompt["name"] for prompt in inspector.told("prompts/list")["prompts"]}
+    assert {"find", "compare", "make_album", "tell_day"} <= prompts
+    asked = ("--prompt-name", "find", "--prompt-args", "what=red barn")
+    (message,) = inspector.told("prompts/get", *asked)["messages"]
+    assert "red barn" in message["content"]["text"]
 
 
 def test_the_inspector_is_told_what_is_wrong(inspector: Inspector) -> None:

@@ -496,7 +496,8 @@ async def test_every_tool_argument_and_flag_is_documented(stub: Stub) -> None:
 
 
 def test_the_example_configuration_is_the_documented_one_and_is_understood() -> None:
-    text = (ROOT / "examples" / "assistant_config.json").read_text(encoding="utf-8")
+    folder = ROOT / "examples" / "assistants" / "stdio" / "claude-desktop"
+    text = (folder / "claude_desktop_config.json").read_text(encoding="utf-8")
     assert f"```json\n{text}```" in (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
     entry = json.loads(text)["mcpServers"]["mmrag"]
     assert Path(entry["command"]).name == "mmrag-mcp"

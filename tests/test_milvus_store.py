@@ -45,6 +45,7 @@ from mmrag_plugin.errors import (
     ServiceError,
     UsageError,
 )
+from mmrag_plugin.index_run import replace_rows
 from mmrag_plugin.metadata import NO_DATE_S, RowFilter, row_metadata, wall_clock_s
 from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.milvus_rows import same_weights
@@ -383,6 +384,30 @@ def test_media_are_deleted_whole_or_by_stage(signals: MediaVectorStore) -> None:
     assert found_by(signals, "one", "two", "three") == {}
     signals.flush()
     assert ids_in(signals) == {"d"}
+
+
+def test_rows_are_replaced_without_a_moment_in_which_a_media_has_none(
+    signals: MediaVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals.add([signal_row(row_id, "old", media_id="m1") for row_id in ("a", "b", "c")])
+    signals.add([signal_row("z", "old", media_id="m2")])
+    seen: list[set[str]] = []
+
+    def looking(method: str, *arguments: Any, **options: Any) -> Any:
+        done = real(method, *arguments, **options)
+        if method in ("upsert", "delete"):
+            with monkeypatch.context() as unwatched:
+                unwatched.setattr(signals._collection.connection, "call", real)
+                seen.append(ids_in(signals))
+        return done
+
+    real = signals._collection.connection.call
+    monkeypatch.setattr(signals._collection.connection, "call", looking)
+    replace_rows(signals, {"m1"}, [signal_row("a", "new", media_id="m1")])
+    replace_rows(signals, {"m2"}, [])
+    assert seen == [{"a", "b", "c", "z"}, {"a", "z"}, {"a"}]
+    assert list(found_by(signals, "new")) == ["a"]
+    assert found_by(signals, "old") == {}
 
 
 def test_ten_thousand_ids_can_be_searched_counted_and_deleted(frames: MediaVectorStore) -> None:

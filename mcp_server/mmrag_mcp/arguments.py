@@ -98,9 +98,8 @@ Query = Annotated[
     Field(
         min_length=1,
         max_length=2_000,
-        description="What to look for, in plain words: things and scenes as they look, words that "
-        "stand in the picture, names of people, places or files, and dates. The other arguments "
-        "win over what the query says.",
+        description="In plain words: what is to be seen, words in the picture, names, places, "
+        "dates. The other arguments win over what it says.",
     ),
 ]
 Question = Annotated[
@@ -156,6 +155,8 @@ def strict_tool(
     model.model_rebuild(force=True)
     tool.description = " ".join(tool.description.split())
     tool.parameters = _flat(model.model_json_schema(by_alias=True))
+    if tool.fn_metadata.output_schema:
+        tool.fn_metadata.output_schema = _lean(tool.fn_metadata.output_schema)
     return tool
 
 
@@ -194,13 +195,33 @@ def _flat(schema: dict[str, Any]) -> dict[str, Any]:
     Titles repeat the names, and "or null" says no more than "not required". Null is taken all the
     same when it comes.
     """
+    left_out = ("title", "anyOf", "pattern")  # what breaks a pattern is told when it does
     properties: dict[str, dict[str, Any]] = {}
     for name, described in schema["properties"].items():
-        kept = {key: value for key, value in described.items() if key not in ("title", "anyOf")}
+        kept = {key: value for key, value in described.items() if key not in left_out}
         for variant in described.get("anyOf", ()):
             if variant.get("type") != "null":
-                kept |= variant
+                kept |= {key: value for key, value in variant.items() if key != "pattern"}
         if kept.get("default", "") is None:
             del kept["default"]
         properties[name] = kept
     return {**{k: v for k, v in schema.items() if k != "title"}, "properties": properties}
+
+
+def _lean(schema: Any) -> Any:
+    """Leave out of a result's schema what repeats the names, and null where nothing is sent."""
+    if isinstance(schema, list):
+        return [_lean(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        key: {name: _lean(inner) for name, inner in value.items()}
+        if key in ("properties", "$defs")
+        else _lean(value)
+        for key, value in schema.items()
+        if key not in ("title", "default")
+    }
+    if "default" in schema and schema["default"] is None:
+        (only,) = [variant for variant in kept.pop("anyOf") if variant.get("type") != "null"]
+        kept |= only
+    return kept

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from mmrag_mcp.warming import State
 from mmrag_plugin.media import Confidence, Hit, Kind, SignalSource
 from mmrag_plugin.plan import Plan
-from mmrag_plugin.planning.explaining import explained
 from mmrag_plugin.untrusted import escape_media_text
 
 PATH_CHARS = 4_096
@@ -200,6 +199,8 @@ def understood(plan: Plan | None) -> str:
     """How a query was understood, in words; nothing when it is taken as it stands."""
     if plan is None or plan.words == plan.question.strip():
         return ""
+    from mmrag_plugin.planning.explaining import explained
+
     return escape_media_text("; ".join(explained(plan)))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from llama_index.core.schema import ImageNode
 
 from mmrag_plugin.errors import MmragError
-from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of
+from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.looks import LOOK_STAMP, look_of
@@ -108,9 +108,7 @@ class PixelStages:
         store, media_ids = self.run.parts.frames, sorted(finished)
         outdated = self.run.ledger.touched("embed", media_ids)
         self.run.ledger.begin("embed", media_ids)
-        if outdated:
-            store.delete_media(outdated)
-        store.add(nodes)
+        replace_rows(store, outdated, nodes)
         store.flush()
         looks, self._looks = self._looks, {}
         self.run.ledger.put_looks(LOOK_STAMP, {m: looks[m] for m in media_ids if m in looks})

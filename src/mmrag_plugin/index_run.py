@@ -16,13 +16,15 @@ from mmrag_plugin.errors import MediaError, MissingExtra, MmragError
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
-from mmrag_plugin.metadata import METADATA_VERSION, row_metadata
+from mmrag_plugin.metadata import METADATA_VERSION, RowFilter, row_metadata
 from mmrag_plugin.places import PlaceName
 from mmrag_plugin.terms import TERMS_VERSION
 from mmrag_plugin.walking import is_there, unreadable
 from mmrag_plugin.words import WORDS_VERSION
 
 if TYPE_CHECKING:
+    from llama_index.core.schema import BaseNode
+
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.index_captions import CaptionWork
     from mmrag_plugin.milvus_store import MediaVectorStore
@@ -90,6 +92,22 @@ def remove_media(
     if media_ids:
         _delete_rows(stores, media_ids)
         ledger.drop_media(media_ids)
+
+
+def replace_rows(
+    store: MediaVectorStore,
+    media_ids: Iterable[str],
+    nodes: Sequence[BaseNode],
+    terms: Sequence[Sequence[str]] | None = None,
+) -> None:
+    """Put rows in the place of all that some media have.
+
+    A search in between finds the new rows, perhaps beside old ones, and never none: rows keep
+    their ids, so the new ones are written first, and what is left over is deleted after that.
+    """
+    written = set(store.add(nodes, terms=terms)) if nodes else set()
+    known = store.row_ids(RowFilter(media_ids=frozenset(media_ids)))
+    store.delete_nodes([row_id for row_id, _ in known if row_id not in written])
 
 
 def _delete_rows(stores: Iterable[MediaVectorStore], media_ids: Sequence[str]) -> None:

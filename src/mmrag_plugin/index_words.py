@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from llama_index.core.schema import TextNode
 
-from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of
+from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.words import word_rows
 
@@ -82,9 +82,6 @@ class WordsStage:
         media_ids = list(rows.written)
         outdated = ledger.projected_before(media_ids)
         ledger.begin_words(media_ids)
-        if outdated:
-            store.delete_media(outdated)
-        if rows.nodes:
-            store.add(rows.nodes, terms=rows.terms)
+        replace_rows(store, outdated, rows.nodes, rows.terms)
         store.flush()
         ledger.put_words(self.run.parts.stamps.words, rows.written)

@@ -185,7 +185,9 @@ class StageLines:
         Nothing of it has changed since.
         """
         query = (
-            sa.select(paths.c.path, stages.c.stage, stages.c.reason, stages.c.remedy)
+            sa.select(
+                paths.c.path, stages.c.stage, stages.c.reason, stages.c.remedy, stages.c.media_id
+            )
             .join_from(stages, paths, stages.c.media_id == paths.c.media_id)
             .where(stages.c.state == "failed")
             .order_by(paths.c.path)
@@ -193,8 +195,16 @@ class StageLines:
         order = ["scan", "read", "embed", "ocr", "caption", "speech"]
         first = {failure.path: failure for failure in self._not_taken_in()}
         with self._database.reading() as connection:
-            for row in connection.execute(query):
-                failure = Failure(*row)
+            rows = list(connection.execute(query))
+            looked_at = {  # of copies, the one that the reason names
+                (row.media_id, row.stage): row.path
+                for row in rows
+                if row.reason.startswith(f"{row.path} ")
+            }
+            for row in rows:
+                named = looked_at.get((row.media_id, row.stage), row.path)
+                reason = row.reason.replace(f"{named} ", f"{row.path} ", 1)
+                failure = Failure(row.path, row.stage, reason, row.remedy)
                 known = first.get(failure.path)
                 if known is None or order.index(failure.stage) < order.index(known.stage):
                     first[failure.path] = failure

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrag_plugin.errors import MilvusUnavailable, MmragError, StorageError
+from mmrag_plugin.priority import at_usual_priority
 
 MILVUS_DIRECTORY = "milvus"
 ADDRESS_FILE = "owner.json"
@@ -213,13 +214,15 @@ def _start(directory: Path, deadline: float, idle_s: float) -> Address | None:
     code_folder = str(Path(__file__).resolve().parents[1])
     command = [sys.executable, "-c", _BOOTSTRAP, code_folder, str(directory)]
     command += ["--detach", "--idle-s", str(idle_s)]
-    process = subprocess.Popen(  # noqa: S603  (our own interpreter, our own module)
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd="/",
+    process = at_usual_priority(  # searches go through it as well
+        lambda: subprocess.Popen(  # noqa: S603  (our own interpreter, our own module)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
     )
     assert process.stdout is not None
     with process.stdout as pipe:

@@ -11,10 +11,9 @@ import re
 import threading
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
-
-import snowballstemmer
+from typing import Any
 
 # Names the way text becomes terms: rows that were written under another version do not match.
 TERMS_VERSION = 2
@@ -54,7 +53,6 @@ _UNSPACED = re.compile(
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+)"
 )
 
-_stemmer = snowballstemmer.stemmer("english")
 _stemmer_lock = threading.Lock()  # a stemmer keeps the word that it works on in itself
 
 
@@ -167,7 +165,14 @@ def _stem(word: str) -> str:
     if not (word.isascii() and word.isalpha()):
         return word
     with _stemmer_lock:
-        return str(_stemmer.stemWord(word))
+        return str(_stemmer().stemWord(word))
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer  # here, as it brings all languages and takes as long as a search
+
+    return snowballstemmer.stemmer("english")
 
 
 def _pairs(run: str) -> list[str]:

@@ -8,6 +8,7 @@ from mmrag_mcp.tools.browse import BrowseMedia
 from mmrag_mcp.tools.describe import DescribeMedia
 from mmrag_mcp.tools.get import GetMedia
 from mmrag_mcp.tools.info import LibraryInfo
+from mmrag_mcp.tools.make import MakeMedia
 from mmrag_mcp.tools.search import SearchMedia
 from mmrag_mcp.tools.similar import FindSimilar
 
@@ -19,5 +20,6 @@ TOOLS: tuple[type[MediaTool], ...] = (
     BrowseMedia,
     DescribeMedia,
     AskMedia,
+    MakeMedia,
     LibraryInfo,
 )

@@ -29,14 +29,14 @@ class Failed(Protocol):
         """What to do."""
 
 
-def show_failures(failed: Sequence[Failed]) -> None:
-    """Print each file with its reason and remedy, the first of many."""
-    for problem in failed[:MAX_FAILURES_SHOWN]:
+def show_failures(failed: Sequence[Failed], *, most: int | None = MAX_FAILURES_SHOWN) -> None:
+    """Print each file with its reason and remedy, at most so many."""
+    for problem in failed[:most]:
         reason = problem.reason
         if reason.startswith(f"{problem.path} "):  # it stands in the line above
             reason = f"It{reason.removeprefix(problem.path)}"
         output.print(Padding(Text(on_one_line(problem.path), "red"), (0, 0, 0, 2), expand=False))
         said = on_one_line(f"{reason} {problem.remedy}".strip())
         output.print(Padding(Text(said), (0, 0, 0, 4), expand=False))
-    if len(failed) > MAX_FAILURES_SHOWN:
-        output.print(f"  and {len(failed) - MAX_FAILURES_SHOWN} more: --json lists them")
+    if most is not None and len(failed) > most:
+        output.print(f"  and {len(failed) - most} more: mmrag status --failures lists them")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import milvus_words, on_one_line, output, print_json, warn
-from mmrag_plugin.cli.failures import show_failures
+from mmrag_plugin.cli.failures import MAX_FAILURES_SHOWN, show_failures
 
 if TYPE_CHECKING:
     from mmrag_plugin.upkeep import Difference
@@ -30,6 +30,10 @@ def status(
         bool, typer.Option("--verify", help="Compare Milvus with the ledger.")
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what --verify finds.")] = False,
+    failures: Annotated[
+        bool,
+        typer.Option("--failures", help="List every file that failed, why, and what to do."),
+    ] = False,
     milvus_uri: options.MilvusUri = None,
     library: options.Library = None,
     home: options.Home = None,
@@ -45,6 +49,8 @@ def status(
         found["verify"] = [vars(difference) for difference in differences]
     if json:
         print_json(found)
+    elif failures:
+        _show_failures(found)
     else:
         _show_status(found)
         _show_differences(differences, repaired=repair)
@@ -121,9 +127,15 @@ def backup(
         )
 
 
-def _show_status(found: dict[str, Any]) -> None:
+def _show_failures(found: dict[str, Any], *, most: int | None = None) -> None:
     from mmrag_plugin.ledger import Failure
 
+    if not found["failures"]:
+        output.print("Every file that was found could be read.")
+    show_failures([Failure(**failure) for failure in found["failures"]], most=most)
+
+
+def _show_status(found: dict[str, Any]) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -163,7 +175,8 @@ def _show_status(found: dict[str, Any]) -> None:
         files = "1 file" if found["failed"] == 1 else f"{found['failed']} files"
         table.add_row("failed", f"{files}: mmrag index --retry tries again")
     output.print(table)
-    show_failures([Failure(**failure) for failure in found["failures"]])
+    if found["failed"]:
+        _show_failures(found, most=MAX_FAILURES_SHOWN)
 
 
 def _show_differences(differences: list[Difference] | None, *, repaired: bool) -> None:

@@ -87,6 +87,7 @@ def index(
     Only what is new or changed is read. It may be stopped at any time: the next run goes on.
     What was taken out with mmrag forget stays out, unless it is named here itself.
     """
+    from mmrag_plugin.priority import give_way
     from mmrag_plugin.walking import resolve_root
 
     paths = paths or []
@@ -115,6 +116,7 @@ def index(
         if retry:
             with opened.ledger.writer("retrying"):
                 opened.ledger.retry_failed()
+        give_way()
         report = run_index(opened, paths)
     if json:
         print_json(report.as_dict())

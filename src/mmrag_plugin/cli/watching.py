@@ -54,6 +54,7 @@ def watch(
     What is new, changed, moved or gone is indexed once it has come to rest; a line tells of each
     run, with --json an object.
     """
+    from mmrag_plugin.priority import give_way
     from mmrag_plugin.walking import resolve_root
     from mmrag_plugin.watching import Watcher
 
@@ -72,6 +73,7 @@ def watch(
         vlm=vlm,
         allow_remote=allow_remote,
     ) as opened:
+        give_way()
         watcher = Watcher(opened, settle_s=settle, rescan_s=60.0 * rescan, polling=polling)
         if not json:
             errors.print("Watching. Ctrl-C ends it.", style="dim")

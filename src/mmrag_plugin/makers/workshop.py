@@ -47,8 +47,7 @@ def run(
     try:
         connection.send((job, limits))
         while time.monotonic() - began < limits.in_all_s:
-            if stopped is not None and stopped():
-                raise Stopped("It was stopped before it was finished.", "Nothing was written.")
+            _heed(stopped)
             if not connection.poll(_LOOK_S):
                 if time.monotonic() - heard > limits.stall_s + _GRACE_S:
                     raise EOFError  # it hangs in the kernel, say on a drive that is gone
@@ -56,6 +55,7 @@ def run(
             what, value = connection.recv()
             heard = time.monotonic()
             if what == "done":
+                _heed(stopped)
                 return value
             if what == "error":
                 raise value
@@ -83,6 +83,11 @@ def run_whole(job: Job, path: Path, **more: Any) -> Any:
             "Save it anew with another program if something should be made of it.",
             path=str(path),
         ) from None
+
+
+def _heed(stopped: Callable[[], bool] | None) -> None:
+    if stopped is not None and stopped():
+        raise Stopped("It was stopped before it was finished.", "Nothing was written.")
 
 
 def _started() -> tuple[subprocess.Popen[bytes], Connection]:
