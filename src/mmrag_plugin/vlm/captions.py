@@ -7,29 +7,24 @@ guess, so it carries a stamp, and it is text out of media: cleaned here, untrust
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
-from llama_index.core.llms import LLM, ChatMessage, MessageRole
+from llama_index.core.llms import ChatMessage, MessageRole
 from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
-from mmrag_plugin.errors import ServiceError
-from mmrag_plugin.ollama_host import is_this_machine
 from mmrag_plugin.timecode import format_time
 from mmrag_plugin.untrusted import escape_media_text, untrusted
+from mmrag_plugin.vlm.asked import AskedModel
 from mmrag_plugin.vlm.base import picture_block, user_message
-from mmrag_plugin.vlm.canary import check_sight
-from mmrag_plugin.vlm.ollama import OllamaVLM
-from mmrag_plugin.vlm.ollama_server import model_digest
 from mmrag_plugin.vlm.structured import aask_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PROMPTS_VERSION = 1  # part of the stamp: raise it when a wording or the shape changes
-TIME_CAP_S = 120.0  # for one caption
 TOKEN_CAP = 400  # for one caption
 MAX_OBJECTS = 12
 OBJECT_CHARS = 40
@@ -37,8 +32,6 @@ KNOWN_CHARS = 1_500
 
 TimedPicture: TypeAlias = "tuple[float | None, Image]"
 Example: TypeAlias = "tuple[Image, str]"
-
-_T = TypeVar("_T")
 
 CAPTION_SYSTEM = """\
 You caption a person's own photos and films, so that they can be found again.
@@ -103,39 +96,13 @@ class Caption(BaseModel):
         return 0 if value is None or value == -1 else value
 
 
-class Captioner:
-    """Captions pictures with an LLM; ``workers`` of its calls may run at once."""
-
-    def __init__(self, llm: LLM, *, workers: int = 1, time_cap_s: float = TIME_CAP_S) -> None:
-        self.llm = llm
-        self.workers = workers
-        self.time_cap_s = time_cap_s
-        self._digest = ""
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self.llm.metadata.model_name
+class Captioner(AskedModel):
+    """Captions pictures with an LLM."""
 
     @property
     def stamp(self) -> str:
-        """Name the model, the prompts and every parameter that changes captions.
-
-        After ``identify`` also the weights, where the server tells one version from the next.
-        """
-        made_by = f"{self.model[:120]}@{self._digest[:12]}" if self._digest else self.model[:120]
-        return f"{made_by}/captions-{PROMPTS_VERSION}-{TOKEN_CAP}"
-
-    def identify(self) -> None:
-        """Ask the server which version of the model it has; what it does not tell stays open."""
-        self._digest = digest_of(self.llm)
-
-    def check(self) -> None:
-        """Find out, before the first picture, that the model is there and really sees.
-
-        Raises OllamaUnavailable, ModelMissing, ModelCannotSee, RemoteNotAllowed or ServiceError.
-        """
-        check_sight(self.llm)
+        """Name the model, the prompts and every parameter that changes captions."""
+        return f"{self.made_by}/captions-{PROMPTS_VERSION}-{TOKEN_CAP}"
 
     async def caption(
         self,
@@ -151,7 +118,7 @@ class Captioner:
         is empty, has another shape or takes too long, and what the model raises.
         """
         messages = await asyncio.to_thread(self._messages, frames, known, examples)
-        return await within_time(self.time_cap_s, self.model, aask_for(self.llm, messages, Caption))
+        return await self.within_time(aask_for(self.llm, messages, Caption))
 
     def _messages(
         self, frames: Sequence[TimedPicture], known: str, examples: Sequence[Example]
@@ -174,14 +141,6 @@ class Captioner:
         ]
 
 
-def digest_of(llm: LLM) -> str:
-    """A digest of a model's weights; empty where nobody tells, or may be asked."""
-    if not isinstance(llm, OllamaVLM):
-        return ""
-    may_ask = llm.allow_remote or is_this_machine(llm.base_url)
-    return model_digest(llm.base_url, llm.model) if may_ask else ""
-
-
 def timed_pictures(frames: Sequence[TimedPicture]) -> list[ContentBlock]:
     """Write down the pictures to look at, numbered, a film's with their times."""
     blocks: list[ContentBlock] = []
@@ -189,14 +148,3 @@ def timed_pictures(frames: Sequence[TimedPicture]) -> list[ContentBlock]:
         at = "" if time_s is None else f", at {format_time(time_s)}"
         blocks += [TextBlock(text=f"Picture {number}{at}, to look at:\n"), picture_block(picture)]
     return blocks
-
-
-async def within_time(time_cap_s: float, model: str, answer: Coroutine[Any, Any, _T]) -> _T:
-    """Wait for an answer; ServiceError, and the request is given up, when it takes too long."""
-    try:
-        return await asyncio.wait_for(answer, time_cap_s)
-    except (asyncio.TimeoutError, TimeoutError):
-        raise ServiceError(
-            f"{model} took longer than {time_cap_s:.0f} s over one picture.",
-            "Name a smaller model with --vlm (MMRAG_VLM), then mmrag index --retry.",
-        ) from None

@@ -6,19 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
-from llama_index.core.llms import LLM, ChatMessage, MessageRole
+from llama_index.core.llms import ChatMessage, MessageRole
 from pydantic import BaseModel, Field, field_validator
 
 from mmrag_plugin.untrusted import escape_media_text, untrusted
+from mmrag_plugin.vlm.asked import AskedModel
 from mmrag_plugin.vlm.base import user_message
-from mmrag_plugin.vlm.canary import check_sight
-from mmrag_plugin.vlm.captions import (
-    TIME_CAP_S,
-    TimedPicture,
-    digest_of,
-    timed_pictures,
-    within_time,
-)
+from mmrag_plugin.vlm.captions import TimedPicture, timed_pictures
 from mmrag_plugin.vlm.structured import aask_for
 
 VERIFY_VERSION = 1  # part of the stamp: raise it when a wording or the shape changes
@@ -50,36 +44,13 @@ class Verdict(BaseModel):
         )
 
 
-class Verifier:
+class Verifier(AskedModel):
     """Judges captions with an LLM, which should be another than the one that made them."""
-
-    def __init__(self, llm: LLM, *, workers: int = 1, time_cap_s: float = TIME_CAP_S) -> None:
-        self.llm = llm
-        self.workers = workers
-        self.time_cap_s = time_cap_s
-        self._digest = ""
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self.llm.metadata.model_name
 
     @property
     def stamp(self) -> str:
         """Name the model, its weights and the prompts."""
-        made_by = f"{self.model}@{self._digest[:12]}" if self._digest else self.model
-        return f"{made_by}/verify-{VERIFY_VERSION}"
-
-    def identify(self) -> None:
-        """Ask the server which version of the model it has; what it does not tell stays open."""
-        self._digest = digest_of(self.llm)
-
-    def check(self) -> None:
-        """Find out, before the first picture, that the model is there and really sees.
-
-        Raises OllamaUnavailable, ModelMissing, ModelCannotSee, RemoteNotAllowed or ServiceError.
-        """
-        check_sight(self.llm)
+        return f"{self.made_by}/verify-{VERIFY_VERSION}"
 
     async def verify(self, frames: Sequence[TimedPicture], caption: str) -> Verdict:
         """Judge a caption of a photo (one frame) or of the frames of a shot.
@@ -88,7 +59,7 @@ class Verifier:
         what the model raises.
         """
         messages = await asyncio.to_thread(self._messages, frames, caption)
-        return await within_time(self.time_cap_s, self.model, aask_for(self.llm, messages, Verdict))
+        return await self.within_time(aask_for(self.llm, messages, Verdict))
 
     def _messages(self, frames: Sequence[TimedPicture], caption: str) -> list[ChatMessage]:
         blocks: list[ContentBlock] = timed_pictures(frames)
