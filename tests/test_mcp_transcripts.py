@@ -94,6 +94,21 @@ async def test_the_page_shows_what_each_tool_returns(place: Path) -> None:
             hold(PAGE, "a mistake", block(mistake))
 
 
+async def test_the_page_shows_what_the_tools_that_write_return(place: Path) -> None:
+    flags = ("--allow-write", "--output-folder", str(place / "Made"))
+    async with Client(over_stdio(place / "libraries", *flags)) as client:
+        transcript = Transcript(client, place)
+        await transcript.learn_ids()
+        film = transcript.ids["a_day_out.mp4"]
+        calls: dict[str, dict[str, Any]] = {
+            "make_media": {"what": "clip", "media_ids": [film], "start": "0:03", "end": "0:05"},
+        }
+        listed = {tool.name for tool in (await client.list_tools()).tools}
+        for tool, sent in calls.items():
+            assert tool in listed
+            hold(PAGE, tool, block((await transcript.call(tool, **sent))[0]))
+
+
 async def test_the_page_lists_resources_prompts_and_completions(place: Path) -> None:
     async with Client(over_stdio(place / "libraries")) as client:
         transcript = Transcript(client, place)
