@@ -238,8 +238,13 @@ def media_uri(media_id: str, *more: str) -> str:
 
 
 def links_to(hits: Iterable[HitResult]) -> list[ResourceLink]:
-    """A link to each media of some hits, once."""
-    named = {hit.media_id: file_name(hit.path) for hit in hits}
+    """A link to each media of some hits, once.
+
+    It is called by its number: the name of a file may be an order, and a link's is not fenced.
+    """
+    named: dict[str, str] = {}
+    for hit in hits:
+        named.setdefault(hit.media_id, f"[{hit.rank}] {hit.kind}")
     return [ResourceLink(uri=media_uri(id_), name=name) for id_, name in named.items()]
 
 
