@@ -27,7 +27,8 @@ LAYERS: dict[str, str] = {
     "plan planning planned_search searching retrieval reranking citations sources showing "
     "answering describing conversation conversation_files chat_streams chat_turns chatting "
     "agent_tools making",
-    "library": "library library_annotating library_asking library_captions library_indexing "
+    "library": "library library_annotating library_asking library_captions library_imagining "
+    "library_indexing "
     "library_keeping library_making library_media library_models library_place library_previews "
     "library_thumbnails kept_files",
     "upkeep": "upkeep watching asked_index",

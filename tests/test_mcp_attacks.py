@@ -26,6 +26,7 @@ from mcp_processes import (
     modern,
     stub_over_http,
 )
+from mmrag_mcp.calls import THREADS
 
 MIB = 2**20
 
@@ -246,6 +247,23 @@ async def test_calls_that_wait_for_slow_ones_do_not_hold_up_the_tool_list() -> N
             await client.list_tools(cache_mode="bypass")
             assert time.monotonic() - began < 2
             tasks.cancel_scope.cancel()
+
+
+def test_calls_that_are_begun_and_dropped_pile_up_no_threads() -> None:
+    with stub_over_http() as server:
+        body = modern("tools/call", {"name": "search_media", "arguments": {"query": "sleep 30"}})
+        for number in range(60):
+            connection = http.client.HTTPConnection(*address_of(server), timeout=10)
+            connection.request("POST", "/mcp", json.dumps(body), headers_of(body))
+            if number < 4 * THREADS:
+                server.wait_for("searching", number + 1)
+            connection.close()
+        listing = modern("tools/list")
+        for _ in range(3):
+            answer = httpx2.post(server.url, json=listing, headers=headers_of(listing), timeout=10)
+            assert answer.status_code == 200
+            time.sleep(0.2)
+        assert server.told.count("searching") == 4 * THREADS
 
 
 # ---- how slowly ------------------------------------------------------------------------------

@@ -234,6 +234,32 @@ async def test_progress_says_how_much_is_done(
     assert shares == sorted(shares)
 
 
+async def test_a_picture_is_made_of_words_and_of_media(home: Path, out: Path) -> None:
+    warm = WarmLibrary(
+        lambda: open_library(
+            home=str(home), visual_model="palette", text_model="off", generator="plain"
+        )
+    )
+    try:
+        server = MmragServer(warm, allow_write=True, rights=Rights(output_folder=out))
+        ids = [id_of(home, "cow.jpg")]
+        wanted = {"what": "picture", "query": "a blue cow", "media_ids": ids}
+        result = await call(server, "make_media", **wanted)
+        assert not result.is_error, said(result)
+        assert Path(result.structured_content["path"]) == out / "a-blue-cow-picture.png"
+        hidden = [id_of(home, "secret.jpg")]
+        result = await call(server, "make_media", **{**wanted, "media_ids": hidden})
+        assert "There is no media" in said(result)
+    finally:
+        warm.close()
+
+
+async def test_a_picture_without_a_generator_says_what_to_do(server: MmragServer) -> None:
+    result = await call(server, "make_media", what="picture", query="a cow")
+    assert result.is_error
+    assert "mmrag-plugin[generate]" in said(result) or "MMRAG_GENERATOR" in said(result)
+
+
 async def test_without_a_named_folder_files_go_into_the_librarys_own(
     warm: WarmLibrary, home: Path
 ) -> None:

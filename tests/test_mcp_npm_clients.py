@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def served(home: Path) -> Iterator[ServedOverHttp]:
-    with over_http(home, MMRAG_TOKEN=TOKEN) as server:
+    with over_http(home, "--allow-write", MMRAG_TOKEN=TOKEN) as server:
         yield server
 
 
@@ -78,14 +78,15 @@ def inspector(npm: NpmPrograms, home: Path, request: pytest.FixtureRequest) -> I
         return Inspector(npm, home, "--protocol-era", era, *options, server=[served.url])
     variables = {name: value for name, value in environment(home).items() if name != "PATH"}
     passed = [part for name in variables for part in ("-e", f"{name}={variables[name]}")]
-    return Inspector(npm, home, "--protocol-era", era, *passed, server=SERVER)
+    server = [*SERVER, "--allow-write"]
+    return Inspector(npm, home, "--protocol-era", era, *passed, server=server)
 
 
 def test_the_inspector_finds_nothing_to_say_about_any_schema(inspector: Inspector) -> None:
     done = inspector("tools/list", "--strict")
     assert done.returncode == 0, done.stderr
     tools = json.loads(done.stdout)["tools"]
-    assert "search_media" in {tool["name"] for tool in tools}
+    assert {"search_media", "make_media"} <= {tool["name"] for tool in tools}
     assert "Warning" not in done.stderr, done.stderr
     assert "Error" not in done.stderr, done.stderr
 

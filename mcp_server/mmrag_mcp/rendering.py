@@ -121,15 +121,15 @@ def info_text(result: LibraryInfoResult) -> str:
     if result.folders:
         lines.append(f"folders: {fenced(', '.join(result.folders))}")
     if result.cameras:
-        lines.append(f"cameras: {fenced(', '.join(result.cameras))}")
+        lines.append(f"cameras: {fenced('; '.join(result.cameras))}")
     if result.years:
         shown = list(result.years.items())[:YEARS]
         more = ", ..." if len(result.years) > YEARS else ""
         lines.append(f"by year: {_listed(f'{year}: {count}' for year, count in shown)}{more}")
     if result.places:
-        lines.append(f"places: {fenced(', '.join(result.places))}")
+        lines.append(f"places: {fenced('; '.join(result.places))}")
     if result.people:
-        lines.append(f"people: {fenced(', '.join(result.people))}")
+        lines.append(f"people: {fenced('; '.join(result.people))}")
     if result.signals:
         texts = _listed(f"{count} {source}" for source, count in sorted(result.signals.items()))
         lines.append(f"texts: {texts}")

@@ -52,7 +52,7 @@ def info(warm: WarmLibrary) -> LibraryInfoResult:
             "media": counts["kinds"],
             "taken_at": TakenAt(first=first, last=last),
             "folders": [PurePath(root).name for root in ledger.roots()],
-            "cameras": [escape_media_text(camera) for camera in ledger.cameras_like("") if camera],
+            "cameras": _most(library, "camera"),
             "years": {value.label: value.count for value in library.browse("year").values},
             "places": _most(library, "place"),
             "people": _most(library, "person"),
@@ -72,7 +72,7 @@ def info(warm: WarmLibrary) -> LibraryInfoResult:
     )
 
 
-def _most(library: MediaLibrary, by: Literal["place", "person"]) -> list[str]:
+def _most(library: MediaLibrary, by: Literal["camera", "place", "person"]) -> list[str]:
     """The values that most media have."""
     found = library.browse(by, limit=_MOST).values
     return [escape_media_text(" ".join(value.label.split()), _NAME_CHARS) for value in found]

@@ -43,7 +43,7 @@ _Picture = Annotated[
     str | None,
     BeforeValidator(lambda value: value or None),
     Field(
-        description="Or a picture: base64 or data URI, up to 3 MiB; no path, no URL.",
+        description="Or a picture: base64 or data URI, up to 3 MB; no path, no URL.",
         json_schema_extra={"maxLength": pasted.MAX_CHARS},
     ),
 ]
