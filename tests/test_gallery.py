@@ -166,6 +166,7 @@ def test_a_moment_plays_at_its_second_without_sound_and_stops_at_its_end(page: P
     page.wait("!document.querySelector('video').paused")
 
 
+@pytest.mark.slow
 def test_a_film_that_no_browser_plays_is_copied(page: Page) -> None:
     search(page, "walrus")
     page.click(".card")
@@ -197,6 +198,7 @@ def test_an_answer_cites_what_it_shows(page: Page, ollama: OllamaDouble) -> None
     assert page.evaluate("document.activeElement.className") == "cite"
 
 
+@pytest.mark.slow
 def test_one_can_ask_about_what_one_looks_at(page: Page, ollama: OllamaDouble) -> None:
     search(page, "old barn")
     page.click(".card")

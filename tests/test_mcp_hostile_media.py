@@ -9,6 +9,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -72,8 +73,13 @@ def warm(place: Path, ollama: OllamaDouble) -> Iterator[WarmLibrary]:
     opened.close()
 
 
+@cache
+def server_over(warm: WarmLibrary) -> MmragServer:
+    return MmragServer(warm)
+
+
 async def call(warm: WarmLibrary, tool: str, **arguments: Any) -> Any:
-    async with Client(MmragServer(warm)) as client:
+    async with Client(server_over(warm)) as client:
         await client.list_tools()
         return await client.call_tool(tool, arguments)
 
@@ -130,7 +136,7 @@ async def test_a_planted_order_is_fenced_in_every_tools_text(
 async def test_planted_orders_are_fenced_in_resources_and_stay_out_of_instructions(
     warm: WarmLibrary,
 ) -> None:
-    async with Client(MmragServer(warm)) as client:
+    async with Client(server_over(warm)) as client:
         assert ORDER not in (client.instructions or "")
         for resource in (await client.list_resources()).resources:
             assert ORDER not in f"{resource.name}{resource.title}{resource.description}"
@@ -179,7 +185,7 @@ async def test_an_id_that_is_none_finds_nothing(
 async def test_a_resource_of_an_id_that_is_none_is_not_found(
     warm: WarmLibrary, media_id: str, suffix: str
 ) -> None:
-    async with Client(MmragServer(warm)) as client:
+    async with Client(server_over(warm)) as client:
         for written in {media_id, quote(media_id, safe="")}:
             with pytest.raises((MCPError, ValueError)) as refused:
                 await client.read_resource(f"mmrag://media/{written}{suffix}")
@@ -192,7 +198,7 @@ async def test_a_resource_of_an_id_that_is_none_is_not_found(
 )
 @pytest.mark.parametrize("part", ["frame", "clip"])
 async def test_a_time_that_is_none_is_refused(warm: WarmLibrary, part: str, time: str) -> None:
-    async with Client(MmragServer(warm)) as client:
+    async with Client(server_over(warm)) as client:
         with pytest.raises((MCPError, ValueError)):
             await client.read_resource(f"mmrag://media/{id_of(warm, 'film')}/{part}/{time}")
 
@@ -290,7 +296,7 @@ async def _looks_at(warm: WarmLibrary, name: str) -> dict[str, Any]:
     for tool in ("describe_media", "find_similar"):
         result = await call(warm, tool, media_id=media_id)
         shown[tool] = said(result), not result.is_error
-    async with Client(MmragServer(warm)) as client:
+    async with Client(server_over(warm)) as client:
         for part in ("thumbnail", "frame/0:00"):
             try:
                 read = await client.read_resource(f"mmrag://media/{media_id}/{part}")
@@ -308,6 +314,22 @@ async def test_a_picture_bomb_is_refused_and_the_server_goes_on(
         assert not showed, way
         assert "pixels" in text, (way, text)
     assert (await _looks_at(warm, "mill"))["get_media"][1]
+
+
+async def test_a_pasted_bomb_is_refused_and_the_server_goes_on(
+    warm: WarmLibrary, tmp_path: Path
+) -> None:
+    bomb(tmp_path / "bomb.png")
+    pasted = base64.b64encode((tmp_path / "bomb.png").read_bytes()).decode()
+    result = await call(warm, "find_similar", picture=pasted)
+    assert result.is_error
+    assert "pixels" in said(result)
+    assert str(tmp_path) not in said(result)
+    for hostile in ("/etc/passwd", "file:///etc/passwd", "http://127.0.0.1:1/x.png", "AAAA", "="):
+        result = await call(warm, "find_similar", picture=hostile)
+        assert result.is_error, hostile
+        assert "root:" not in said(result)
+    assert (await _looks_at(warm, "mill"))["find_similar"][1]
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "outside.jpg", "/dev/zero", "/dev/stdin"])

@@ -97,7 +97,8 @@ async def test_the_page_shows_what_each_tool_returns(place: Path) -> None:
 
 async def test_the_page_shows_what_the_tools_that_write_return(place: Path) -> None:
     flags = ("--allow-write", "--output-folder", str(place / "Made"))
-    async with Client(over_stdio(place / "libraries", *flags)) as client:
+    process = over_stdio(place / "libraries", *flags, MMRAG_OCR="off")  # as it was indexed
+    async with Client(process) as client:
         transcript = Transcript(client, place)
         await transcript.learn_ids()
         film = transcript.ids["a_day_out.mp4"]

@@ -250,12 +250,11 @@ function makePlayer(hit) {
 function askForm(hit) {
   const field = make("input", { type: "text", id: "about-question", maxlength: "2000", autocomplete: "off", enterkeyhint: "send", placeholder: hit.kind === "video" ? "What happens here?" : "What is this?" });
   const answer = make("div", { class: "about-answer", hidden: true });
-  const form = make("form", { class: "about-form" },
+  const form = make("div", { class: "about-form" },
     make("label", { class: "label", for: "about-question", text: "Ask about this one" }),
-    make("div", { class: "about-line" }, field, make("button", { type: "submit", class: "round strong", "aria-label": "Ask about this one" }, icon("send"))),
+    make("div", { class: "about-line" }, field, make("button", { type: "button", class: "round strong", "aria-label": "Ask about this one", "data-send": true }, icon("send"))),
     answer);
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
+  sends(form, () => {
     const question = field.value.trim() || field.placeholder;
     field.value = "";
     page.askAbout(question, hit, answer);
