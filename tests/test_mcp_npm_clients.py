@@ -120,6 +120,18 @@ def test_the_inspector_reads_resources_and_prompts(inspector: Inspector) -> None
     assert "red barn" in message["content"]["text"]
 
 
+@pytest.mark.parametrize("inspector", [f"{era} over http" for era in ERAS], indirect=True)
+def test_the_inspector_finds_the_gallery_as_an_app(inspector: Inspector) -> None:
+    done = inspector("tools/list", "--app-info", "--advertise-apps")
+    assert done.returncode == 0, done.stderr
+    told = {line["toolName"]: line for line in map(json.loads, done.stdout.splitlines())}
+    app = told["search_media"]
+    assert app["resourceMimeType"] == "text/html;profile=mcp-app"
+    assert app["csp"] == {"resourceDomains": ["data:", "blob:"]}, "the page may fetch nothing"
+    (page,) = inspector.told("resources/read", "--uri", app["resourceUri"])["contents"]
+    assert page["text"].lstrip().lower().startswith("<!doctype html>")
+
+
 def test_the_inspector_is_told_what_is_wrong(inspector: Inspector) -> None:
     refused = inspector.called("search_media", query="x", lmit=1, exit_code=TOOL_FAILED)
     assert "did you mean 'limit'?" in refused["content"][0]["text"]
