@@ -12,8 +12,10 @@ from chromium import Chromium, Page, chromium
 from commands import MMRAG, environment
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import describe, end_owners, opened, picture
+from npm_programs import package_file
 from ollama_double import Model, OllamaDouble
 
+AXE = "axe-core@4.14.1"
 HOSTILE_NAME = "<img src=x onerror=alert(1)>.png"
 HOSTILE_TEXT = "</p><script>alert(2)</script> [1] \u202egpj.exe <b>bold</b> a lighthouse"
 
@@ -266,6 +268,35 @@ def test_what_stands_in_names_and_captions_stays_text(page: Page) -> None:
     assert "\u202e" not in shown
     assert page.evaluate("document.querySelectorAll('#detail b, #detail script').length") == 0
     assert page.evaluate("document.querySelectorAll('img[src=\"x\"]').length") == 0
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_that_shuts_people_out(page: Page, ollama: OllamaDouble) -> None:
+    """Runs the rules of axe-core (WCAG A and AA, best practices) over each state of the page."""
+    page.evaluate(package_file(AXE, "axe.min.js"))
+    found = """axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ target, failureSummary }) => [id, target, failureSummary])))"""
+    ollama.script("The sea is deep and blue [1].")
+    for scheme in ("light", "dark"):
+        page.prefer(color_scheme=scheme, reduced_motion="reduce")
+        search(page, "barn" if scheme == "light" else "deep sea")
+        page.wait("document.querySelector('.card .frame').dataset.shown")
+        assert page.evaluate(found) == [], scheme
+        page.click(".card")
+        page.wait("document.querySelectorAll('#detail .alike .tile').length")
+        assert page.evaluate(found) == [], scheme
+        page.press("Escape")
+    page.click("#message")
+    page.write("where is the deep sea?")
+    page.press("Enter")
+    page.wait("document.querySelector('.turn .cite')", 60)
+    assert page.evaluate(found) == []
+    page.size(360, 740)
+    assert page.evaluate(found) == []
+    assert page.evaluate("axe.run().then(({ passes }) => passes.length)") > 20
+    page.evaluate("document.querySelector('#query').previousElementSibling.remove()")
+    page.evaluate("document.querySelector('#query').placeholder = ''")
+    assert page.evaluate(found), "a field without a name is found"
 
 
 def test_it_fits_a_phone_and_follows_what_a_person_prefers(page: Page) -> None:

@@ -17,6 +17,7 @@ from media_made import describe, end_owners, opened, picture
 from mmrag_mcp.app import GALLERY_URI
 from mmrag_mcp.server import MmragServer
 from mmrag_mcp.warming import WarmLibrary
+from mmrag_plugin.errors import NotFound
 from mmrag_plugin.gallery.document import document
 from ollama_double import Model, OllamaDouble
 from served_library import over_http
@@ -88,7 +89,7 @@ def inside(page: Page, frame: str, expression: str) -> Any:
 
 async def test_tools_name_the_page_and_results_stay_as_they_were_for_other_clients() -> None:
     def nobody() -> Any:
-        raise AssertionError("a list opens no library")
+        raise NotFound("There is no library here.")
 
     for era in ("auto", "legacy"):
         warm = WarmLibrary(nobody)

@@ -17,11 +17,21 @@ const detail = {
     if (!this.dialog.open) {
       document.documentElement.dataset.detail = "open";
       this.dialog.showModal();
+      if (!page.alone) this.comeNear(this.opener);
     }
     this.dialog.scrollTop = 0;
     (this.player.button || this.title).focus();
     if (play) this.player.play();
     announce(`${nameOf(hit)} ${spanOf(hit)}`.trim());
+  },
+
+  // A host shows the whole page in a frame as long as it, and scrolls that: the middle may be far off.
+  comeNear(opener) {
+    const [edge, tall] = [8, 620];
+    const wanted = (opener?.getBoundingClientRect().top ?? 0) - 60;
+    const top = Math.max(Math.min(wanted, window.innerHeight - tall), edge);
+    this.dialog.style.marginTop = `${top}px`;
+    this.dialog.style.maxHeight = `${Math.max(window.innerHeight - top - edge, 320)}px`;
   },
 
   close() {
