@@ -163,7 +163,7 @@ async def test_the_sdk_drives_every_tool_over_http(served: ServedOverHttp, era: 
         await wrong_calls_are_told_what_is_right(client)
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("era", ["auto", pytest.param("legacy", marks=pytest.mark.slow)])
 async def test_the_sdk_writes_where_the_person_allows_it(tmp_path: Path, era: str) -> None:
     with demo_library(tmp_path) as home:
         async with Client(over_stdio(home), mode=era) as client:
