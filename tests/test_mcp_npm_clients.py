@@ -86,7 +86,7 @@ def test_the_inspector_finds_nothing_to_say_about_any_schema(inspector: Inspecto
     done = inspector("tools/list", "--strict")
     assert done.returncode == 0, done.stderr
     tools = json.loads(done.stdout)["tools"]
-    assert {"search_media", "make_media"} <= {tool["name"] for tool in tools}
+    assert len(tools) == 10
     assert "Warning" not in done.stderr, done.stderr
     assert "Error" not in done.stderr, done.stderr
 
