@@ -31,7 +31,7 @@ LAYERS: dict[str, str] = {
     "library_indexing "
     "library_keeping library_making library_media library_models library_place library_previews "
     "library_thumbnails kept_files",
-    "upkeep": "upkeep watching",
+    "upkeep": "upkeep watching asked_index",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",
 }

@@ -415,6 +415,15 @@ async def test_counts_come_in_pages_and_with_examples(server: MmragServer) -> No
     assert "This cursor does not belong to this call." in said(wrong)
 
 
+async def test_where_nothing_has_a_value_the_list_is_empty_and_there(server: MmragServer) -> None:
+    people = await call(server, "browse_media", by="person")
+    assert people.structured_content["values"] == []
+    assert people.structured_content["without"] == people.structured_content["total"] == COUNT + 1
+    none = await call(server, "browse_media", by="kind", value="video", since=2031)
+    assert none.structured_content["media"] == []
+    assert "values" not in none.structured_content
+
+
 async def test_a_value_that_is_none_is_answered_with_those_there_are(server: MmragServer) -> None:
     result = await call(server, "browse_media", by="camera", value="Kodak")
     assert result.is_error

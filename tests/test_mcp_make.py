@@ -159,7 +159,7 @@ async def test_names_out_of_files_and_queries_stay_inside_the_fence_and_the_fold
     [
         ({"what": "clip"}, "either query or media_ids"),
         ({"what": "clip", "query": "meadow", "media_ids": ["x"]}, "either query or media_ids"),
-        ({"what": "sheet", "query": "zebra"}, "Nothing was found"),
+        ({"what": "sheet", "query": "zebra"}, "and give its media_ids"),
         ({"what": "sheet", "query": "meadow", "start": "0:01"}, "belong to one media_id"),
         ({"what": "film", "query": "meadow"}, "what"),
         ({"what": "sheet", "query": "meadow", "limit": 101}, "limit"),

@@ -86,7 +86,7 @@ def test_the_inspector_finds_nothing_to_say_about_any_schema(inspector: Inspecto
     done = inspector("tools/list", "--strict")
     assert done.returncode == 0, done.stderr
     tools = json.loads(done.stdout)["tools"]
-    assert {"search_media", "make_media"} <= {tool["name"] for tool in tools}
+    assert len(tools) == 10
     assert "Warning" not in done.stderr, done.stderr
     assert "Error" not in done.stderr, done.stderr
 
@@ -118,6 +118,18 @@ def test_the_inspector_reads_resources_and_prompts(inspector: Inspector) -> None
     asked = ("--prompt-name", "find", "--prompt-args", "what=red barn")
     (message,) = inspector.told("prompts/get", *asked)["messages"]
     assert "red barn" in message["content"]["text"]
+
+
+@pytest.mark.parametrize("inspector", [f"{era} over http" for era in ERAS], indirect=True)
+def test_the_inspector_finds_the_gallery_as_an_app(inspector: Inspector) -> None:
+    done = inspector("tools/list", "--app-info", "--advertise-apps")
+    assert done.returncode == 0, done.stderr
+    told = {line["toolName"]: line for line in map(json.loads, done.stdout.splitlines())}
+    app = told["search_media"]
+    assert app["resourceMimeType"] == "text/html;profile=mcp-app"
+    assert app["csp"] == {"resourceDomains": ["data:", "blob:"]}, "the page may fetch nothing"
+    (page,) = inspector.told("resources/read", "--uri", app["resourceUri"])["contents"]
+    assert page["text"].lstrip().lower().startswith("<!doctype html>")
 
 
 def test_the_inspector_is_told_what_is_wrong(inspector: Inspector) -> None:

@@ -102,8 +102,8 @@ class BrowseMediaResult(Result):
 
     by: str
     value: str | None = None
-    values: list[FacetResult] = []
-    media: list[ListedResult] = []
+    values: list[FacetResult] | None = None
+    media: list[ListedResult] | None = None
     total: int = Field(description="How many media there are in all.")
     without: int = Field(default=0, description="How many of them have no value.")
     next_cursor: str | None = Field(

@@ -15,7 +15,7 @@ from mmrag_mcp.arguments import MediaId, Time
 from mmrag_mcp.calls import Ctx
 from mmrag_mcp.results import Result, file_name
 from mmrag_mcp.tools.base import MediaTool, answer, moment_of, row_of
-from mmrag_plugin.errors import StorageError, UsageError
+from mmrag_plugin.errors import NotFound, StorageError, UsageError
 from mmrag_plugin.timecode import format_time
 from mmrag_plugin.untrusted import escape_media_text, fenced
 
@@ -199,7 +199,12 @@ def _found(
         return library.ingredients(what, targets=targets, limit=limit)
     if start or end:
         raise UsageError("start and end belong to one media_id.", "Name it in media_ids.")
-    return library.ingredients(what, query, limit=limit)
+    try:
+        return library.ingredients(what, query, limit=limit)
+    except NotFound as error:
+        raise NotFound(
+            error.message, "Look with search_media what there is, and give its media_ids."
+        ) from None
 
 
 def _targets(
