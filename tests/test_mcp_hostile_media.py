@@ -389,3 +389,59 @@ async def test_nothing_of_a_media_is_decoded_in_the_servers_own_process(
     for name in ("mill", "film"):
         for way, (text, showed) in (await _looks_at(warm, name)).items():
             assert showed or (way.startswith("frame") and name == "mill"), (way, text)
+
+
+# ---- tools that write ------------------------------------------------------------------------
+
+
+async def write(warm: WarmLibrary, tool: str, **arguments: Any) -> Any:
+    async with Client(MmragServer(warm, allow_write=True)) as client:
+        await client.list_tools()
+        return await client.call_tool(tool, arguments)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "/",
+        "/etc",
+        "..",
+        "media/..",
+        "media/../..",
+        "media/../../etc",
+        "{media}/../../../../etc",
+        "{media}/way out",
+        "media/way out",
+        "~",
+        "~root",
+        "{home}",
+        "file:///etc",
+        "//etc",
+        "\\\\server\\share",
+        "$HOME",
+        "`id`",
+        ".",
+        " ",
+    ],
+)
+async def test_no_folder_is_indexed_that_is_not_allowed(
+    warm: WarmLibrary, place: Path, folder: str
+) -> None:
+    way_out = place / "media" / "way out"
+    way_out.symlink_to("/etc")
+    named = folder.replace("{media}", str(place / "media")).replace("{home}", str(place / "home"))
+    try:
+        result = await write(warm, "index_media", folder=named)
+    finally:
+        way_out.unlink()
+    assert result.is_error, said(result)
+    assert "may not be indexed" in said(result)
+    assert "Error executing" not in said(result)
+    assert warm.open().ledger.roots() == [str(place / "media")]
+
+
+@pytest.mark.parametrize("media_id", ["../x", '" or true', "a" * 64])
+async def test_nothing_is_annotated_that_is_not_there(warm: WarmLibrary, media_id: str) -> None:
+    result = await write(warm, "annotate_media", media_id=media_id, caption="x")
+    assert result.is_error
+    assert "There is no media" in said(result)
