@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -268,6 +270,74 @@ def test_what_stands_in_names_and_captions_stays_text(page: Page) -> None:
     assert "\u202e" not in shown
     assert page.evaluate("document.querySelectorAll('#detail b, #detail script').length") == 0
     assert page.evaluate("document.querySelectorAll('img[src=\"x\"]').length") == 0
+
+
+def test_an_answer_can_be_stopped_and_nothing_of_it_is_kept(
+    page: Page, ollama: OllamaDouble
+) -> None:
+    page.click("#message")
+    page.write("where is the deep sea?")
+    asked = len(ollama.chats)
+    ollama.delay_s = 20.0
+    try:
+        page.press("Enter")
+        page.wait("document.querySelector('#send').hidden")
+        ends_s = time.monotonic() + 30
+        while len(ollama.chats) == asked and time.monotonic() < ends_s:
+            time.sleep(0.05)
+        page.press("Escape")
+        page.wait("document.querySelector('.answer').innerText.includes('stopped')")
+        assert ollama.hang_ups.acquire(timeout=10), "the model works on for nobody"
+    finally:
+        ollama.delay_s = 0.0
+    ollama.script("Deep [1].")
+    page.write("where is the deep sea?")
+    page.press("Enter")
+    page.wait("document.querySelector('.turn .cite')?.innerText === '[1]'", 30)
+
+
+@pytest.mark.slow
+def test_real_films_play_as_they_are_or_as_a_copy(
+    browser: tuple[Chromium, str, str], shared_data: Path, tmp_path: Path
+) -> None:
+    """H.264, VP9, HEVC, AV1, MPEG-4 in MP4, QuickTime, Matroska, WebM; turned, damaged, a GIF."""
+    with opened(tmp_path / "home") as library:
+        library.index([shared_data / "video"])
+    command = [*MMRAG, "browse", "--no-open"]
+    process = subprocess.Popen(
+        command, env=environment(tmp_path / "home"), stdout=subprocess.PIPE, text=True
+    )
+    page = Page(browser[0], browser[0].context())
+    played: dict[str, list[int]] = {}
+    try:
+        assert process.stdout is not None
+        page.goto(process.stdout.readline().strip())
+        page.wait("document.querySelectorAll('.card').length > 10")
+        for number, name in enumerate(page.texts(".card .name")):
+            page.evaluate(f"document.querySelectorAll('.card')[{number}].click()")
+            page.wait("document.querySelector('#detail .play')")
+            page.evaluate("document.querySelector('#detail .play').click()")
+            page.wait(
+                "(({ readyState, currentTime }) => readyState >= 2 && currentTime > 0)"
+                "(document.querySelector('video'))",
+                60,
+            )
+            played[name] = page.evaluate(
+                "(({ videoWidth, videoHeight }) => [videoWidth, videoHeight])"
+                "(document.querySelector('video'))"
+            )
+            page.press("Escape")
+            page.wait("!document.querySelector('#detail').open")
+    finally:
+        page.close()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        end_owners(tmp_path / "home")
+    assert len(played) >= 15
+    assert all(all(size) for size in played.values()), played
+    wide, high = played["decord_video_0.mov"]
+    assert played["decord_video_90.mov"] == [high, wide], "turned films stand upright"
+    assert not [one for one in page.complaints if "/film" not in one]
 
 
 @pytest.mark.slow

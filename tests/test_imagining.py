@@ -14,6 +14,7 @@ import pytest
 from commands import mmrag_here, refused, told
 from made_films import GREEN, RED, write_film
 from media_made import describe, end_owners, opened, picture
+from mmrag_plugin.cli import doctor
 from mmrag_plugin.errors import MissingExtra, ModelMissing, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.library import MediaLibrary
@@ -277,6 +278,17 @@ def test_without_a_model_a_sentence_says_how_to_name_one(
     _, message, remedy = refused(mmrag_here(home / "libraries", "imagine", "x", "--json"), 2)
     assert message == "No model for new pictures is named."
     assert "--generator" in remedy
+
+
+def test_doctor_says_what_new_pictures_need_and_misses_nothing_else(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    done = mmrag_here(home / "libraries", "doctor", "--json")
+    (check,) = [c for c in json.loads(done.stdout)["checks"] if c["name"] == "new pictures"]
+    assert check["works"]
+    assert "no generator is installed" in check["found"]
+    assert "mmrag-plugin[generate]" in check["remedy"]
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,13 @@ const detail = {
   },
 
   closed() {
+    if (this.dialog.open) return; // another was opened since
     this.player?.end();
     delete document.documentElement.dataset.detail;
     const { hit, opener } = this;
     const shown = grid.cards.find((one) => one.hit === hit);
     this.dialog.replaceChildren();
-    this.hit = this.player = null;
+    this.hit = this.player = this.known = null;
     if (shown && (opener?.closest?.("#grid") || !opener?.isConnected)) grid.focus(hit);
     else if (opener?.isConnected) opener.focus();
   },
