@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from mmrag_plugin.ledger import Ledger
-from mmrag_plugin.ledger_tables import marks, media, paths
+from mmrag_plugin.ledger_tables import marks, media, paths, stages
 
 
 def generated(path: Path, number: int) -> Ledger:
@@ -35,6 +35,13 @@ def generated(path: Path, number: int) -> Ledger:
                     "size_bytes": 1,
                     "mtime_ns": 1,
                 }
+                for n in range(number)
+            ],
+        )
+        connection.execute(
+            sa.insert(stages),
+            [
+                {"media_id": f"{n:016x}", "stage": "read", "state": "done", "stamp": "read"}
                 for n in range(number)
             ],
         )

@@ -179,6 +179,44 @@ def test_what_is_written_survives_whatever_becomes_of_the_file(home: Path, photo
         assert_agrees(library)
 
 
+def test_a_photo_that_another_one_overwrote_gets_its_words_back(home: Path, photos: Path) -> None:
+    with opened(home) as library:
+        library.index([photos])
+        media_id = row_of(library, photos / "red.png").media_id
+        library.annotate(media_id, caption="the lighthouse keeper", tags=["harbour"])
+        old = (photos / "red.png").read_bytes()
+        picture(photos / "red.png", "yellow", number=1000)
+        library.index([])
+        assert len(library.ledger.kept_annotations()) == 2
+        library.annotate(media_id, tags=["harbour"], remove=True)
+        (photos / "old.png").write_bytes(old)
+        library.index([])
+        assert set(best(library, "lighthouse keeper")) == {"red.png", "old.png"}
+        returned = row_of(library, photos / "old.png").media_id
+        assert [item.text for item in library.ledger.annotations_of(returned)] == [
+            "the lighthouse keeper"
+        ]
+
+
+def test_an_edit_that_is_undone_leaves_words_once(home: Path, photos: Path) -> None:
+    with opened(home) as library:
+        library.index([photos])
+        path = photos / "red.png"
+        library.annotate(row_of(library, path).media_id, caption="the lighthouse keeper")
+        old = path.read_bytes()
+        picture(path, "yellow", number=1000)
+        new = path.read_bytes()
+        for content in (new, old, new):
+            path.write_bytes(content)
+            library.index([])
+        forget(library, path)
+        for name, content in (("old.png", old), ("new.png", new)):
+            (photos / name).write_bytes(content)
+            library.index([])
+            found = library.ledger.annotations_of(row_of(library, photos / name).media_id)
+            assert [item.text for item in found] == ["the lighthouse keeper"]
+
+
 def test_what_says_nothing_or_too_much_is_refused(home: Path, photos: Path) -> None:
     with opened(home) as library:
         library.index([photos])

@@ -16,16 +16,18 @@ import sqlalchemy as sa
 from commands import mmrag_here
 from ledgers_made import generated
 from media_made import describe, end_owners, opened, picture
+from mmrag_plugin.asked_index import index_for
 from mmrag_plugin.browsing import count_by
 from mmrag_plugin.errors import MmragError, NotFound, UsageError
 from mmrag_plugin.filters import Filters
+from mmrag_plugin.index_report import Progress
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.ledger_hiding import HidingRule
 from mmrag_plugin.ledger_tables import metadata
 from mmrag_plugin.ledger_views import OPEN
 from mmrag_plugin.library import MediaLibrary
-from mmrag_plugin.media import Moment
-from mmrag_plugin.upkeep import leave_out, relocate, status
+from mmrag_plugin.media import Moment, Stage
+from mmrag_plugin.upkeep import forget, leave_out, relocate, status
 
 COLOURS = ["red", "green", "blue", "yellow", "orange", "purple", "pink", "brown", "white", "black"]
 
@@ -299,6 +301,142 @@ def test_what_nobody_knows_is_not_hidden(home: Path, photos: Path) -> None:
             library.show("tag:beach")
         assert library.hide("tag:beach") == 0  # it waits for its first media
         assert library.hidden()[0][0] == HidingRule("tag", "beach", "beach")
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["as it was", "edited"])
+def test_a_hidden_media_stays_hidden_when_its_file_was_away(
+    home: Path, photos: Path, tmp_path: Path, edited: bool
+) -> None:
+    secret = photos / "red.jpg"
+    with opened(home) as library:
+        library.index([photos])
+        assistants = library.for_assistants()
+        library.hide(str(secret))
+        old = secret.read_bytes()
+        picture(secret, "red", number=500)
+        library.index([])
+        new = secret.read_bytes()
+        secret.unlink()
+        library.index([])
+        (photos / "back.jpg").write_bytes(new if edited else old)
+        library.index([])
+        assert assistants.find(str(photos / "back.jpg")) is None
+        assert "back" not in names(assistants.search("wall", limit=20).hits)
+        assert [count for _, count in library.hidden()] == [1]
+        library.show(str(photos / "back.jpg"))
+        assert assistants.find(str(photos / "back.jpg")) is not None
+        (photos / "another.jpg").write_bytes(old if edited else new)
+        library.index([])
+        assert assistants.find(str(photos / "another.jpg")) is not None
+
+
+def test_an_edited_copy_of_a_hidden_media_is_hidden(home: Path, photos: Path) -> None:
+    copy = photos / "copy of red.jpg"
+    shutil.copy(photos / "red.jpg", copy)
+    with opened(home) as library:
+        library.index([photos])
+        assistants = library.for_assistants()
+        library.hide(str(photos / "red.jpg"))
+        picture(copy, "red", number=500)
+        library.index([])
+        assert assistants.find(str(copy)) is None
+        assert [count for _, count in library.hidden()] == [1, 1]
+        library.show(str(copy))
+        assert assistants.find(str(copy)) is not None
+        assert assistants.find(str(photos / "red.jpg")) is None
+
+
+def test_a_new_file_under_the_old_name_of_a_hidden_media_is_seen(home: Path, photos: Path) -> None:
+    with opened(home) as library:
+        library.index([photos])
+        library.hide(str(photos / "red.jpg"))
+        (photos / "red.jpg").rename(photos / "older.jpg")
+        picture(photos / "red.jpg", "green", number=500)
+        library.index([])
+        assistants = library.for_assistants()
+        assert assistants.find(str(photos / "red.jpg")) is not None
+        assert assistants.find(str(photos / "older.jpg")) is None
+
+
+@pytest.mark.parametrize("target", ["tag:private", "person:Anna Lee"])
+def test_what_was_never_read_is_hidden_where_a_name_is(
+    home: Path, photos: Path, target: str
+) -> None:
+    with opened(home) as library:
+        library.index([photos])
+        assistants = library.for_assistants()
+        library.hide(target)
+        describe(picture(photos / "new.jpg", "white", number=500), "private")
+        (photos / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+        seen: list[set[str]] = []
+
+        class Watch(Progress):
+            def begin(self, stage: Stage, total: int) -> None:
+                there = {Path(row.path).stem for row in assistants.ledger.media_rows().values()}
+                mine = library.ledger.media_rows()
+                hidden = library.ledger.hidden_media_ids()
+                assert there == {
+                    Path(row.path).stem for media_id, row in mine.items() if media_id not in hidden
+                }
+                seen.append(there)
+
+        library.index([], Watch())
+        known = set(COLOURS)
+        after = known if target == "tag:private" else known | {"new"}
+        assert all(known <= there <= after for there in seen), seen
+        library.ledger.redo("read", list(library.ledger.media_rows()))
+        there = {Path(row.path).stem for row in assistants.ledger.media_rows().values()}
+        assert there == after  # what was read once is not hidden while it is read again
+
+
+# ---- indexing that an assistant asks for ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_no_assistant_takes_in_what_the_person_took_out(
+    home: Path, photos: Path, hidden: bool
+) -> None:
+    private = photos / "private"
+    with opened(home) as library:
+        library.index([photos])
+        forget(library, private)
+        if hidden:
+            library.hide(str(photos / "red.jpg"))
+        assistants = library.for_assistants()
+        (private / "deep").mkdir()
+        refusals = set()
+        for folder in (private, private / "deep", "photos/private", photos / "missing"):
+            for allowed in ([], [private]):
+                with pytest.raises(UsageError, match="may not be indexed") as refused:
+                    index_for(assistants, str(folder), allowed)
+            refusals.add(refused.value.message.replace(str(folder), "it"))
+        assert len(refusals) == 1
+        report = index_for(assistants, "photos")
+        assert report.warnings == []
+        assert library.ledger.left_out() == [str(private)]
+        assert len(library.ledger.media_rows()) == 5
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_progress_for_assistants_counts_nothing_where_something_is_hidden(
+    home: Path, photos: Path, hidden: bool
+) -> None:
+    heard: list[tuple[Stage, int]] = []
+
+    class Heard(Progress):
+        def begin(self, stage: Stage, total: int) -> None:
+            heard.append((stage, total))
+
+        def advance(self, stage: Stage, count: int) -> None:
+            heard.append((stage, count))
+
+    with opened(home) as library:
+        library.index([photos / "private"])
+        if hidden:
+            library.hide(str(photos / "private"))
+        index_for(library.for_assistants(), str(photos), [photos], Heard())
+    assert {"scan", "read", "embed"} <= {stage for stage, _ in heard}
+    assert any(count for _, count in heard) is not hidden
 
 
 # ---- left out altogether -------------------------------------------------------------------------

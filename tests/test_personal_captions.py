@@ -162,6 +162,27 @@ def test_annotations_make_captions_outdated_when_there_are_twice_as_many(
         assert captions_asked(double) - before == len(changed)
 
 
+def test_a_hidden_photo_teaches_no_caption_and_outdates_those_it_taught(
+    home: Path, photos: Path, double: OllamaDouble
+) -> None:
+    with captioning(home, double, "all") as library:
+        library.index([photos])
+        assert texts_in(library)["unnamed.png"] == ["Rex in Oma's garden"]
+        library.hide(str(photos / "rex.png"))
+        assert near_rex(library) == set()
+        plan = library.plan([photos])
+        assert plan.pending["caption"] > 0
+        library.index([])
+        assert not any("Rex" in words[0] for words in texts_in(library).values())
+        assert library.plan([photos]).pending["caption"] == 0
+        before = captions_asked(double)
+        library.index([])
+        library.show(str(photos / "rex.png"))
+        library.index([])
+        assert texts_in(library)["unnamed.png"] == ["Rex in Oma's garden"]
+        assert captions_asked(double) == before
+
+
 def test_a_shot_of_a_film_is_captioned_beside_photos_that_look_like_it(
     home: Path, photos: Path, double: OllamaDouble
 ) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.errors import NoSuchPath, UsageError
+from mmrag_plugin.errors import UsageError
+from mmrag_plugin.index_report import Progress
 from mmrag_plugin.walking import expand, real_path
 
 if TYPE_CHECKING:
-    from mmrag_plugin.index_report import IndexReport, Progress
+    from mmrag_plugin.index_report import IndexReport
     from mmrag_plugin.ledger_hiding import HidingRule
     from mmrag_plugin.library import MediaLibrary
+    from mmrag_plugin.media import Stage
 
 
 def index_for(
@@ -28,17 +30,37 @@ def index_for(
 
     The folder is named by its path or as ``Photos/2019``, by the name of a folder of the library.
     Links are resolved before it is held against the folders, so none leads out of them. What is
-    hidden from assistants is indexed with the rest, and told of in no number and no line.
-    Raises UsageError for any other folder, whether it is there or not; NoSuchPath for one that is
-    not there; and what ``index`` raises.
+    hidden from assistants is indexed with the rest, and told of in no number and no line; what the
+    person took out of the library stays out. Raises UsageError, in the same words, for any other
+    folder and for one that is not there; and what ``index`` raises.
     """
     place = _place(assistants, folder, allowed)
-    rules = assistants.whole.ledger.hiding_rules()
+    ledger = assistants.whole.ledger
+    rules, left_out = ledger.hiding_rules(), ledger.left_out()
     before = _seen(assistants) if rules else set()
+    if progress is not None and rules:
+        progress = _Uncounted(progress)
     report = assistants.whole.index([place], progress, stop)
     if rules:
         _tell_less(assistants, report, rules, before)
+    private = [*left_out, *(name for rule in rules for name in (rule.target, rule.name))]
+    report.warnings = [
+        warning for warning in report.warnings if not any(name in warning for name in private)
+    ]
     return report
+
+
+class _Uncounted(Progress):
+    """Tells which stage is at work, and not with how many media, for hidden ones are among them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def begin(self, stage: Stage, total: int) -> None:
+        self._progress.begin(stage, 0)
+
+    def end(self, stage: Stage) -> None:
+        self._progress.end(stage)
 
 
 def _place(assistants: MediaLibrary, folder: str, allowed: Sequence[Path]) -> Path:
@@ -46,24 +68,21 @@ def _place(assistants: MediaLibrary, folder: str, allowed: Sequence[Path]) -> Pa
     open_places = [*roots, *(Path(real_path(path)) for path in allowed)]
     named = _named(folder, open_places)
     place = Path(real_path(named)) if named is not None else None
-    hidden = [
-        Path(rule.target)
-        for rule in assistants.whole.ledger.hiding_rules()
-        if rule.kind == "folder"
-    ]
+    ledger = assistants.whole.ledger
+    away = [rule.target for rule in ledger.hiding_rules() if rule.kind == "folder"]
+    away += ledger.left_out()
     if (
         place is None
         or not any(place.is_relative_to(root) for root in open_places)
-        or any(place.is_relative_to(away) for away in hidden)
+        or any(place.is_relative_to(path) for path in away)
+        or not place.is_dir()
     ):
         names = ", ".join(sorted({root.name for root in open_places})) or "none"
         raise UsageError(
-            f"The folder {folder[:200]!r} may not be indexed.",
-            f"Only these and what lies inside may be: {names}. The person can allow others when "
-            "the server is started: --root FOLDER.",
+            f"The folder {folder[:200]!r} may not be indexed, or is no folder.",
+            f"Only these and what lies inside may be: {names}. Check the path, or mount the drive. "
+            "The person can allow other folders when the server is started: --root FOLDER.",
         )
-    if not place.is_dir():
-        raise NoSuchPath(f"{folder[:200]!r} is no folder.", "Check the path, or mount the drive.")
     return place
 
 
@@ -102,7 +121,3 @@ def _tell_less(
     report.failed = [problem for problem in report.failed if may_be_told(problem.path)]
     report.failed_before = [p for p in report.failed_before if may_be_told(p.path)]
     report.stages = {}  # how much each did counts hidden media, too
-    private = [name for rule in rules for name in (rule.target, rule.name)]
-    report.warnings = [
-        warning for warning in report.warnings if not any(name in warning for name in private)
-    ]

@@ -2,6 +2,7 @@
 
 They stand in a table of their own, apart from what files say, and beside a media's id they keep the
 hash of its content: when a media that went comes back, whatever its id is then, they are its again.
+Of a media that is edited a copy stays under the old hash, for it may have been another picture.
 What they say is entered as signals as well, so that all that reads signals knows of it. A media in
 ``annotated`` has words that don't stand in Milvus yet; the mark beside it tells a later annotation
 from the one that was being written.
@@ -75,8 +76,11 @@ class AnnotationLines:
         with self._database.writing() as connection:
             known = {kept.same: number for number, kept in _of(connection, media_id).items()}
             going = {known[item.same] for item in remove if item.same in known}
+            taken_back = {item.same for item in remove}
+            before = _of(connection, _before(media_id)).items()
+            going_too = {number for number, kept in before if kept.same in taken_back}
             connection.execute(
-                written_by_person.delete().where(written_by_person.c.number.in_(going))
+                written_by_person.delete().where(written_by_person.c.number.in_(going | going_too))
             )
             new = {item.same: item for item in add if item.same not in known}
             content_hash = connection.scalar(
@@ -96,14 +100,19 @@ class AnnotationLines:
             return list(_of(connection, media_id).values())
 
     def kept_annotations(self) -> list[KeptAnnotation]:
-        """All annotations, also of media that are gone; in the order of paths and of writing."""
+        """All annotations, also of media that are gone; in the order of paths and of writing.
+
+        Copies that are kept for what was there before an edit are not among them.
+        """
         first_path = (
             sa.select(sa.func.min(paths.c.path))
             .where(paths.c.media_id == written_by_person.c.media_id)
             .scalar_subquery()
         )
-        query = sa.select(written_by_person, first_path.label("path")).order_by(
-            written_by_person.c.number
+        query = (
+            sa.select(written_by_person, first_path.label("path"))
+            .where(written_by_person.c.media_id.not_like(_before("%")))
+            .order_by(written_by_person.c.number)
         )
         with self._database.reading() as connection:
             found = [
@@ -154,20 +163,50 @@ def enter_annotations(database: LedgerDatabase, connection: Connection, media_id
     )
 
 
+def annotations_edited(connection: Connection, media_id: str, content_hash: str) -> None:
+    """Take the annotations of a media along to its new content, with copies for the old one."""
+    mine = written_by_person.c.media_id == media_id
+    before = written_by_person.c.media_id == _before(media_id)
+    undone = sa.and_(before, written_by_person.c.content_hash == content_hash)
+    connection.execute(written_by_person.delete().where(undone))
+    columns = (column for column in written_by_person.c if column.name != "number")
+    old = sa.select(*columns).where(mine, written_by_person.c.content_hash != content_hash)
+    rows = [{**row, "media_id": _before(media_id)} for row in connection.execute(old).mappings()]
+    if rows:
+        connection.execute(written_by_person.insert(), rows)
+    connection.execute(written_by_person.update().where(mine).values(content_hash=content_hash))
+
+
 def give_back_annotations(
     database: LedgerDatabase, connection: Connection, media_id: str, content_hash: str
 ) -> None:
     """Make the annotations of a media that is gone those of a new one with the same content."""
-    lost = written_by_person.c.media_id.not_in(sa.select(media.c.media_id))
-    same = sa.and_(written_by_person.c.content_hash == content_hash, lost)
+    # an id tells of a media's first content: what was written under it of another one is not of it
+    others = sa.and_(
+        written_by_person.c.media_id == media_id,
+        written_by_person.c.content_hash != content_hash,
+    )
+    connection.execute(
+        written_by_person.update()
+        .where(others)
+        .values(media_id="gone:" + sa.func.substr(written_by_person.c.content_hash, 1, 16))
+    )
+    lost = written_by_person.c.media_id.not_in(
+        sa.select(media.c.media_id).where(media.c.media_id != media_id)
+    )
     found = connection.execute(
         written_by_person.update()
-        .where(
-            sa.or_(same, written_by_person.c.media_id == media_id)
-        )  # an id tells of its first content
-        .values(media_id=media_id, content_hash=content_hash)
+        .where(written_by_person.c.content_hash == content_hash, lost)
+        .values(media_id=media_id)
     )
     if found.rowcount:
+        said = set()
+        for number, kept in _of(connection, media_id).items():
+            if kept.same in said:  # of two media that had this content one after the other
+                connection.execute(
+                    written_by_person.delete().where(written_by_person.c.number == number)
+                )
+            said.add(kept.same)
         enter_annotations(database, connection, media_id)
 
 
@@ -177,6 +216,11 @@ def drop_written(connection: Connection, written: Mapping[str, str]) -> None:
         connection.execute(
             annotated.delete().where(annotated.c.media_id == media_id, annotated.c.mark == mark)
         )
+
+
+def _before(media_id: str) -> str:
+    """Under which id, that no media has, copies for a media's earlier contents are kept."""
+    return f"was:{media_id}"
 
 
 def _of(connection: Connection, media_id: str) -> dict[int, Annotation]:

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
+from mmrag_plugin.ledger_hidden_contents import hide_like, keep_hidden
 from mmrag_plugin.ledger_media import under
 from mmrag_plugin.ledger_tables import (
+    hidden_contents,
     hiding,
     left_out_files,
     marks,
@@ -46,6 +48,19 @@ class HidingLines:
         """Enter a rule, which holds from now on."""
         with self._database.writing() as connection:
             self._database.upsert(connection, hiding, vars(rule), ["kind", "target"])
+            if rule.kind == "media":
+                self._keep_hidden(connection, rule.target)
+
+    def hide_copy(self, media_id: str, other: str, path: str) -> None:
+        """Hide a media that was a copy of another and was edited, if a rule hides that one."""
+        with self._database.writing() as connection:
+            hide_like(self._database, connection, media_id, other, path)
+            self._keep_hidden(connection, media_id)
+
+    def _keep_hidden(self, connection: Connection, media_id: str) -> None:
+        content = sa.select(media.c.content_hash).where(media.c.media_id == media_id)
+        for content_hash in list(connection.scalars(content)):
+            keep_hidden(self._database, connection, media_id, content_hash)
 
     def show(self, kind: HiddenKind, target: str) -> bool:
         """Take a rule back; says whether there was one."""
@@ -53,6 +68,9 @@ class HidingLines:
         files = sa.and_(left_out_files.c.kind == kind, left_out_files.c.target == target)
         with self._database.writing() as connection:
             connection.execute(left_out_files.delete().where(files))
+            if kind == "media":
+                contents = hidden_contents.c.media_id == target
+                connection.execute(hidden_contents.delete().where(contents))
             return bool(connection.execute(hiding.delete().where(mine)).rowcount)
 
     def hiding_rules(self) -> list[HidingRule]:
@@ -111,11 +129,20 @@ class HidingLines:
         with self._beneath.reading() as connection:
             rules = [HidingRule(*row) for row in connection.execute(sa.select(hiding))]
             found = [set[str](connection.scalars(_media_of(connection, rule))) for rule in rules]
+            if any(rule.kind in ("tag", "person") for rule in rules):
+                found.append(set[str](connection.scalars(_never_read())))
         return frozenset[str]().union(*found)
 
     def hidden_among(self, media_ids: Sequence[str]) -> frozenset[str]:
         """Those of some media that are hidden from assistants."""
         return self.hidden_media_ids().intersection(media_ids)
+
+
+def _never_read() -> sa.Select[Any]:
+    """Media of which nobody knows yet what they are marked with."""
+    known = sa.or_(stages.c.state == "done", stages.c.made > 0)  # or done once, and to do again
+    read = sa.exists().where(stages.c.media_id == media.c.media_id, stages.c.stage == "read", known)
+    return sa.select(media.c.media_id).where(~read)
 
 
 def _media_of(connection: Connection, rule: HidingRule) -> sa.Select[Any]:

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from mmrag_plugin.ledger_annotations import give_back_annotations
+from mmrag_plugin.ledger_annotations import annotations_edited, give_back_annotations
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
+from mmrag_plugin.ledger_hidden_contents import hide_again, keep_hidden
 from mmrag_plugin.ledger_tables import (
     WRITING,
     WRITTEN,
@@ -31,7 +32,6 @@ from mmrag_plugin.ledger_tables import (
     shots,
     signals,
     stages,
-    written_by_person,
 )
 from mmrag_plugin.ledger_words import count_terms
 from mmrag_plugin.media import Kind, Stage
@@ -131,6 +131,7 @@ class MediaLines:
                 media.insert().values(media_id=media_id, kind=kind, content_hash=content_hash)
             )
             give_back_annotations(self._database, connection, media_id, content_hash)
+            hide_again(self._database, connection, media_id, content_hash)
             return media_id
 
     def put_path(self, known: KnownPath, root: str) -> None:
@@ -205,11 +206,8 @@ class MediaLines:
                 .where(stages.c.media_id == media_id)
                 .values(state=WRITING, stamp="", reason="", remedy="")
             )
-            connection.execute(
-                written_by_person.update()
-                .where(written_by_person.c.media_id == media_id)
-                .values(content_hash=content_hash)
-            )
+            annotations_edited(connection, media_id, content_hash)
+            keep_hidden(self._database, connection, media_id, content_hash)
             for table in (signals, marks):
                 seen = table.c.stage.not_in(("read", WRITTEN))
                 connection.execute(table.delete().where(table.c.media_id == media_id, seen))

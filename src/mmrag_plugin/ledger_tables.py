@@ -193,6 +193,14 @@ hiding = sa.Table(
     sa.Column("level", sa.String(8), nullable=False),
 )
 
+# The contents that a media which is hidden by its id has, or had: they stay hidden with it.
+hidden_contents = sa.Table(
+    "hidden_contents",
+    metadata,
+    sa.Column("media_id", sa.String(32), primary_key=True),
+    sa.Column("content_hash", sa.String(64), primary_key=True, index=True),
+)
+
 # Files that scans pass by because of a rule that leaves media, a tag or a person out.
 left_out_files = sa.Table(
     "left_out_files",

@@ -7,7 +7,8 @@ Whatever is asked of ``media`` then, now or by code yet to be written, is asked 
 and as views can't be written to, an assistant's ledger can't change media either.
 
 The rules are looked up whenever a view is, so a rule holds from the moment that it is entered, for
-media that come into a folder later, too. A media is hidden by any of its paths.
+media that come into a folder later, too. A media is hidden by any of its paths. Where a tag or a
+person is hidden, so is what was never read: nobody knows yet what it is marked with.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mmrag_plugin.ledger_tables import metadata
 
 # Tables about media, by ``media_id``; about places, by ``path``; and what is nobody else's affair.
 _PLACES = frozenset({"roots", "left_out", "not_taken_in", "bad_sidecars"})
-_PRIVATE = frozenset({"hiding", "left_out_files"})
+_PRIVATE = frozenset({"hiding", "hidden_contents", "left_out_files"})
 # What is about the library or about words alone. A new table needs its place here, or a media_id.
 OPEN = frozenset({"facts", "terms", "captions", "lease"})
 
@@ -53,7 +54,10 @@ def is_hidden(schema: str, media_id: str) -> str:
         OR EXISTS (SELECT 1 FROM {schema}.marks AS m, {rules}
             WHERE m.media_id = {media_id} AND h.target = m.folded
             AND ((h.kind = 'person' AND m.kind = 'person')
-                OR (h.kind = 'tag' AND m.kind <> 'person')))))"""  # noqa: S608
+                OR (h.kind = 'tag' AND m.kind <> 'person')))
+        OR (EXISTS (SELECT 1 FROM {rules} WHERE h.kind IN ('tag', 'person'))
+            AND NOT EXISTS (SELECT 1 FROM {schema}.stages AS s WHERE s.media_id = {media_id}
+                AND s.stage = 'read' AND (s.state = 'done' OR s.made > 0)))))"""  # noqa: S608
 
 
 def _lies_in_hidden(schema: str, path: str) -> str:

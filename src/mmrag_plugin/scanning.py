@@ -337,7 +337,12 @@ class _Comparison:
             self.new_hashes.add(content_hash)
             self.result.added += 1
             self._count_work(file)
-        return "" if self.dry_run else self.ledger.mint(content_hash, file.kind)
+        if self.dry_run:
+            return ""
+        media_id = self.ledger.mint(content_hash, file.kind)
+        if known is not None and self._was_a_copy(file, known):
+            self.ledger.hide_copy(media_id, known.media_id, file.path)
+        return media_id
 
     def _has_lost(self, path: str, content_hash: str) -> bool:
         """Whether the file at a known path is gone or holds something else by now."""
@@ -354,6 +359,17 @@ class _Comparison:
         return file.path in copies and all(
             path in self.changed and self._hash(self.changed[path]) == content_hash
             for path in copies - self.gone
+        )
+
+    def _was_a_copy(self, file: FoundFile, known: KnownPath) -> bool:
+        """Whether the media that a file had before had another file then, too."""
+        copies = self.ledger.paths_of([known.media_id]).get(known.media_id, ())
+        return any(
+            self.known[path].media_id == known.media_id
+            if path in self.known
+            else path not in self.found
+            for path in copies
+            if path != file.path
         )
 
     def _look_again(self, media_id: str) -> None:
