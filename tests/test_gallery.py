@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,10 @@ from chromium import Chromium, Page, chromium
 from commands import MMRAG, environment
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import describe, end_owners, opened, picture
+from npm_programs import package_file
 from ollama_double import Model, OllamaDouble
 
+AXE = "axe-core@4.14.1"
 HOSTILE_NAME = "<img src=x onerror=alert(1)>.png"
 HOSTILE_TEXT = "</p><script>alert(2)</script> [1] \u202egpj.exe <b>bold</b> a lighthouse"
 
@@ -166,6 +170,7 @@ def test_a_moment_plays_at_its_second_without_sound_and_stops_at_its_end(page: P
     page.wait("!document.querySelector('video').paused")
 
 
+@pytest.mark.slow
 def test_a_film_that_no_browser_plays_is_copied(page: Page) -> None:
     search(page, "walrus")
     page.click(".card")
@@ -197,6 +202,7 @@ def test_an_answer_cites_what_it_shows(page: Page, ollama: OllamaDouble) -> None
     assert page.evaluate("document.activeElement.className") == "cite"
 
 
+@pytest.mark.slow
 def test_one_can_ask_about_what_one_looks_at(page: Page, ollama: OllamaDouble) -> None:
     search(page, "old barn")
     page.click(".card")
@@ -264,6 +270,103 @@ def test_what_stands_in_names_and_captions_stays_text(page: Page) -> None:
     assert "\u202e" not in shown
     assert page.evaluate("document.querySelectorAll('#detail b, #detail script').length") == 0
     assert page.evaluate("document.querySelectorAll('img[src=\"x\"]').length") == 0
+
+
+def test_an_answer_can_be_stopped_and_nothing_of_it_is_kept(
+    page: Page, ollama: OllamaDouble
+) -> None:
+    page.click("#message")
+    page.write("where is the deep sea?")
+    asked = len(ollama.chats)
+    ollama.delay_s = 20.0
+    try:
+        page.press("Enter")
+        page.wait("document.querySelector('#send').hidden")
+        ends_s = time.monotonic() + 30
+        while len(ollama.chats) == asked and time.monotonic() < ends_s:
+            time.sleep(0.05)
+        page.press("Escape")
+        page.wait("document.querySelector('.answer').innerText.includes('stopped')")
+        assert ollama.hang_ups.acquire(timeout=10), "the model works on for nobody"
+    finally:
+        ollama.delay_s = 0.0
+    ollama.script("Deep [1].")
+    page.write("where is the deep sea?")
+    page.press("Enter")
+    page.wait("document.querySelector('.turn .cite')?.innerText === '[1]'", 30)
+
+
+@pytest.mark.slow
+def test_real_films_play_as_they_are_or_as_a_copy(
+    browser: tuple[Chromium, str, str], shared_data: Path, tmp_path: Path
+) -> None:
+    """H.264, VP9, HEVC, AV1, MPEG-4 in MP4, QuickTime, Matroska, WebM; turned, damaged, a GIF."""
+    with opened(tmp_path / "home") as library:
+        library.index([shared_data / "video"])
+    command = [*MMRAG, "browse", "--no-open"]
+    process = subprocess.Popen(
+        command, env=environment(tmp_path / "home"), stdout=subprocess.PIPE, text=True
+    )
+    page = Page(browser[0], browser[0].context())
+    played: dict[str, list[int]] = {}
+    try:
+        assert process.stdout is not None
+        page.goto(process.stdout.readline().strip())
+        page.wait("document.querySelectorAll('.card').length > 10")
+        for number, name in enumerate(page.texts(".card .name")):
+            page.evaluate(f"document.querySelectorAll('.card')[{number}].click()")
+            page.wait("document.querySelector('#detail .play')")
+            page.evaluate("document.querySelector('#detail .play').click()")
+            page.wait(
+                "(({ readyState, currentTime }) => readyState >= 2 && currentTime > 0)"
+                "(document.querySelector('video'))",
+                60,
+            )
+            played[name] = page.evaluate(
+                "(({ videoWidth, videoHeight }) => [videoWidth, videoHeight])"
+                "(document.querySelector('video'))"
+            )
+            page.press("Escape")
+            page.wait("!document.querySelector('#detail').open")
+    finally:
+        page.close()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        end_owners(tmp_path / "home")
+    assert len(played) >= 15
+    assert all(all(size) for size in played.values()), played
+    wide, high = played["decord_video_0.mov"]
+    assert played["decord_video_90.mov"] == [high, wide], "turned films stand upright"
+    assert not [one for one in page.complaints if "/film" not in one]
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_that_shuts_people_out(page: Page, ollama: OllamaDouble) -> None:
+    """Runs the rules of axe-core (WCAG A and AA, best practices) over each state of the page."""
+    page.evaluate(package_file(AXE, "axe.min.js"))
+    found = """axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ target, failureSummary }) => [id, target, failureSummary])))"""
+    ollama.script("The sea is deep and blue [1].")
+    for scheme in ("light", "dark"):
+        page.prefer(color_scheme=scheme, reduced_motion="reduce")
+        search(page, "barn" if scheme == "light" else "deep sea")
+        page.wait("document.querySelector('.card .frame').dataset.shown")
+        assert page.evaluate(found) == [], scheme
+        page.click(".card")
+        page.wait("document.querySelectorAll('#detail .alike .tile').length")
+        assert page.evaluate(found) == [], scheme
+        page.press("Escape")
+    page.click("#message")
+    page.write("where is the deep sea?")
+    page.press("Enter")
+    page.wait("document.querySelector('.turn .cite')", 60)
+    assert page.evaluate(found) == []
+    page.size(360, 740)
+    assert page.evaluate(found) == []
+    assert page.evaluate("axe.run().then(({ passes }) => passes.length)") > 20
+    page.evaluate("document.querySelector('#query').previousElementSibling.remove()")
+    page.evaluate("document.querySelector('#query').placeholder = ''")
+    assert page.evaluate(found), "a field without a name is found"
 
 
 def test_it_fits_a_phone_and_follows_what_a_person_prefers(page: Page) -> None:

@@ -949,9 +949,9 @@ def test_words_are_kept_once_there_are_many_rows_of_them(
     kept: list[int] = []
     original = Ledger.put_words
 
-    def counted(self: Any, stamp: str, written: Any) -> None:
+    def counted(self: Any, stamp: str, written: Any, *marks: Any) -> None:
         kept.append(len(written))
-        original(self, stamp, written)
+        original(self, stamp, written, *marks)
 
     monkeypatch.setattr(Ledger, "put_words", counted)
     library.index([photos])

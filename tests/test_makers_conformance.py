@@ -15,6 +15,7 @@ import pytest
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import picture
 from mmrag_plugin.errors import MediaError
+from mmrag_plugin.makers import slideshow
 from mmrag_plugin.makers.base import Made, MakeJob, Maker, Piece, Problem, Wish
 from mmrag_plugin.makers.clip import ClipMaker
 from mmrag_plugin.makers.gif import GifMaker
@@ -242,6 +243,20 @@ def test_a_slideshow_fades_from_one_picture_into_the_next(tmp_path: Path) -> Non
     assert reds[37] == pytest.approx(120, abs=15)  # half of each in the middle of the fade
     fading = reds[25:50]
     assert list(fading) == sorted(fading, reverse=True)
+
+
+def test_a_slideshow_of_more_than_the_memory_holds_looks_the_same(
+    film: Callable[..., Piece], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [
+        Piece(picture(tmp_path / f"{colour}.png", colour, size=(160, 90)), "image", colour)
+        for colour in ("red", "blue", "green")
+    ]
+    pieces = [*photos, film()]
+    whole = made_by(SlideshowMaker(), pieces, tmp_path / "whole", each_s=1.0)
+    monkeypatch.setattr(slideshow, "_HELD_BYTES", 0)
+    spared = made_by(SlideshowMaker(), pieces, tmp_path / "spared", each_s=1.0)
+    assert all(map(np.array_equal, frames_of(whole.path), frames_of(spared.path)))
 
 
 def test_the_film_in_a_slideshow_moves(film: Callable[..., Piece], tmp_path: Path) -> None:

@@ -21,7 +21,18 @@ from mmrag_plugin.errors import MediaError, NotFound, StorageError, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_making import Target
-from mmrag_plugin.makers.base import Broken, Made, MakeJob, Piece, Stopped, Wish
+from mmrag_plugin.makers import workshop
+from mmrag_plugin.makers.base import (
+    Broken,
+    Made,
+    MakeJob,
+    Piece,
+    Problem,
+    Stopped,
+    Told,
+    Wish,
+    each_of,
+)
 from mmrag_plugin.makers.clip import ClipMaker
 from mmrag_plugin.makers.sheet import SheetMaker
 from mmrag_plugin.makers.workshop import run
@@ -161,6 +172,35 @@ def test_a_piece_that_breaks_the_process_is_left_out_and_the_rest_is_made(tmp_pa
 
     with pytest.raises(MediaError, match="bad makes its decoder crash"):
         make(ClipMaker(), wish(tmp_path, "bad"), Place(tmp_path), "y", breaks_at_once)
+
+
+class CrashingMaker(ClipMaker):
+    """A maker whose process does not survive some pieces."""
+
+    def make(self, wish: Wish, tell: Told) -> Made:
+        failed: list[Problem] = []
+        shown = []
+        for _, piece in each_of(wish, tell, failed):
+            if piece.path.name.startswith("bad"):
+                os.kill(os.getpid(), signal.SIGSEGV)
+            shown.append(piece)
+        wish.target.write_bytes(b"made")
+        return Made("clip", wish.target, 4, 1, 1, pieces=tuple(shown), failed=tuple(failed))
+
+
+def test_a_real_crash_costs_its_piece_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = str(Path(__file__).parent)
+    bootstrap = f"import sys; sys.path.insert(0, {here!r}); {workshop._BOOTSTRAP}"
+    monkeypatch.setattr(workshop, "_BOOTSTRAP", bootstrap)
+    made = make(
+        CrashingMaker(), wish(tmp_path, "a", "bad 1", "b", "bad 2"), Place(tmp_path), "x", run
+    )
+    assert [piece.path.name for piece in made.pieces] == ["a", "b"]
+    assert [Path(problem.path).name for problem in made.failed] == ["bad 1", "bad 2"]
+    assert "makes its decoder crash (SIGSEGV)" in made.failed[0].reason
+    with pytest.raises(MediaError, match="bad 3 makes its decoder crash"):
+        make(CrashingMaker(), wish(tmp_path, "bad 3"), Place(tmp_path), "x", run)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.mp4"]
 
 
 # -- pieces ---------------------------------------------------------------------------------------

@@ -90,6 +90,35 @@ async def drive_every_tool(client: Client) -> None:
     assert used == known
 
 
+async def drive_every_tool_that_writes(client: Client, place: Path, reading: set[str]) -> None:
+    """Index, annotate and make, each once, in a library that a test may change."""
+    known = {tool.name for tool in (await client.list_tools()).tools}
+    used = set()
+
+    async def use(tool: str, **arguments: Any) -> Any:
+        used.add(tool)
+        result = await client.call_tool(tool, arguments)
+        assert not result.is_error, (tool, said(result))
+        return result
+
+    PIL.Image.new("RGB", (64, 48), "purple").save(place / "Pictures" / "curtain.png")
+    taken_in = await use("index_media", folder="Pictures")
+    assert taken_in.structured_content["added"] == 1
+    new = await client.call_tool("search_media", {"query": "curtain", "limit": 1})
+    curtain = new.structured_content["hits"][0]["media_id"]
+    await use("annotate_media", media_id=curtain, caption="In grandmother's kitchen")
+    found = await client.call_tool("search_media", {"query": "grandmother", "limit": 1})
+    assert found.structured_content["hits"][0]["media_id"] == curtain
+
+    film = await client.call_tool("search_media", {"query": "meadow", "kind": "video"})
+    media_id = film.structured_content["hits"][0]["media_id"]
+    made = await use("make_media", what="clip", media_ids=[media_id], start="0:03", end="0:05")
+    clip = Path(made.structured_content["path"])
+    assert clip.parent == place / "Made"
+    assert clip.stat().st_size == made.structured_content["size_bytes"]
+    assert used == known - reading
+
+
 async def read_resources_and_prompts(client: Client) -> None:
     listed = (await client.list_resources()).resources
     assert [str(found.uri) for found in listed] == ["mmrag://library"]
@@ -141,6 +170,17 @@ async def test_the_sdk_drives_every_tool_over_http(served: ServedOverHttp, era: 
         await drive_every_tool(client)
         await read_resources_and_prompts(client)
         await wrong_calls_are_told_what_is_right(client)
+
+
+@pytest.mark.parametrize("era", ["auto", pytest.param("legacy", marks=pytest.mark.slow)])
+async def test_the_sdk_writes_where_the_person_allows_it(tmp_path: Path, era: str) -> None:
+    with demo_library(tmp_path) as home:
+        async with Client(over_stdio(home), mode=era) as client:
+            reading = {tool.name for tool in (await client.list_tools()).tools}
+        flags = ("--allow-write", "--output-folder", str(tmp_path / "Made"))
+        process = over_stdio(home, *flags, MMRAG_OCR="off")  # as it was indexed
+        async with Client(process, mode=era) as client:
+            await drive_every_tool_that_writes(client, tmp_path, reading)
 
 
 # ---- LlamaIndex ------------------------------------------------------------------------------

@@ -69,6 +69,21 @@ def server(warm: WarmLibrary) -> MmragServer:
     return MmragServer(warm)
 
 
+@pytest.fixture(scope="module")
+def real(
+    shared_data: Path, minidual: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WarmLibrary]:
+    """A library of a person's photos, seen by a real model."""
+    place = tmp_path_factory.mktemp("real")
+    chosen = load_settings(home=place, visual_model=str(minidual), text_model="visual", ocr="off")
+    with MediaLibrary.open(chosen, create=True) as library:
+        library.index([shared_data / "personal210"])
+    opened = WarmLibrary(lambda: open_library(home=str(place)))
+    opened.warm().result(100)
+    yield opened
+    opened.close()
+
+
 def encoded(picture: PIL.Image.Image, kind: str = "PNG") -> str:
     raw = io.BytesIO()
     picture.save(raw, kind)
@@ -128,6 +143,17 @@ async def test_pages_of_any_size_are_one_ranking_without_gaps_or_doubles(
     expected = [hit.moment.media_id for hit in whole.hits]
     assert [hit["media_id"] for hit in by_ten] == expected
     assert len(by_ten) == len(expected) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", ["a dog on the beach", "people at a table", "invoice"])
+async def test_pages_over_real_photos_are_one_ranking(real: WarmLibrary, query: str) -> None:
+    found = await pages(MmragServer(real), "search_media", [10, 50], query=query)
+    whole = real.open().search_question(query, limit=10_000, offset=0).hits
+    assert [hit["media_id"] for hit in found] == [hit.moment.media_id for hit in whole]
+    assert len(found) > 100
+    plain = real.open().search_question(query, limit=10).hits
+    assert plain == whole[:10]
 
 
 async def test_the_first_page_is_what_a_search_without_pages_finds(
@@ -286,10 +312,10 @@ async def test_what_is_no_picture_is_refused_with_a_sentence(
 async def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded(
     server: MmragServer,
 ) -> None:
-    with pytest.raises(UsageError, match="larger than 3 MiB"):
+    with pytest.raises(UsageError, match="larger than 3 MB"):
         bytes_of("A" * (4 * MAX_BYTES // 3 + 1000))
     result = await call(server, "find_similar", picture="A" * (4 * MAX_BYTES // 3 + 1000))
-    assert "larger than 3 MiB. Scale it down" in said(result)
+    assert "larger than 3 MB. Scale it down" in said(result)
     assert len(bytes_of(base64.b64encode(bytes(MAX_BYTES)).decode())) == MAX_BYTES
 
 
@@ -387,6 +413,15 @@ async def test_counts_come_in_pages_and_with_examples(server: MmragServer) -> No
     assert "next_cursor" not in second.structured_content
     wrong = await call(server, "browse_media", by="day", cursor=cursor)
     assert "This cursor does not belong to this call." in said(wrong)
+
+
+async def test_where_nothing_has_a_value_the_list_is_empty_and_there(server: MmragServer) -> None:
+    people = await call(server, "browse_media", by="person")
+    assert people.structured_content["values"] == []
+    assert people.structured_content["without"] == people.structured_content["total"] == COUNT + 1
+    none = await call(server, "browse_media", by="kind", value="video", since=2031)
+    assert none.structured_content["media"] == []
+    assert "values" not in none.structured_content
 
 
 async def test_a_value_that_is_none_is_answered_with_those_there_are(server: MmragServer) -> None:

@@ -159,7 +159,7 @@ async def test_names_out_of_files_and_queries_stay_inside_the_fence_and_the_fold
     [
         ({"what": "clip"}, "either query or media_ids"),
         ({"what": "clip", "query": "meadow", "media_ids": ["x"]}, "either query or media_ids"),
-        ({"what": "sheet", "query": "zebra"}, "Nothing was found"),
+        ({"what": "sheet", "query": "zebra"}, "and give its media_ids"),
         ({"what": "sheet", "query": "meadow", "start": "0:01"}, "belong to one media_id"),
         ({"what": "film", "query": "meadow"}, "what"),
         ({"what": "sheet", "query": "meadow", "limit": 101}, "limit"),
@@ -232,6 +232,32 @@ async def test_progress_says_how_much_is_done(
     shares = [int(found[1]) for m in heard if (found := re.search(r"supercut, (\d+)% done", m))]
     assert len(set(shares)) > 2
     assert shares == sorted(shares)
+
+
+async def test_a_picture_is_made_of_words_and_of_media(home: Path, out: Path) -> None:
+    warm = WarmLibrary(
+        lambda: open_library(
+            home=str(home), visual_model="palette", text_model="off", generator="plain"
+        )
+    )
+    try:
+        server = MmragServer(warm, allow_write=True, rights=Rights(output_folder=out))
+        ids = [id_of(home, "cow.jpg")]
+        wanted = {"what": "picture", "query": "a blue cow", "media_ids": ids}
+        result = await call(server, "make_media", **wanted)
+        assert not result.is_error, said(result)
+        assert Path(result.structured_content["path"]) == out / "a-blue-cow-picture.png"
+        hidden = [id_of(home, "secret.jpg")]
+        result = await call(server, "make_media", **{**wanted, "media_ids": hidden})
+        assert "There is no media" in said(result)
+    finally:
+        warm.close()
+
+
+async def test_a_picture_without_a_generator_says_what_to_do(server: MmragServer) -> None:
+    result = await call(server, "make_media", what="picture", query="a cow")
+    assert result.is_error
+    assert "mmrag-plugin[generate]" in said(result) or "MMRAG_GENERATOR" in said(result)
 
 
 async def test_without_a_named_folder_files_go_into_the_librarys_own(

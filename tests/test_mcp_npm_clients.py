@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def served(home: Path) -> Iterator[ServedOverHttp]:
-    with over_http(home, MMRAG_TOKEN=TOKEN) as server:
+    with over_http(home, "--allow-write", MMRAG_TOKEN=TOKEN) as server:
         yield server
 
 
@@ -78,14 +78,15 @@ def inspector(npm: NpmPrograms, home: Path, request: pytest.FixtureRequest) -> I
         return Inspector(npm, home, "--protocol-era", era, *options, server=[served.url])
     variables = {name: value for name, value in environment(home).items() if name != "PATH"}
     passed = [part for name in variables for part in ("-e", f"{name}={variables[name]}")]
-    return Inspector(npm, home, "--protocol-era", era, *passed, server=SERVER)
+    server = [*SERVER, "--allow-write"]
+    return Inspector(npm, home, "--protocol-era", era, *passed, server=server)
 
 
 def test_the_inspector_finds_nothing_to_say_about_any_schema(inspector: Inspector) -> None:
     done = inspector("tools/list", "--strict")
     assert done.returncode == 0, done.stderr
     tools = json.loads(done.stdout)["tools"]
-    assert "search_media" in {tool["name"] for tool in tools}
+    assert len(tools) == 10
     assert "Warning" not in done.stderr, done.stderr
     assert "Error" not in done.stderr, done.stderr
 
@@ -117,6 +118,18 @@ def test_the_inspector_reads_resources_and_prompts(inspector: Inspector) -> None
     asked = ("--prompt-name", "find", "--prompt-args", "what=red barn")
     (message,) = inspector.told("prompts/get", *asked)["messages"]
     assert "red barn" in message["content"]["text"]
+
+
+@pytest.mark.parametrize("inspector", [f"{era} over http" for era in ERAS], indirect=True)
+def test_the_inspector_finds_the_gallery_as_an_app(inspector: Inspector) -> None:
+    done = inspector("tools/list", "--app-info", "--advertise-apps")
+    assert done.returncode == 0, done.stderr
+    told = {line["toolName"]: line for line in map(json.loads, done.stdout.splitlines())}
+    app = told["search_media"]
+    assert app["resourceMimeType"] == "text/html;profile=mcp-app"
+    assert app["csp"] == {"resourceDomains": ["data:", "blob:"]}, "the page may fetch nothing"
+    (page,) = inspector.told("resources/read", "--uri", app["resourceUri"])["contents"]
+    assert page["text"].lstrip().lower().startswith("<!doctype html>")
 
 
 def test_the_inspector_is_told_what_is_wrong(inspector: Inspector) -> None:

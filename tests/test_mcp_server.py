@@ -495,6 +495,28 @@ async def test_every_tool_argument_and_flag_is_documented(stub: Stub) -> None:
         assert action.dest in ("help", "version") or f"`{flag}" in page, flag
 
 
+def test_who_starts_the_server_in_a_terminal_is_told_who_it_waits_for(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmrag_mcp", "--home", str(tmp_path)],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr
+        assert "waiting for an assistant" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+        assert (out, process.returncode) == ("", 0)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
 def test_the_example_configuration_is_the_documented_one_and_is_understood() -> None:
     folder = ROOT / "examples" / "assistants" / "stdio" / "claude-desktop"
     text = (folder / "claude_desktop_config.json").read_text(encoding="utf-8")

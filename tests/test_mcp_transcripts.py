@@ -16,6 +16,7 @@ import pytest
 from mcp import Client
 from mcp_types import PromptReference
 
+from commands import mmrag_here
 from ollama_double import Model, OllamaDouble
 from served_library import demo_library, over_stdio
 from written_docs import block, hold
@@ -92,6 +93,32 @@ async def test_the_page_shows_what_each_tool_returns(place: Path) -> None:
             hold(PAGE, "search_media as data", block(re.sub(r"\n\n+", "\n", as_data), "json"))
             mistake, _ = await transcript.call("search_media", query="barn", lmit=3)
             hold(PAGE, "a mistake", block(mistake))
+
+
+async def test_the_page_shows_what_the_tools_that_write_return(place: Path) -> None:
+    flags = ("--allow-write", "--output-folder", str(place / "Made"))
+    process = over_stdio(place / "libraries", *flags, MMRAG_OCR="off")  # as it was indexed
+    async with Client(process) as client:
+        transcript = Transcript(client, place)
+        await transcript.learn_ids()
+        film = transcript.ids["a_day_out.mp4"]
+        calls: dict[str, dict[str, Any]] = {
+            "make_media": {"what": "clip", "media_ids": [film], "start": "0:03", "end": "0:05"},
+            "annotate_media": {
+                "media_id": film,
+                "caption": "Biscuit runs to us",
+                "people": ["Anna"],
+                "start": "0:05",
+                "end": "0:09",
+            },
+            "index_media": {"folder": "Pictures"},
+        }
+        listed = {tool.name for tool in (await client.list_tools()).tools}
+        for tool, sent in calls.items():
+            assert tool in listed
+            hold(PAGE, tool, block((await transcript.call(tool, **sent))[0]))
+    undone = mmrag_here(place / "libraries", "annotate", film, "--remove")
+    assert undone.returncode == 0, undone.stderr
 
 
 async def test_the_page_lists_resources_prompts_and_completions(place: Path) -> None:

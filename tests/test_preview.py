@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,33 @@ def test_a_preview_is_made_once_for_a_content_and_forgotten_with_its_media(
     assert colour(played(edited).first) == pytest.approx(GREEN, abs=12)
     forget(library, film)
     assert not list((library.directory / PREVIEWS).glob("*/*"))
+
+
+def test_many_at_once_wait_for_each_other(
+    films: Path, indexed: Callable[[], MediaLibrary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = write_film(films / "a.mp4", [RED] * 20)
+    library = indexed()
+    media_id = id_of(library, film)
+    running, most = [0], [0]
+    original = workshop._started
+
+    def counted() -> Any:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        return original()
+
+    def ended(process: Any) -> None:
+        original_end(process)
+        running[0] -= 1
+
+    original_end = workshop._end
+    monkeypatch.setattr(workshop, "_started", counted)
+    monkeypatch.setattr(workshop, "_end", ended)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: library.preview(media_id, 0.0, 0.5 + n / 10), range(8)))
+    assert len(set(made)) == 8
+    assert most[0] == 2
 
 
 def test_what_can_not_be_shown_is_refused_with_a_reason(

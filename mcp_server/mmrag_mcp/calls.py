@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
-import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 Ctx = Context[Any, Any]
 _T = TypeVar("_T")
 
-THREADS = 8
+THREADS = 8  # that calls wait for at once
+_POOL = ThreadPoolExecutor(4 * THREADS, "mmrag-call")  # with those that nobody waits for any more
 PROGRESS_EVERY_S = 1.0
 
 
@@ -47,7 +49,7 @@ class Call:
                 import_llama_index()
             return work()
 
-        return await anyio.to_thread.run_sync(done, abandon_on_cancel=True, limiter=self._limiter)
+        return await in_bounded_thread(done, self._limiter)
 
     async def run(self, work: Awaitable[_T]) -> _T:
         """Await the work of a tool, telling the client now and then that it goes on.
@@ -78,3 +80,12 @@ class Call:
             elapsed_s = round(time.monotonic() - began, 1)
             doing = self._warm.phase or self.doing
             await self._ctx.report_progress(elapsed_s, None, f"{doing} ({elapsed_s:.0f} s)")
+
+
+async def in_bounded_thread(work: Callable[[], _T], limiter: anyio.CapacityLimiter) -> _T:
+    """Do blocking work in a thread; cancelling leaves it to itself, or out if it has not begun.
+
+    anyio's own would start a thread for every call, as often as somebody calls and cancels.
+    """
+    async with limiter:
+        return await asyncio.wrap_future(_POOL.submit(contextvars.copy_context().run, work))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 from mmrag_mcp.rights import Rights
 from mmrag_mcp.server import ANSWER_FIRST_S, MmragServer
@@ -62,6 +63,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 async def _serve_stdio(server: MmragServer, warm: WarmLibrary) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, partial(leave, warm, 0))
+        await anyio.lowlevel.checkpoint()  # signals are heard from here on
+        if sys.stdin and sys.stdin.isatty():
+            _say(
+                "waiting for an assistant, which would start this and talk to it over stdin. "
+                "How to set one up: docs/mcp.md. Ctrl-C ends it."
+            )
         try:
             await server.run_stdio_async()
         except Exception:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 from mcp_types import (
     Completion,
     CompletionArgument,
@@ -15,6 +14,7 @@ from mcp_types import (
     ResourceTemplateReference,
 )
 
+from mmrag_mcp.calls import in_bounded_thread
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin.errors import MmragError
 from mmrag_plugin.untrusted import escape_media_text
@@ -53,10 +53,8 @@ class Completions:
             return None
         typed = argument.value.strip()[:_VALUE_CHARS]
         try:
-            found = await anyio.to_thread.run_sync(
-                lambda: list(finding(self._warm.open(), typed)),
-                abandon_on_cancel=True,
-                limiter=self._limiter,
+            found = await in_bounded_thread(
+                lambda: list(finding(self._warm.open(), typed)), self._limiter
             )
         except MmragError:
             return None

@@ -26,6 +26,7 @@ LARGE_AT_ONCE = 16
 DRAINED_BYTES = 128 * 2**20  # of a body that is too large, so that its sender hears the answer
 HEADERS_S = 10.0
 BODY_S = 30.0
+DRAIN_S = 30.0
 UNREAD_S = 60.0  # how long a client may leave an answer unread
 
 _CLOSE = {"connection": "close"}
@@ -150,7 +151,7 @@ class _Reading:
     async def drain(self) -> None:
         """Read on, and forget it."""
         self._messages.clear()
-        with anyio.move_on_after(BODY_S):
+        with anyio.move_on_after(DRAIN_S):
             while not self.is_whole and self._bytes <= DRAINED_BYTES:
                 self._take(await self._receive())
                 self._messages.clear()
@@ -186,6 +187,16 @@ class PatientProtocol(H11Protocol):
         self._wait(False)
         self.resume_writing()
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """A body may still be coming in, of a request that was refused: not without end."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            self.loop.call_later(DRAIN_S, self._end_body_of, self.cycle)
+
+    def _end_body_of(self, cycle: object) -> None:
+        if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         """The client does not read its answer."""

@@ -14,7 +14,7 @@ from mmrag_plugin.errors import MediaError, UsageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_BYTES = 3 * 2**20  # more doesn't fit into a message as base64
+MAX_BYTES = 3_000_000  # as base64 4 MB, and a message over HTTP may have 4 MiB
 MAX_CHARS = MAX_BYTES * 4 // 3 + 200  # with the beginning of a data URI
 _LOOKED_AT_PX = 512  # short side; models see less
 _STEP_S = 20.0
@@ -32,7 +32,7 @@ def bytes_of(pasted: str) -> bytes:
     text = pasted.strip()
     if len(text) > MAX_CHARS:
         raise UsageError(
-            f"The picture is larger than {MAX_BYTES // 2**20} MiB.",
+            f"The picture is larger than {MAX_BYTES // 10**6} MB.",
             "Scale it down first; 1024 pixels on the long side are plenty.",
         )
     if match := _DATA_URI.match(text):
@@ -49,7 +49,7 @@ def bytes_of(pasted: str) -> bytes:
         )
     if len(raw) > MAX_BYTES:
         raise UsageError(
-            f"The picture is larger than {MAX_BYTES // 2**20} MiB.",
+            f"The picture is larger than {MAX_BYTES // 10**6} MB.",
             "Scale it down first; 1024 pixels on the long side are plenty.",
         )
     return raw

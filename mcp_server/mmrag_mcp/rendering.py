@@ -53,7 +53,7 @@ def browse_text(result: BrowseMediaResult) -> str:
     counted = f"{result.total} media"
     if result.value is not None:
         lines = [f"{counted} with this {result.by}, newest first. {RULE}"]
-        for item in result.media:
+        for item in result.media or ():
             date = readable_date(item.taken_at)
             taken = f", taken {date}" if date else ""
             lines.append(f"{item.kind} {item.media_id}{taken} {fenced(_short(item.path))}")
@@ -64,7 +64,7 @@ def browse_text(result: BrowseMediaResult) -> str:
     values = "\n".join(
         f"{value.count}  {' '.join(value.label.split())}"
         + (f"  ({', '.join(value.media_ids)})" if value.media_ids else "")
-        for value in result.values
+        for value in result.values or ()
     )
     shown = fenced(values, VALUES_CHARS) if values else ""
     return _joined(f"By {result.by}: {counted}. {RULE}", shown, _more(result.next_cursor))
@@ -121,15 +121,15 @@ def info_text(result: LibraryInfoResult) -> str:
     if result.folders:
         lines.append(f"folders: {fenced(', '.join(result.folders))}")
     if result.cameras:
-        lines.append(f"cameras: {fenced(', '.join(result.cameras))}")
+        lines.append(f"cameras: {fenced('; '.join(result.cameras))}")
     if result.years:
         shown = list(result.years.items())[:YEARS]
         more = ", ..." if len(result.years) > YEARS else ""
         lines.append(f"by year: {_listed(f'{year}: {count}' for year, count in shown)}{more}")
     if result.places:
-        lines.append(f"places: {fenced(', '.join(result.places))}")
+        lines.append(f"places: {fenced('; '.join(result.places))}")
     if result.people:
-        lines.append(f"people: {fenced(', '.join(result.people))}")
+        lines.append(f"people: {fenced('; '.join(result.people))}")
     if result.signals:
         texts = _listed(f"{count} {source}" for source, count in sorted(result.signals.items()))
         lines.append(f"texts: {texts}")

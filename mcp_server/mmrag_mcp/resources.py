@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from mmrag_mcp import rendering
 from mmrag_mcp.arguments import as_time
-from mmrag_mcp.calls import Call, Ctx
+from mmrag_mcp.calls import Call, Ctx, in_bounded_thread
 from mmrag_mcp.tools.base import moment_of, row_of, time_of
 from mmrag_mcp.tools.get import bounded_picture, details
 from mmrag_mcp.tools.info import info
@@ -63,10 +63,8 @@ class Resources:
     async def library(self) -> str:
         """Counts, dates, folders, people, models, and how to phrase a search."""
         try:
-            return await anyio.to_thread.run_sync(
-                lambda: rendering.info_text(info(self._warm)),
-                abandon_on_cancel=True,
-                limiter=self._limiter,
+            return await in_bounded_thread(
+                lambda: rendering.info_text(info(self._warm)), self._limiter
             )
         except MmragError as error:
             raise ResourceError(str(error)) from error

@@ -102,8 +102,8 @@ class BrowseMediaResult(Result):
 
     by: str
     value: str | None = None
-    values: list[FacetResult] = []
-    media: list[ListedResult] = []
+    values: list[FacetResult] | None = None
+    media: list[ListedResult] | None = None
     total: int = Field(description="How many media there are in all.")
     without: int = Field(default=0, description="How many of them have no value.")
     next_cursor: str | None = Field(
@@ -182,7 +182,7 @@ class LibraryInfoResult(Result):
     media: dict[Kind, int]
     taken_at: TakenAt
     folders: list[str] = Field(description="Names of the indexed folders.")
-    cameras: list[str]
+    cameras: list[str] = Field(description="Those that took most.")
     years: dict[str, int] = Field(description="Media of each year, the newest first.")
     places: list[str] = Field(description="Where most were taken.")
     people: list[str] = Field(description="Who is marked on most.")
@@ -238,8 +238,13 @@ def media_uri(media_id: str, *more: str) -> str:
 
 
 def links_to(hits: Iterable[HitResult]) -> list[ResourceLink]:
-    """A link to each media of some hits, once."""
-    named = {hit.media_id: file_name(hit.path) for hit in hits}
+    """A link to each media of some hits, once.
+
+    It is called by its number: the name of a file may be an order, and a link's is not fenced.
+    """
+    named: dict[str, str] = {}
+    for hit in hits:
+        named.setdefault(hit.media_id, f"[{hit.rank}] {hit.kind}")
     return [ResourceLink(uri=media_uri(id_), name=name) for id_, name in named.items()]
 
 

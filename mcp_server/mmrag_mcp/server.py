@@ -13,8 +13,10 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, GetPromptResult, InputRequiredResult
+from mcp_types import Resource as ListedResource
 from pydantic import AnyHttpUrl, ValidationError
 
+from mmrag_mcp.app import GALLERY_URI, gallery_app
 from mmrag_mcp.arguments import nearest, refusal
 from mmrag_mcp.calls import THREADS
 from mmrag_mcp.completions import Completions
@@ -71,6 +73,7 @@ class MmragServer(MCPServer[Any]):
             version=__version__,
             tools=list(self._by_name.values()),
             middleware=[self._warm_after_listing],
+            extensions=[gallery_app()],
             log_level="WARNING",
             auth=_AUTH if token_verifier else None,
             token_verifier=token_verifier,
@@ -78,6 +81,10 @@ class MmragServer(MCPServer[Any]):
         Resources(warm, limiter).add_to(self)
         self._prompts = add_prompts(self)
         self.completion()(Completions(warm, limiter).complete)  # type: ignore[no-untyped-call]
+
+    async def list_resources(self) -> list[ListedResource]:
+        """List what a person might pick; the gallery's page is named by the tools that it shows."""
+        return [one for one in await super().list_resources() if one.uri != GALLERY_URI]
 
     async def get_prompt(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from mmrag_plugin.errors import UsageError
@@ -103,7 +103,7 @@ def count_by(
             f"limit {limit}, offset {offset} or examples {examples} makes no sense.",
             f"Ask for 1 value or more, from the 0th on, with up to {MAX_EXAMPLES} examples.",
         )
-    where = (filters or Filters()).resolve(ledger)
+    where = replace(filters or Filters(), generated=True).resolve(ledger)
     place = _place(ledger, folder) if folder and by == "folder" else None
     counts, total, without = ledger.facet_counts(by, where, place)
     if by in PERIODS:
@@ -138,7 +138,7 @@ def page_of(
     """
     if limit < 1:
         raise UsageError(f"A limit of {limit} media makes no sense.", "Ask for 1 or more.")
-    where = (filters or Filters()).resolve(ledger)
+    where = replace(filters or Filters(), generated=True).resolve(ledger)
     exact = "" if by is None else _value(ledger, by, value or "")
     began = None if after is None else _read_cursor(after)
     rows = ledger.media_page(

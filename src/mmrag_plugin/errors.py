@@ -13,6 +13,7 @@ MmragError                  what went wrong, and what to do about it
 ├── NotFound                no such media, file or moment                         exit 1
 ├── MediaError              one file cannot be read; the run goes on              exit 1
 ├── StorageError            the disk is full or not writable                      exit 1
+├── IndexStopped            somebody had a run of indexing stopped                exit 1
 ├── LibraryBusy             another process is writing                            exit 3
 └── ServiceError            Milvus or Ollama cannot be reached or answers wrongly exit 3
     ├── MilvusUnavailable
@@ -128,6 +129,13 @@ class StorageError(MmragError):
     """The disk is full or not writable."""
 
     kind = "storage"
+    exit_code = 1
+
+
+class IndexStopped(MmragError):
+    """Somebody had a run of indexing stopped."""
+
+    kind = "stopped"
     exit_code = 1
 
 

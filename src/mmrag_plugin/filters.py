@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.errors import UsageError
+from mmrag_plugin.marks import GENERATED
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import RowFilter
 from mmrag_plugin.walking import expand, real_path
@@ -32,7 +33,8 @@ class Filters:
     ``yearly`` is a span of days in any year, ``("12-20", "01-06")``. ``near`` and ``people`` are
     names that stand in a folder's or file's name, in what the file says of itself or in what
     somebody wrote about it; ``phrases`` stand word for word in any text about it. ``tags`` are
-    keywords. ``leave_out`` are ids of media.
+    keywords. ``leave_out`` are ids of media. ``generated`` lets pictures in that mmrag had a model
+    make; the tag of these does, too.
     """
 
     kind: Kind | None = None
@@ -47,6 +49,7 @@ class Filters:
     phrases: tuple[str, ...] = ()
     yearly: tuple[str, str] | None = None
     tags: tuple[str, ...] = ()
+    generated: bool = False
 
     def resolve(self, ledger: Ledger) -> RowFilter | None:
         """Turn the restrictions into one on rows; None when there is none.
@@ -54,13 +57,16 @@ class Filters:
         Raises UsageError for a date that is none, and a folder, camera or name that the library
         doesn't know.
         """
-        if self == Filters():
+        generated = frozenset[str]()
+        if not self.generated and GENERATED not in self.tags:
+            generated = ledger.media_ids_marked("tag", GENERATED)
+        if not generated and self in (Filters(), Filters(generated=True)):
             return None
         if self.since and self.until and _first_second(self.since) > _last_second(self.until):
             raise UsageError(
                 f"Nothing was taken since {self.since} and until {self.until}.", "Swap the dates."
             )
-        left_out = self.leave_out
+        left_out = self.leave_out | generated
         allowed = list(self._allowed(ledger))
         if self.has_text is not None:
             with_text = ledger.media_ids_with_text()

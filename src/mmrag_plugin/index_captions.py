@@ -218,6 +218,7 @@ class CaptionStage:
     # ---- what others see of it ---------------------------------------------------------------
 
     def _publish_in_time(self) -> None:
+        self.run.between_media()
         if time.monotonic() - self._published > COMMIT_S:
             self._publish()
 

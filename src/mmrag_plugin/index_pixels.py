@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.schema import ImageNode
 
-from mmrag_plugin.errors import MmragError
+from mmrag_plugin.errors import IndexStopped, MmragError
 from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.ledger_database import batches
@@ -51,7 +51,13 @@ class PixelStages:
                 began, nodes, finished = time.monotonic(), list[ImageNode](), dict[str, int]()
                 at_least_px = 2 * self.run.parts.visual.input_px
                 for group in self._groups(kind, media_ids, at_least_px, _EMBED_BATCH):
-                    for media_id, made in self._embed_group(group).items():
+                    try:
+                        self.run.between_media()
+                        embedded = self._embed_group(group)
+                    except IndexStopped:
+                        self._commit_frames(kind, nodes, finished)
+                        raise
+                    for media_id, made in embedded.items():
                         nodes += made
                         finished[media_id] = len(made)
                     self.run.enter_failures()
@@ -76,6 +82,7 @@ class PixelStages:
                     continue
                 nodes: list[ImageNode] = []
                 for batch in batches(frames(), _EMBED_BATCH):
+                    self.run.between_media()
                     vectors = visual.embed_pictures([frame.picture for frame in batch])
                     nodes += map(_frame_node, [media] * len(batch), batch, vectors)
                 made[media.media_id] = nodes
@@ -125,6 +132,7 @@ class PixelStages:
             for kind, media_ids in pending.items():
                 for group in self._groups(kind, media_ids, OCR_AT_LEAST_PX, _OCR_BATCH):
                     read: dict[str, list[Signal]] = {}
+                    self.run.between_media()
                     for media, frames in group:
                         with self.run.failing("ocr", media):
                             made = self.run.ledger.made("embed", media.media_id)

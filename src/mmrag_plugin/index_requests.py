@@ -27,6 +27,7 @@ WIND_UP_S = 5.0  # for connections to close
 FAILURES_IN_A_ROW = 5  # then it is the model or its server, not the picture
 
 _T = TypeVar("_T")
+LOOK_S = 1.0  # how often somebody who waits for an answer looks about
 
 
 class StoppedError(Exception):
@@ -149,7 +150,7 @@ class Asking:
         """
         while True:
             try:
-                found = answer.result(timeout=COMMIT_S)
+                found = answer.result(timeout=min(COMMIT_S, LOOK_S))
             except (OllamaUnavailable, ModelError, RemoteNotAllowed) as error:
                 raise StoppedError(error) from error
             except NotYet as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.bm25 import BM25_VERSION
 from mmrag_plugin.colours import COLOURS_VERSION
 from mmrag_plugin.content_hash import content_hash_of
-from mmrag_plugin.errors import MediaError, MissingExtra, MmragError
+from mmrag_plugin.errors import IndexStopped, MediaError, MissingExtra, MmragError
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
@@ -34,7 +35,13 @@ if TYPE_CHECKING:
 
 READ_STAMP = "read-3"
 SHOTS_VERSION = 1  # how a film's frames become shots
+ANNOTATED_EVERY_S = 1.0
 COMMIT_S = 10.0  # no more work than this is lost by a kill
+
+
+def words_stamp(text_stamp: str) -> str:
+    """The stamp of rows of words with vectors of a text model; of none: ``""``."""
+    return f"{METADATA_VERSION}.{WORDS_VERSION}.{TERMS_VERSION}.{BM25_VERSION}|{text_stamp}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Stamps:
     @property
     def words(self) -> str:
         """Rows of words made under another stamp are made again."""
-        return f"{METADATA_VERSION}.{WORDS_VERSION}.{TERMS_VERSION}.{BM25_VERSION}|{self.text}"
+        return words_stamp(self.text)
 
 
 @dataclass(frozen=True)
@@ -119,14 +126,37 @@ def _delete_rows(stores: Iterable[MediaVectorStore], media_ids: Sequence[str]) -
 class Run:
     """One run over one library; the caller holds the writer's lease."""
 
-    def __init__(self, parts: Parts, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.parts = parts
+        self.stop = stop
+        self.on_annotated: Callable[[], None] = lambda: None
+        self._looked_s = time.monotonic()
         self.ledger = parts.ledger
         self.progress = progress or Progress()
         self.report = IndexReport()
         self.absent: set[str] = set()
         self.unreadable: set[str] = set()
         self._failures: list[tuple[Stage, str, str, str, str]] = []
+
+    def check_stop(self) -> None:
+        """Raise IndexStopped if somebody wants the run to end."""
+        if self.stop is not None and self.stop.is_set():
+            raise IndexStopped("Stopped before the end.", "The next run goes on; nothing is lost.")
+
+    def between_media(self) -> None:
+        """Between two media: end if that is wanted, and bring in what was annotated meanwhile.
+
+        A person who annotates while a long run holds the lease finds their words a moment later.
+        """
+        self.check_stop()
+        if time.monotonic() - self._looked_s > ANNOTATED_EVERY_S:
+            self.on_annotated()
+            self._looked_s = time.monotonic()
 
     def pending(self, stage: Stage, *, after: Stage | None = None) -> dict[Kind, list[str]]:
         """What a stage has still to do; pictures come first, films take longer."""

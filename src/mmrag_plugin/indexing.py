@@ -6,6 +6,7 @@ the ledger's line. A run that is killed anywhere is finished by the next one, wi
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.dates import dated, most_trusted
-from mmrag_plugin.errors import MediaError
+from mmrag_plugin.errors import IndexStopped, MediaError
 from mmrag_plugin.index_captions import CaptionStage
 from mmrag_plugin.index_dates import DateStage
 from mmrag_plugin.index_looks import LookStage
@@ -151,16 +152,34 @@ def owed_media(
 class Indexer:
     """One run of the flow over one library; the caller holds the writer's lease."""
 
-    def __init__(self, parts: Parts, progress: Progress | None = None) -> None:
-        self._run = Run(parts, progress)
+    def __init__(
+        self,
+        parts: Parts,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._run = Run(parts, progress, stop)
         self.parts, self.ledger = parts, parts.ledger
         self.progress, self.report = self._run.progress, self._run.report
         self._sidecars = SidecarTree(parts.sidecars)
+        self._earlier = set[Failure | BadSidecar]()  # what had failed before the run
+        self._scanned = False
         self._unseen: list[str] = []  # files beside which nobody could look
 
     def run(self, roots: Sequence[Path]) -> IndexReport:
-        """Scan resolved folders, then finish whatever is pending in the whole library."""
-        report = self.report
+        """Scan resolved folders, then finish whatever is pending in the whole library.
+
+        When it is stopped what is done is kept, and the report says so.
+        """
+        try:
+            self._do_all(roots)
+        except IndexStopped as stopped:
+            self._run.enter_failures()
+            self.report.stopped_by = stopped
+            self.report.warnings.append(str(stopped))
+        return self._reported(roots)
+
+    def _do_all(self, roots: Sequence[Path]) -> None:
         with self.ledger.transaction():
             for root in roots:
                 self.ledger.add_root(str(root), is_file=is_there(root) and root.is_file())
@@ -170,13 +189,16 @@ class Indexer:
                 roots,
                 self._sidecars.stamp_for,
                 seen=lambda files: self.progress.advance("scan", files),
+                between=self._run.check_stop,
             )
+        self._scanned = True
         self._take_over(found)
-        earlier = set(self._known_bad())
+        self._earlier = set(self._known_bad())
         parts = self.parts
         remove_media(self.ledger, (parts.frames, parts.words, *parts.others), found.removed)
         self._try_bad_sidecars_again()
         words, pixels = WordsStage(self._run), PixelStages(self._run)
+        self._run.on_annotated = words.project_annotated
         captions = CaptionStage(self._run, words, parts.captions)
         captions.owe()
         self._read()
@@ -185,27 +207,36 @@ class Indexer:
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()
+        stages = self.report.stages
         LookStage(self._run).group(
-            changed=bool(found.removed or report.stages["embed"].done or report.stages["read"].done)
+            changed=bool(found.removed or stages["embed"].done or stages["read"].done)
         )
         pixels.ocr()
         words.project()  # with what was read in the pictures
         captions.caption()
-        self.ledger.put_not_taken_in(
-            map(str, roots),
-            [Failure(bad.path, "scan", bad.reason, bad.remedy) for bad in report.failed],
-        )
+        words.project_annotated()
+
+    def _reported(self, roots: Sequence[Path]) -> IndexReport:
+        """Say what the run did, and what is known to have failed."""
+        report = self.report
+        if self._scanned:
+            self.ledger.put_not_taken_in(
+                map(str, roots),
+                [Failure(bad.path, "scan", bad.reason, bad.remedy) for bad in report.failed],
+            )
         for bad in self._known_bad():
             problem = Problem(bad.path, bad.reason, bad.remedy)
             report.failed.append(problem)
-            if bad in earlier:
+            if bad in self._earlier:
                 report.failed_before.append(problem)
         waiting = self._run.absent | self._run.unreadable
         stages: tuple[Stage, ...] = ("read", "embed", "ocr")
         for stage in stages:
             if stage in report.stages:
                 left = self._run.pending(stage).values()
-                report.stages[stage].pending = sum(len(waiting & set(ids)) for ids in left)
+                owed = [media_id for ids in left for media_id in ids]
+                stopped = isinstance(report.stopped_by, IndexStopped)
+                report.stages[stage].pending = len(owed if stopped else waiting & set(owed))
         report.failed = list(dict.fromkeys(report.failed))  # by scan and by stages
         if self._run.absent:
             report.warnings.append(
@@ -233,6 +264,7 @@ class Indexer:
         pending = [media_id for ids in self._run.pending("read").values() for media_id in ids]
         with self._run.timed("read", len(pending)):
             for batch in batches(pending, _READ_BATCH):
+                self._run.between_media()
                 read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
                 outdated = set[str]()  # a frame's row in Milvus holds date and camera
                 moving = set[str]()  # photos whose films came or went

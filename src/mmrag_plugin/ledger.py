@@ -14,6 +14,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from mmrag_plugin.errors import NotALibrary
+from mmrag_plugin.ledger_annotations import AnnotationLines
 from mmrag_plugin.ledger_captions import CaptionLines, Shot
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_facets import FacetLines
@@ -53,7 +54,15 @@ __all__ = [
 
 
 class Ledger(
-    MediaLines, NameLines, CaptionLines, WordLines, MarkLines, FacetLines, LookLines, HidingLines
+    MediaLines,
+    NameLines,
+    CaptionLines,
+    WordLines,
+    MarkLines,
+    FacetLines,
+    LookLines,
+    HidingLines,
+    AnnotationLines,
 ):
     """One library's ledger. Thread-safe; every method is one short transaction."""
 

@@ -18,6 +18,8 @@ from mmrag_plugin.errors import LibraryBusy, MmragError, StorageError
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_tables import lease
 
+ANNOTATING = "annotating"
+SHORT_S = 10.0  # how long others wait for whoever does only that
 LEASE_S = 30.0  # a writer that has not been heard of for this long is gone
 
 
@@ -35,9 +37,12 @@ class WriterLease:
 
         Raises LibraryBusy naming the process that holds it. The lease of a process that died is
         taken over, at once on the same machine, after LEASE_S elsewhere. A process that slept so
-        long that it lost the lease is refused at its next write, with LibraryBusy too.
+        long that it lost the lease is refused at its next write, with LibraryBusy too. Who only
+        enters an annotation is waited for.
         """
-        self._take(purpose)
+        deadline = time.monotonic() + SHORT_S
+        while not self._taken(purpose, patient=time.monotonic() < deadline):
+            time.sleep(0.1)
         released = threading.Event()
 
         def keep() -> None:
@@ -80,7 +85,8 @@ class WriterLease:
             row = connection.execute(sa.select(lease)).one_or_none()
         return None if row is None or _is_gone(row) else f"{row.purpose} (process {row.pid})"
 
-    def _take(self, purpose: str) -> None:
+    def _taken(self, purpose: str, *, patient: bool) -> bool:
+        """Take the lease; where a short writer has it and one is patient, say that it wasn't."""
         holder, valid_until = uuid4().hex, time.time() + LEASE_S
         mine = {
             "name": "writer",
@@ -97,11 +103,14 @@ class WriterLease:
             self._database.insert_missing(connection, lease, mine)
             row = connection.execute(sa.select(lease)).one()
         if row.holder != holder:
+            if patient and row.purpose == ANNOTATING:
+                return False
             raise LibraryBusy(
                 f"Process {row.pid} on {row.host} is writing to this library ({row.purpose}).",
                 "Wait until it is done, or stop it; searching works meanwhile.",
             )
         self._mine, self._valid_until = holder, valid_until
+        return True
 
 
 def _is_gone(row: Row[Any]) -> bool:

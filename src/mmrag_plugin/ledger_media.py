@@ -10,10 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from mmrag_plugin.ledger_annotations import give_back_annotations
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import (
     WRITING,
     WRITTEN,
+    annotated,
     bad_sidecars,
     date_sources,
     groups,
@@ -29,10 +31,25 @@ from mmrag_plugin.ledger_tables import (
     shots,
     signals,
     stages,
+    written_by_person,
 )
 from mmrag_plugin.ledger_words import count_terms
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.metadata import camera_column
+
+_ABOUT_MEDIA = (
+    annotated,
+    groups,
+    looks,
+    shots,
+    date_sources,
+    places,
+    marks,
+    signals,
+    stages,
+    paths,
+    media,
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +130,7 @@ class MediaLines:
             connection.execute(
                 media.insert().values(media_id=media_id, kind=kind, content_hash=content_hash)
             )
+            give_back_annotations(self._database, connection, media_id, content_hash)
             return media_id
 
     def put_path(self, known: KnownPath, root: str) -> None:
@@ -163,22 +181,11 @@ class MediaLines:
             return list(connection.scalars(query))
 
     def drop_media(self, media_ids: Iterable[str]) -> None:
-        """Forget media with everything that hangs on them."""
+        """Forget media with everything that hangs on them, but for what the person wrote."""
         with self._database.writing() as connection:
             for batch in batches(media_ids):
                 count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
-                for table in (
-                    groups,
-                    looks,
-                    shots,
-                    date_sources,
-                    places,
-                    marks,
-                    signals,
-                    stages,
-                    paths,
-                    media,
-                ):
+                for table in _ABOUT_MEDIA:
                     connection.execute(table.delete().where(table.c.media_id.in_(batch)))
 
     def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:
@@ -197,6 +204,11 @@ class MediaLines:
                 stages.update()
                 .where(stages.c.media_id == media_id)
                 .values(state=WRITING, stamp="", reason="", remedy="")
+            )
+            connection.execute(
+                written_by_person.update()
+                .where(written_by_person.c.media_id == media_id)
+                .values(content_hash=content_hash)
             )
             for table in (signals, marks):
                 seen = table.c.stage.not_in(("read", WRITTEN))
@@ -319,6 +331,12 @@ class MediaLines:
                 if wanted in os.path.dirname(path[_above(root) :]).casefold() + "/"  # noqa: PTH120
             )
 
+    def media_ids_called(self, name: str) -> frozenset[str]:
+        """Media with a file of just this name, in whatever folder."""
+        query = sa.select(paths.c.media_id).where(_ends_with(paths.c.path, os.sep + name))
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
+
     def media_ids_with_text(self) -> frozenset[str]:
         """Media in whose pictures text was read."""
         query = sa.select(signals.c.media_id).where(signals.c.source == "ocr").distinct()
@@ -373,6 +391,11 @@ def _above(root: str) -> int:
 def _starts_with(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
     # LIKE ignores case in SQLite and treats % and _ as wildcards: compare the beginning itself
     return sa.func.substr(column, 1, len(prefix)) == prefix
+
+
+def _ends_with(column: sa.ColumnElement[str], end: str) -> sa.ColumnElement[bool]:
+    length = sa.func.length(column)
+    return sa.func.substr(column, length - len(end) + 1, len(end)) == end
 
 
 def under(folder: str) -> sa.ColumnElement[bool]:

@@ -202,6 +202,28 @@ left_out_files = sa.Table(
     sa.Column("target", sa.Text, primary_key=True),
 )
 
+# What the person wrote with mmrag. It outlives its media: ``content_hash`` tells whose it is when
+# the content comes back.
+written_by_person = sa.Table(
+    "annotations",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("media_id", sa.String(32), nullable=False, index=True),
+    sa.Column("content_hash", sa.String(64), nullable=False, index=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("start_s", sa.Float),
+    sa.Column("end_s", sa.Float),
+)
+
+# Media whose annotations are to be written to Milvus yet.
+annotated = sa.Table(
+    "annotated",
+    metadata,
+    sa.Column("media_id", sa.String(32), primary_key=True),
+    sa.Column("mark", sa.String(32), nullable=False),
+)
+
 lease = sa.Table(
     "lease",
     metadata,

@@ -36,8 +36,11 @@ def view_statements(schema: str) -> Iterator[str]:
         else:
             assert "media_id" in table.c, f"whom does {name} belong to?"
             condition = f"NOT {is_hidden(schema, 't.media_id')}"
-        seen = f"SELECT * FROM {schema}.{name} AS t WHERE {condition}"  # noqa: S608  (our names)
-        yield f"CREATE TEMPORARY VIEW {name} AS {seen}"
+            if name == "annotations":  # which outlive their media, of whom nobody knows any more
+                there = f"SELECT media_id FROM {schema}.media"  # noqa: S608
+                condition += f" AND t.media_id IN ({there})"
+        seen = f'SELECT * FROM {schema}."{name}" AS t WHERE {condition}'  # noqa: S608  (our names)
+        yield f'CREATE TEMPORARY VIEW "{name}" AS {seen}'
 
 
 def is_hidden(schema: str, media_id: str) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from mmrag_plugin.ledger_annotations import drop_written
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_tables import WRITING, media, stages, terms
+from mmrag_plugin.ledger_tables import WRITING, annotated, media, stages, terms
 
 _ANY = ""  # the term that every media with words has
 
@@ -21,10 +22,17 @@ class WordLines:
 
     def unprojected(self, stamp: str) -> list[str]:
         """Media whose words in Milvus are missing, outdated or another text model's."""
+        return self._with_words(media.c.words_stamp != stamp)
+
+    def unwritten_annotations(self) -> list[str]:
+        """Media of which the words that the person wrote don't stand in Milvus yet."""
+        return self._with_words(sa.false())
+
+    def _with_words(self, condition: sa.ColumnElement[bool]) -> list[str]:
         query = (
             sa.select(media.c.media_id)
             .where(
-                media.c.words_stamp != stamp,
+                sa.or_(condition, media.c.media_id.in_(sa.select(annotated.c.media_id))),
                 sa.exists().where(
                     stages.c.media_id == media.c.media_id,
                     stages.c.stage == "read",
@@ -57,9 +65,18 @@ class WordLines:
                     .values(words_stamp=WRITING, words_rows=0)
                 )
 
-    def put_words(self, stamp: str, written: Mapping[str, tuple[int, frozenset[str]]]) -> None:
-        """Say under which stamp media stand in Milvus, in how many rows and with what terms."""
+    def put_words(
+        self,
+        stamp: str,
+        written: Mapping[str, tuple[int, frozenset[str]]],
+        marks: Mapping[str, str] | None = None,
+    ) -> None:
+        """Say under which stamp media stand in Milvus, in how many rows and with what terms.
+
+        ``marks`` are those that annotated media had before their words were looked up.
+        """
         with self._database.writing() as connection:
+            drop_written(connection, marks or {})
             now = {media_id: found for media_id, (_, found) in written.items()}
             count_terms(self._database, connection, now)
             for media_id, (rows, found) in written.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import NotALibrary, NotFound, ServiceError
 from mmrag_plugin.ledger import Ledger
+from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
 from mmrag_plugin.library_indexing import LibraryIndexing
 from mmrag_plugin.library_models import LibraryModels
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.searching import Searcher
 
 
-class MediaLibrary(LibraryIndexing, LibraryAsking):
+class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
     Heavy parts (models, Milvus) are loaded when they are first needed. ``caption_llm`` is the LLM
@@ -51,6 +52,7 @@ class MediaLibrary(LibraryIndexing, LibraryAsking):
         self._seen_by_assistants: MediaLibrary | None = None
         self._searchers: dict[tuple[object, ...], Searcher] = {}
         self._loading = threading.RLock()  # a server's first searches come together
+        self._annotating = threading.Lock()
 
     # ---- opening and closing -----------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import NotFound, UsageError
+from mmrag_plugin.library_imagining import LibraryImagining
 from mmrag_plugin.library_keeping import LibraryKeeping
-from mmrag_plugin.library_making import LibraryMaking
 from mmrag_plugin.library_models import careful, limited, vlm_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.settings import Settings
 
 
-class LibraryAsking(LibraryMaking, LibraryKeeping):
+class LibraryAsking(LibraryImagining, LibraryKeeping):
     """The part of a library that is asked."""
 
     settings: Settings

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.errors import UsageError
+from mmrag_plugin.errors import IndexStopped, UsageError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_captions import caption_work, to_be_captioned
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
@@ -67,18 +68,29 @@ class LibraryIndexing:
         """The model in use for ``visual`` or ``words``; None before the first index."""
         return self.models.recorded(name)
 
-    def index(self, paths: Sequence[Path], progress: Progress | None = None) -> IndexReport:
+    def index(
+        self,
+        paths: Sequence[Path],
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> IndexReport:
         """Bring the library up to date with some folders (its known ones without any).
 
+        Once ``stop`` is set the run ends between two media (or frames of a film), with all that is
+        done kept; the report's ``stopped_by`` says so, and the next run goes on.
         Raises UsageError for a wrong path, LibraryBusy while another process writes.
         """
-        return self._index(self._roots(paths), progress)
+        return self._index(self._roots(paths), progress, stop)
 
-    def finish(self, progress: Progress | None = None) -> IndexReport:
+    def finish(
+        self, progress: Progress | None = None, stop: threading.Event | None = None
+    ) -> IndexReport:
         """Do what is pending without looking for changes in the folders."""
-        return self._index([], progress)
+        return self._index([], progress, stop)
 
-    def _index(self, roots: Sequence[Path], progress: Progress | None) -> IndexReport:
+    def _index(
+        self, roots: Sequence[Path], progress: Progress | None, stop: threading.Event | None
+    ) -> IndexReport:
         from mmrag_plugin.indexing import Indexer
 
         with self.ledger.writer("indexing"):
@@ -87,8 +99,9 @@ class LibraryIndexing:
             first = self.recorded("visual") is None
             if first:
                 self._record(wanted)  # searchable from the first rows on
-            report = Indexer(parts, progress).run(roots)
-            self._switch(wanted, parts)
+            report = Indexer(parts, progress, stop).run(roots)
+            if not isinstance(report.stopped_by, IndexStopped):  # else what replaces is half made
+                self._switch(wanted, parts)
         if not first and not any(
             stage.done for name, stage in report.stages.items() if name != "scan"
         ):
@@ -96,9 +109,19 @@ class LibraryIndexing:
         report.warnings = [*self._taken_warnings(), *report.warnings]
         return report
 
-    async def aindex(self, paths: Sequence[Path], progress: Progress | None = None) -> IndexReport:
-        """Index without holding up the event loop."""
-        return await asyncio.to_thread(self.index, paths, progress)
+    async def aindex(
+        self,
+        paths: Sequence[Path],
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> IndexReport:
+        """Index without holding up the event loop; a task that is cancelled stops the run."""
+        stop = stop or threading.Event()
+        try:
+            return await asyncio.to_thread(self.index, paths, progress, stop)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
 
     def plan(self, paths: Sequence[Path]) -> IndexPlan:
         """Say what indexing would do, how long it would take and what room it needs.

@@ -214,7 +214,9 @@ class LibraryMaking(LibraryPreviews):
         warnings = (*found.warnings, *made.warnings)
         return replace(made, warnings=tuple(dict.fromkeys(warnings)))
 
-    def _named(self, what: What, target: Target, count: int | None) -> list[Piece]:
+    def _named(
+        self, what: What | Literal["picture"], target: Target, count: int | None
+    ) -> list[Piece]:
         """The pieces of a media, or of a file, that the person names."""
         from mmrag_plugin.makers.base import Piece
         from mmrag_plugin.making import spread
@@ -277,9 +279,7 @@ class LibraryMaking(LibraryPreviews):
             location,  # type: ignore[arg-type]
         )
 
-    def _caption(
-        self, what: What, row: MediaRow, start_s: float | None, end_s: float | None
-    ) -> str:
+    def _caption(self, what: str, row: MediaRow, start_s: float | None, end_s: float | None) -> str:
         """What is written under a piece: on a sheet its name and time, else what is said of it."""
         if what == "sheet":
             when = format_span(start_s, end_s) or (row.taken_at or "")[:10]

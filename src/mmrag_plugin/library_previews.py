@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _VERSION = 1  # of what a preview is like
 _LEAST_BYTES = 10_000
 _MP4 = b"ftyp"
+_making = threading.BoundedSemaphore(2)  # each takes all processors that it gets; others wait
 _PREVIEW_LIMITS = Limits(stall_s=30.0, in_all_s=120.0, memory_bytes=2 * 2**30)
 
 
@@ -86,7 +88,8 @@ class LibraryPreviews(LibraryMedia):
             with tempfile.TemporaryDirectory(prefix="mmrag-") as folder:
                 target = Path(folder) / "preview.mp4"
                 job = PreviewJob(source, begin_s, shortened_s, target, max_bytes)
-                run_whole(job, path, limits=_PREVIEW_LIMITS)
+                with _making:
+                    run_whole(job, path, limits=_PREVIEW_LIMITS)
                 return target.read_bytes()
 
         known = self.ledger.known_files([str(path)]).get(str(path))

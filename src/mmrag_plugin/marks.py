@@ -17,6 +17,7 @@ from mmrag_plugin.people import people_in
 # nobody who hides a tag wants such a media shown.
 MarkKind = Literal["tag", "person", "album", "part"]
 
+GENERATED = "mmrag generated"  # the tag of pictures that mmrag had a model make
 _ALBUM = "Album: "
 _PEOPLE = "People: "
 _MAX_CHARS = 60

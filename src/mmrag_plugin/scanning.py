@@ -59,11 +59,13 @@ def scan(
     *,
     dry_run: bool = False,
     seen: Callable[[int], None] = lambda files: None,
+    between: Callable[[], None] = lambda: None,
 ) -> ScanResult:
     """Bring the ledger's paths under some resolved folders, roots or parts of them, up to date.
 
     Media without any path left are reported in ``removed`` and stay in the ledger until their rows
-    are gone from Milvus too. With ``dry_run`` nothing is written. ``seen`` hears of every batch.
+    are gone from Milvus too. With ``dry_run`` nothing is written. ``seen`` hears of every batch;
+    ``between`` is called between files and may end the scan by raising.
     """
     result = ScanResult()
     known: dict[str, KnownPath] = {}
@@ -109,7 +111,7 @@ def scan(
     unplugged = _in_emptied_folders(gone)
     gone -= unplugged.keys()
     unplugged |= emptied
-    moved = _Comparison(ledger, known, gone, home, result, dry_run).run(found)
+    moved = _Comparison(ledger, known, gone, home, result, dry_run, between).run(found)
     missed = Counter(folder for path, folder in unplugged.items() if path not in moved)
     result.warnings += [_emptied(folder, count) for folder, count in sorted(missed.items())]
     return result
@@ -205,9 +207,11 @@ class _Comparison:
         home: Mapping[str, str],
         result: ScanResult,
         dry_run: bool,
+        between: Callable[[], None],
     ) -> None:
         self.ledger, self.known, self.gone = ledger, known, gone
         self.home, self.result, self.dry_run = home, result, dry_run
+        self.between = between
         self.found: Mapping[str, FoundFile] = {}
         self.changed: dict[str, FoundFile] = {}
         self.changed_by_size: dict[int, list[FoundFile]] = {}
@@ -226,6 +230,7 @@ class _Comparison:
             self.changed_by_size.setdefault(file.size_bytes, []).append(file)
         for batch in batches(self.changed.values(), _BATCH):
             for file in batch:  # before the transaction, so that it is short
+                self.between()
                 self._hash(file)
             with nullcontext() if self.dry_run else self.ledger.transaction():
                 for file in batch:

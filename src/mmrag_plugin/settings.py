@@ -25,7 +25,7 @@ CONFIG_FILE = "config.toml"
 NOT_IN_FILE = frozenset({"home", "library"})  # they say where the file is
 FLAGS = frozenset(
     "home library visual_model text_model vlm allow_remote milvus_uri keyframes "
-    "captions caption_workers verify_with personal".split()
+    "captions caption_workers verify_with personal generator".split()
 )
 # no leading dot: `.` and `..` lead elsewhere, and `.models` lies beside the libraries
 _LIBRARY_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
@@ -99,6 +99,11 @@ class Settings(BaseSettings):
         True,
         description="Show the VLM annotated photos that look much like the one it captions, so "
         "that it learns your names for things.",
+    )
+    generator: str = Field(
+        "",
+        description="What makes new pictures (`mmrag imagine`): the folder or hub name of a "
+        "diffusers model on this disk; `plain` paints plain colours; empty means none.",
     )
     keyframes: Literal["auto", "iframes", "scenes", "uniform"] = Field(
         "auto",

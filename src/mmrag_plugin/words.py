@@ -32,6 +32,7 @@ _ORDER: tuple[SignalSource, ...] = (
     "path",
     "exif",
 )
+_ALONE = ("annotation", "caption")
 _PROSE = ("annotation", "caption", "ocr", "subtitle", "speech")
 
 
@@ -147,9 +148,9 @@ def _span(signal: Signal) -> tuple[float, float, str, Signal]:
 
 
 def _windows(timed: Sequence[Signal]) -> list[list[Signal]]:
-    """Short cues together, and apart from them captions, each of which is about a whole shot."""
-    windows = [[signal] for signal in timed if signal.source == "caption"]
-    windows += _cue_windows([signal for signal in timed if signal.source != "caption"])
+    """Short cues together; apart from them what is about a whole shot or written about a moment."""
+    windows = [[signal] for signal in timed if signal.source in _ALONE]
+    windows += _cue_windows([signal for signal in timed if signal.source not in _ALONE])
     return sorted(windows, key=lambda window: _span(window[0])[0])
 
 

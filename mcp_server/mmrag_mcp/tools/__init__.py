@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from mmrag_mcp.tools.annotate import AnnotateMedia
 from mmrag_mcp.tools.ask import AskMedia
 from mmrag_mcp.tools.base import MediaTool
 from mmrag_mcp.tools.browse import BrowseMedia
 from mmrag_mcp.tools.describe import DescribeMedia
 from mmrag_mcp.tools.get import GetMedia
+from mmrag_mcp.tools.index import IndexMedia
 from mmrag_mcp.tools.info import LibraryInfo
 from mmrag_mcp.tools.make import MakeMedia
 from mmrag_mcp.tools.search import SearchMedia
@@ -20,6 +22,8 @@ TOOLS: tuple[type[MediaTool], ...] = (
     BrowseMedia,
     DescribeMedia,
     AskMedia,
+    AnnotateMedia,
     MakeMedia,
+    IndexMedia,
     LibraryInfo,
 )

@@ -7,6 +7,7 @@ from typing import Annotated
 from mcp_types import CallToolResult
 
 from mmrag_mcp import rendering
+from mmrag_mcp.app import SHOWN_IN_GALLERY
 from mmrag_mcp.arguments import (
     Camera,
     Folder,
@@ -28,6 +29,7 @@ class AskMedia(MediaTool):
 
     name = "ask_media"
     title = "Ask about photos and videos"
+    meta = SHOWN_IN_GALLERY
 
     async def run(
         self,

@@ -16,7 +16,6 @@ from mmrag_mcp.results import (
     GetMediaResult,
     SignalResult,
     date_only,
-    file_name,
     media_uri,
 )
 from mmrag_mcp.tools.base import MediaTool, answer, row_of, time_of
@@ -85,9 +84,8 @@ def bounded_picture(library: MediaLibrary, media_id: str, at_s: float | None) ->
 
 def resources_of(result: GetMediaResult) -> list[ResourceLink]:
     """Links to what a media looks like."""
-    name = file_name(result.paths[0]) if result.paths else result.media_id
     uri = media_uri(result.media_id, "thumbnail")
-    return [ResourceLink(uri=uri, name=name, mime_type="image/jpeg")]
+    return [ResourceLink(uri=uri, name=f"thumbnail of the {result.kind}", mime_type="image/jpeg")]
 
 
 def details(library: MediaLibrary, row: MediaRow) -> GetMediaResult:

@@ -52,7 +52,7 @@ def info(warm: WarmLibrary) -> LibraryInfoResult:
             "media": counts["kinds"],
             "taken_at": TakenAt(first=first, last=last),
             "folders": [PurePath(root).name for root in ledger.roots()],
-            "cameras": [escape_media_text(camera) for camera in ledger.cameras_like("") if camera],
+            "cameras": _most(library, "camera"),
             "years": {value.label: value.count for value in library.browse("year").values},
             "places": _most(library, "place"),
             "people": _most(library, "person"),
@@ -65,20 +65,23 @@ def info(warm: WarmLibrary) -> LibraryInfoResult:
             "failed": len(ledger.failures()) + len(ledger.bad_sidecars()),
             "search": warm.state,
             "how_to_search": _phrasing(
-                set(counts["signals"]), visual.setting if visual else "", ledger.roots()
+                set(counts["signals"]),
+                visual.setting if visual else "",
+                words.setting if words else "",
+                ledger.roots(),
             ),
             "writer": ledger.lease_holder(),
         }
     )
 
 
-def _most(library: MediaLibrary, by: Literal["place", "person"]) -> list[str]:
+def _most(library: MediaLibrary, by: Literal["camera", "place", "person"]) -> list[str]:
     """The values that most media have."""
     found = library.browse(by, limit=_MOST).values
     return [escape_media_text(" ".join(value.label.split()), _NAME_CHARS) for value in found]
 
 
-def _phrasing(signals: set[str], sight: str, roots: Sequence[str]) -> list[str]:
+def _phrasing(signals: set[str], sight: str, words: str, roots: Sequence[str]) -> list[str]:
     """How to ask this library for something, by what it has."""
     if sight == "palette":
         said = ["by colour: red and white (its visual model knows colours alone)"]
@@ -87,7 +90,8 @@ def _phrasing(signals: set[str], sight: str, roots: Sequence[str]) -> list[str]:
     if "ocr" in signals:
         said.append('by words in the picture: boarding pass, "gate B42"')
     if "caption" in signals or "annotation" in signals:
-        said.append("by what somebody wrote about it, in other words too")
+        meant = ", in other words too" if words not in ("", "off") else ""
+        said.append(f"by what somebody wrote about it{meant}")
     if "subtitle" in signals or "speech" in signals:
         said.append("by what is said in a video")
     said.append("by names of people, places and files, with dates: Lisbon last spring")

@@ -15,13 +15,13 @@ from mmrag_mcp.arguments import MediaId, Time
 from mmrag_mcp.calls import Ctx
 from mmrag_mcp.results import Result, file_name
 from mmrag_mcp.tools.base import MediaTool, answer, moment_of, row_of
-from mmrag_plugin.errors import StorageError, UsageError
+from mmrag_plugin.errors import NotFound, StorageError, UsageError
 from mmrag_plugin.timecode import format_time
 from mmrag_plugin.untrusted import escape_media_text, fenced
 
 if TYPE_CHECKING:
     from mmrag_plugin.library import MediaLibrary
-    from mmrag_plugin.library_making import Ingredients
+    from mmrag_plugin.library_making import Ingredients, Target, What
     from mmrag_plugin.makers.base import Made
 
 FOLDER = "made"  # in the library's directory, where the person named no other
@@ -29,6 +29,7 @@ MOST_BYTES = 20 * 2**30  # of files in the folder: an assistant may go on for ev
 _AT_ONCE = 2  # each takes all processors that it gets
 _SHOWN = 10  # pieces and problems
 
+_What = Literal["clip", "supercut", "gif", "sheet", "slideshow", "picture"]
 _Query = Annotated[
     Annotated[str, Field(max_length=2_000)] | None,
     BeforeValidator(lambda value: value or None),
@@ -85,11 +86,12 @@ class MakeMedia(MediaTool):
         self,
         ctx: Ctx,
         what: Annotated[
-            Literal["clip", "supercut", "gif", "sheet", "slideshow"],
+            _What,
             Field(
                 description="clip: a part of one video. supercut: moments of videos, joined. gif: "
                 "a short clip without sound. sheet: small pictures side by side. slideshow: a film "
-                "of photos."
+                "of photos. picture: a new one by a model on this machine, of what query says, "
+                "like media_ids."
             ),
         ],
         query: _Query = None,
@@ -108,7 +110,7 @@ class MakeMedia(MediaTool):
             Field(ge=0.5, le=60, description="How long each is shown in a supercut or slideshow."),
         ] = None,
     ) -> Annotated[CallToolResult, MakeMediaResult]:
-        """Make a new file of the person's media: a clip, supercut, GIF, contact sheet or slideshow.
+        """Make a new file of the person's media: a clip, supercut, GIF, sheet or slideshow.
 
         Search first, and name the media_ids that fit: a query takes whatever it finds. The file is
         written into one folder on this machine and replaces nothing; tell the person its path.
@@ -119,9 +121,7 @@ class MakeMedia(MediaTool):
 
         async def work() -> Made:
             library = await call.library()
-            found = await call.in_thread(
-                lambda: _found(library, what, query, media_ids or [], start, end, limit)
-            )
+            ids = media_ids or []
             folder = await call.in_thread(lambda: _folder(library, self.rights.output_folder))
 
             def tell(done: float) -> None:
@@ -129,6 +129,19 @@ class MakeMedia(MediaTool):
 
             call.doing = "waiting for others that make something"
             async with self._turn():
+                if what == "picture":
+                    return await call.in_thread(
+                        lambda: library.imagine(
+                            query or "",
+                            like=_targets(library, what, ids, start, end),
+                            folder=folder,
+                            tell=tell,
+                            stopped=stop.is_set,
+                        )
+                    )
+                found = await call.in_thread(
+                    lambda: _found(library, what, query, ids, start, end, limit)
+                )
                 return await call.in_thread(
                     lambda: library.make_of(
                         found, folder=folder, each_s=seconds_each, tell=tell, stopped=stop.is_set
@@ -172,31 +185,41 @@ def _span(piece: MadePiece) -> str:
 
 def _found(
     library: MediaLibrary,
-    what: Literal["clip", "supercut", "gif", "sheet", "slideshow"],
+    what: What,
     query: str | None,
     media_ids: list[str],
     start: str | None,
     end: str | None,
     limit: int | None,
 ) -> Ingredients:
-    from mmrag_plugin.library_making import Target
-
     if bool(query) == bool(media_ids):
         raise UsageError("Give either query or media_ids.", "media_ids come from search_media.")
-    if query:
-        if start or end:
-            raise UsageError("start and end belong to one media_id.", "Name it in media_ids.")
+    if not query:
+        targets = _targets(library, what, media_ids, start, end)
+        return library.ingredients(what, targets=targets, limit=limit)
+    if start or end:
+        raise UsageError("start and end belong to one media_id.", "Name it in media_ids.")
+    try:
         return library.ingredients(what, query, limit=limit)
-    rows = [row_of(library, media_id) for media_id in media_ids]  # ids only, never paths
+    except NotFound as error:
+        raise NotFound(
+            error.message, "Look with search_media what there is, and give its media_ids."
+        ) from None
+
+
+def _targets(
+    library: MediaLibrary, what: str, media_ids: list[str], start: str | None, end: str | None
+) -> list[Target]:
+    """The media that are named: by ids only, never by paths."""
+    from mmrag_plugin.library_making import Target
+
+    rows = [row_of(library, media_id) for media_id in media_ids]
     if len(rows) > 1 and (start or end or what in ("clip", "gif")):
         raise UsageError(
             f"A {what} with these arguments is of one media.", "Give a single id in media_ids."
         )
-    targets = []
-    for row in rows:
-        moment = moment_of(row, start, end)
-        targets.append(Target(row.media_id, moment.start_s, moment.end_s))
-    return library.ingredients(what, targets=targets, limit=limit)
+    moments = [moment_of(row, start, end) for row in rows]
+    return [Target(moment.media_id, moment.start_s, moment.end_s) for moment in moments]
 
 
 def _folder(library: MediaLibrary, named: Path | None) -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated
 from mcp_types import CallToolResult
 
 from mmrag_mcp import rendering
+from mmrag_mcp.app import SHOWN_IN_GALLERY
 from mmrag_mcp.arguments import (
     Camera,
     Cursor,
@@ -29,6 +30,7 @@ class SearchMedia(MediaTool):
 
     name = "search_media"
     title = "Search photos and videos"
+    meta = SHOWN_IN_GALLERY
 
     async def run(
         self,

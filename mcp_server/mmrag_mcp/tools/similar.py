@@ -10,6 +10,7 @@ from mcp_types import CallToolResult
 from pydantic import BeforeValidator, Field
 
 from mmrag_mcp import pasted, rendering
+from mmrag_mcp.app import SHOWN_IN_GALLERY
 from mmrag_mcp.arguments import (
     Cursor,
     Folder,
@@ -43,7 +44,7 @@ _Picture = Annotated[
     str | None,
     BeforeValidator(lambda value: value or None),
     Field(
-        description="Or a picture: base64 or data URI, up to 3 MiB; no path, no URL.",
+        description="Or a picture: base64 or data URI, up to 3 MB; no path, no URL.",
         json_schema_extra={"maxLength": pasted.MAX_CHARS},
     ),
 ]
@@ -54,6 +55,7 @@ class FindSimilar(MediaTool):
 
     name = "find_similar"
     title = "Find what looks like a picture"
+    meta = SHOWN_IN_GALLERY
 
     async def run(
         self,

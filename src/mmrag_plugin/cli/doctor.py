@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,6 +71,7 @@ def doctor(
                 ("text in pictures", _ocr),
                 ("films", _films),
                 ("VLM (Ollama)", partial(_vlm, settings, sight)),
+                ("new pictures", partial(_generator, settings)),
             )
         ]
     if json:
@@ -221,6 +223,23 @@ def _films() -> tuple[str, str]:
                 "Install it again: pip install --force-reinstall av",
             ) from error
     return f"{versions} decode {FILM}, {picture.width} x {picture.height} pixels", ""
+
+
+def _generator(settings: Settings) -> tuple[str, str]:
+    """Which model makes new pictures; nothing else needs one."""
+    if settings.generator == "plain":
+        return "plain colours, without a model", ""
+    if find_spec("diffusers") is None:
+        return (
+            "no generator is installed: mmrag imagine does not work",
+            "If you want it: pip install 'mmrag-plugin[generate]'",
+        )
+    if not settings.generator:
+        return (
+            "no model is named: mmrag imagine wants --generator",
+            "If you want it: set MMRAG_GENERATOR to a diffusers model on this disk.",
+        )
+    return settings.generator, ""
 
 
 def _vlm(settings: Settings, sight: bool) -> tuple[str, str]:

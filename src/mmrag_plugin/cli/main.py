@@ -11,6 +11,7 @@ import typer
 
 from mmrag_plugin import __version__
 from mmrag_plugin.cli import (
+    annotating,
     asking,
     browsing,
     chatting,
@@ -47,6 +48,7 @@ for module in (
     gallery,
     asking,
     chatting,
+    annotating,
     making,
     duplicates,
     keeping,

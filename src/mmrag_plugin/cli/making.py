@@ -65,6 +65,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(supercut)
     app.command()(sheet)
     app.command()(slideshow)
+    app.command()(imagine)
 
 
 def clip(
@@ -227,6 +228,67 @@ def slideshow(
         )
 
 
+def imagine(
+    prompt: Annotated[str, typer.Argument(help="What is to be seen, in words.")],
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            help="A picture that it should be like: a hit's number, an id, a file. Up to 8.",
+            metavar="TARGET",
+        ),
+    ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="How far it goes from those pictures.", metavar="0-1"),
+    ] = 0.6,
+    size: Annotated[
+        str | None, typer.Option(help="Its size, 512x512; else the model's.", metavar="WxH")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=500, help="Steps of the model.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="The same seed, the same picture.")
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            "--generator", help="A diffusers model: a folder or a hub name.", metavar="MODEL"
+        ),
+    ] = None,
+    output: Output = None,
+    force: Force = False,
+    library: options.Library = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Have a model on this machine make a new picture, of words or of pictures that are found.
+
+    Needs a generator: pip install 'mmrag-plugin[generate]'. The picture says that a model made it.
+    """
+    with options.open_library(library=library, home=home, generator=generator) as opened:
+        targets = [_target(opened, target, None, None) for target in like or ()]
+        with _bar("picture") as tell:
+            made = opened.imagine(
+                prompt,
+                like=targets,
+                strength=strength,
+                size=None if size is None else _size(size),
+                steps=steps,
+                seed=seed,
+                output=output,
+                force=force,
+                tell=tell,
+            )
+    _report(made, json=json)
+
+
+def _size(text: str) -> tuple[int, int]:
+    wide, _, high = text.lower().partition("x")
+    if not (wide.isascii() and wide.isdecimal() and high.isascii() and high.isdecimal()):
+        raise UsageError(f"--size {text} is no size.", "Write it as 512x512.")
+    return int(wide[:6]), int(high[:6])
+
+
 def _asked(
     limit: int | None,
     kind: str | None,
@@ -290,6 +352,10 @@ def _make(library: MediaLibrary, found: Ingredients, *, json: bool, **wanted: An
         remember(library, SearchResult(found.words, list(found.hits)))
     with _bar(found.what) as tell:
         made = library.make_of(found, tell=tell, **wanted)
+    _report(made, json=json)
+
+
+def _report(made: Made, *, json: bool) -> None:
     if json:
         print_json(made.as_dict())
     else:

@@ -73,6 +73,9 @@ HasText = Annotated[
     bool | None,
     typer.Option("--has-text/--no-text", help="Only with, or only without, text in the picture."),
 ]
+Generated = Annotated[
+    bool, typer.Option("--generated", help="Also pictures that mmrag had a model make.")
+]
 Channels = Annotated[
     str | None,
     typer.Option(help=f"Search only these, of {','.join(CHANNELS)}.", metavar="A,B"),
@@ -127,6 +130,7 @@ def search_options(
     rerank: bool = False,
     rerank_first: int | None = None,
     rerank_seconds: float | None = None,
+    generated: bool = False,
 ) -> dict[str, Any]:
     """Turn flags into the options of a search. Raises UsageError for a wrong word."""
     from mmrag_plugin.filters import Filters
@@ -136,7 +140,15 @@ def search_options(
     names = [name.strip() for name in channels.split(",")] if channels else None
     for name in names or ():
         one_of("--channels", name, CHANNELS)
-    filters = Filters(kind, since, until, folder, camera, has_text)  # type: ignore[arg-type]
+    filters = Filters(
+        kind,  # type: ignore[arg-type]
+        since,
+        until,
+        folder,
+        camera,
+        has_text,
+        generated=generated,
+    )
     asked = {
         "limit": limit,
         "filters": filters,

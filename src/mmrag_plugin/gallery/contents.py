@@ -141,6 +141,7 @@ def hits(library: MediaLibrary, found: Iterable[Hit]) -> list[dict[str, Any]]:
     listed = list(found)
     media_ids = [hit.moment.media_id for hit in listed]
     rows, places = library.ledger.media_rows(media_ids), library.ledger.place_names(media_ids)
+    hidden = library.ledger.hidden_media_ids()  # from assistants: a person sees all, and which
     shown = []
     for hit in listed:
         row = rows.get(hit.moment.media_id)
@@ -148,6 +149,7 @@ def hits(library: MediaLibrary, found: Iterable[Hit]) -> list[dict[str, Any]]:
             "at_s": hit.at_s,
             "duration_s": row.duration_s if row else None,
             "place": places.get(hit.moment.media_id, ""),
+            "hidden": hit.moment.media_id in hidden,
         }
         shown.append({**hit.as_dict(), **about})
     return shown

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MediaError, MissingExtra
+from mmrag_plugin.film_frames import frame_at
 from mmrag_plugin.films import open_film
 from mmrag_plugin.makers.base import (
     Made,
@@ -37,6 +39,8 @@ _RATE = 25
 _TEXT_SHARE = 28  # of the short side, how high a letter is
 _DARK, _INK = 0.45, (255, 255, 255)
 _BLUR_PX = 24
+_HELD_BYTES = 2**30
+_PREPARED = 0.3  # of the work, to decode all pieces once
 
 
 class SlideshowMaker(Maker):
@@ -56,6 +60,7 @@ class SlideshowMaker(Maker):
         long_px = wish.long_side_px or LONG_SIDE_PX
         size = even((long_px, round(long_px * 9 / 16)))
         slides: list[_Slide] = []
+        room = _HELD_BYTES // (3 * size[0] * size[1])  # slides whose pictures are kept until then
         for place, piece in each_of(wish, tell, failed):
             try:
                 slides.append(_slide(piece, size, each_s, wish.captions))
@@ -63,13 +68,16 @@ class SlideshowMaker(Maker):
                 failed.append(Problem.of(piece, error))
             except MissingExtra as error:
                 failed.append(Problem(str(piece.path), error.message, error.remedy))
-            tell(0.3 * (place + 1) / len(wish.pieces))
+            else:
+                if len(slides) > room:
+                    slides[-1].forget()
+            tell(_PREPARED * (place + 1) / len(wish.pieces))
         if not slides:
             raise nothing_left(failed)
         pieces = tuple(slide.piece for slide in slides)
         tags = tags_of(wish, self.what, pieces)
         with FilmWriter(wish.target, size, Quality(), rate=Fraction(_RATE), tags=tags) as writer:
-            length_s = _write(slides, fade_s, size, writer, tell)
+            length_s = _write(slides, fade_s, writer, tell)
             writer.end()
         return Made(
             self.what,
@@ -83,27 +91,44 @@ class SlideshowMaker(Maker):
 
 
 class _Slide:
-    """What is shown of a piece: ``frame(t)`` for ``t`` from 0 up to ``length_s``, in order."""
+    """What is shown of a piece: ``frame(t)`` for ``t`` from 0 up to ``length_s``, in order.
 
-    def __init__(self, piece: Piece, size: tuple[int, int], length_s: float, first: Image) -> None:
-        self.piece, self.length_s = piece, length_s
-        self._size = size
-        self._backdrop = _backdrop(first, size)
+    Its picture is decoded when it is first needed, and again after ``forget``.
+    """
+
+    def __init__(self, piece: Piece, size: tuple[int, int], length_s: float) -> None:
+        self.piece, self.size, self.length_s = piece, size, length_s
         self._caption = one_line(piece.caption)
-        self._still = self._composed(first)
+        self._backdrop: Image | None = None
+        self._still: np.ndarray | None = None
+
+    def load(self, first: Image) -> None:
+        """Take the picture that it begins with."""
+        self._backdrop = _backdrop(first, self.size)
+        self._still = self._composed(first, self._backdrop)
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        self._backdrop = self._still = None
 
     def frame(self, t: float) -> np.ndarray:
         """The picture at a time since the slide began."""
+        if self._still is None:
+            self.load(self._first())
+        assert self._still is not None
         return self._still
 
-    def _composed(self, picture: Image) -> np.ndarray:
+    def _first(self) -> Image:
+        return still_of(self.piece, min(self.size))
+
+    def _composed(self, picture: Image, backdrop: Image) -> np.ndarray:
         import numpy as np
 
-        slide = self._backdrop.copy()
-        fitted = inside(picture, self._size)
+        slide = backdrop.copy()
+        fitted = inside(picture, self.size)
         slide.paste(
             fitted,
-            ((self._size[0] - fitted.width) // 2, (self._size[1] - fitted.height) // 2),
+            ((self.size[0] - fitted.width) // 2, (self.size[1] - fitted.height) // 2),
         )
         if self._caption:
             _write_caption(slide, self._caption)
@@ -113,84 +138,103 @@ class _Slide:
 class _FilmSlide(_Slide):
     """A part of a film that goes on while it is shown; one that breaks off stands still."""
 
-    def __init__(self, piece: Piece, size: tuple[int, int], length_s: float, first: Image) -> None:
-        super().__init__(piece, size, length_s, first)
-        self._frames: Iterator[tuple[float, np.ndarray]] | None = None
-        self._next: tuple[float, np.ndarray] | None = None
+    _frames: Iterator[tuple[float, np.ndarray]] | None = None
+    _next: tuple[float, np.ndarray] | None = None
 
     def frame(self, t: float) -> np.ndarray:
         """The picture at a time since the slide began."""
+        super().frame(t)
         if self._frames is None:
             self._frames = self._pictures()
             self._next = next(self._frames, None)
         while self._next is not None and self._next[0] <= t + 1e-3:
             self._still = self._next[1]
             self._next = next(self._frames, None)
+        assert self._still is not None
         return self._still
+
+    def _first(self) -> Image:
+        return frame_at(source_of(self.piece), self.piece.start_s or 0.0)
 
     def _pictures(self) -> Iterator[tuple[float, np.ndarray]]:
         start_s = self.piece.start_s or 0.0
         due_s = 0.0
+        backdrop = self._backdrop
+        assert backdrop is not None
         try:
             with open_film(source_of(self.piece)) as film:
                 for time_s, frame in shown_between(film, start_s, start_s + self.length_s):
                     if time_s >= due_s - 1e-3:
-                        yield time_s, self._composed(film.picture(frame))
+                        yield time_s, self._composed(film.picture(frame), backdrop)
                         due_s = time_s + 0.7 / _RATE
         except MediaError:
             return  # its first frame was fine
 
 
 def _slide(piece: Piece, size: tuple[int, int], each_s: float, captions: bool) -> _Slide:
+    """The slide of a piece, with its picture decoded, so that what can't be read is known."""
     if not captions:
         piece = replace(piece, caption="")
     if piece.kind == "image" and piece.start_s is None:
-        return _Slide(piece, size, each_s, still_of(piece, min(size)))
+        slide = _Slide(piece, size, each_s)
+        slide.frame(0.0)
+        return slide
     with open_film(source_of(piece)) as film:
         part = part_of(film, piece.start_s, piece.end_s)
         length_s = min(part.length_s, each_s)
         exact = replace(piece, start_s=part.start_s, end_s=round(part.start_s + length_s, 3))
         _, first = next(iter(shown_between(film, part.start_s, part.end_s)))
-        return _FilmSlide(exact, size, length_s, film.picture(first))
+        slide = _FilmSlide(exact, size, length_s)
+        slide.load(film.picture(first))
+        return slide
 
 
-def _write(
-    slides: list[_Slide], fade_s: float, size: tuple[int, int], writer: FilmWriter, tell: Told
-) -> float:
+def _write(slides: list[_Slide], fade_s: float, writer: FilmWriter, tell: Told) -> float:
     """Write the slides one behind the other, each fading in over the one before."""
     import av
     from av.video.reformatter import ColorRange, Colorspace
-    from moviepy import CompositeVideoClip, VideoClip, vfx
 
-    clips: list[VideoClip] = []
-    begins_s: list[float] = []
-    ends_s = 0.0
-    for slide in slides:
-        fade = min(fade_s, slide.length_s / 2, ends_s) if clips else 0.0
-        starts_s = ends_s - fade
-        clip = VideoClip(slide.frame, duration=slide.length_s).with_start(starts_s)
-        clips.append(clip.with_effects([vfx.CrossFadeIn(fade)]) if fade else clip)
-        begins_s.append(starts_s)
-        ends_s = starts_s + slide.length_s
-    film = CompositeVideoClip(clips, size=size)
+    fades = [
+        min(fade_s, one.length_s / 2, other.length_s / 2)
+        for one, other in itertools.pairwise(slides)
+    ]
+    ends_s = sum(slide.length_s for slide in slides) - sum(fades)
+    place, begins_s, fading = 0, 0.0, None
     for number in range(max(round(ends_s * _RATE), 1)):
-        t = number / _RATE
-        on_screen = [
-            (slide, begin)
-            for slide, begin in zip(slides, begins_s, strict=True)
-            if begin <= t < begin + slide.length_s
-        ]
-        # only what fades has to be put together
-        alone = on_screen[0] if len(on_screen) == 1 else None
-        pixels = film.get_frame(t) if alone is None else alone[0].frame(t - alone[1])
+        t = number / _RATE - begins_s
+        while place < len(fades) and t >= slides[place].length_s - 1e-9:
+            slides[place].forget()
+            step_s = slides[place].length_s - fades[place]
+            place, begins_s, fading = place + 1, begins_s + step_s, None
+            t -= step_s
+        slide = slides[place]
+        if place < len(fades) and t > slide.length_s - fades[place]:
+            fading = fading or _fading(slide, slides[place + 1], fades[place])
+            pixels = fading.get_frame(t)
+        else:
+            pixels = slide.frame(t)
         frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
         frame.colorspace = frame.color_primaries = frame.color_trc = 1  # BT.709
-        writer.show(frame, t)
-        tell(0.3 + 0.7 * t / ends_s)
+        writer.show(frame, number / _RATE)
+        tell(_PREPARED + (1 - _PREPARED) * number / _RATE / ends_s)
     writer.end_part(ends_s)
     return ends_s
+
+
+def _fading(slide: _Slide, following: _Slide, fade_s: float) -> Any:
+    """The film of two slides, of which the second fades in at the end of the first."""
+    from moviepy import CompositeVideoClip, VideoClip, vfx
+
+    clips = []
+    for shown in (slide, following):
+        clip = VideoClip(duration=shown.length_s)
+        clip.frame_function, clip.size = shown.frame, shown.size
+        clips.append(clip)
+    second = clips[1].with_start(slide.length_s - fade_s)
+    faded = second.with_effects([vfx.CrossFadeIn(fade_s)])
+    return CompositeVideoClip([clips[0], faded], size=slide.size)
 
 
 def _backdrop(picture: Image, size: tuple[int, int]) -> Image:

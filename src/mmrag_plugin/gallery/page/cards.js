@@ -73,6 +73,8 @@ function card(hit, onOpen) {
       their("span", nameOf(hit), { class: "name", title: plain(hit.path) }),
       metaLine(hit),
       hit.reason && !hit.listed ? their("span", hit.reason, { class: "why" }) : null,
+      hit.alike?.length ? make("span", { class: "meta", text: `and ${hit.alike.length} much like it` }) : null,
+      hit.hidden ? make("span", { class: "meta", text: "hidden from assistants" }) : null,
       hit.listed ? null : confidenceMark(hit),
     ),
   );

@@ -50,7 +50,6 @@ function sourceList(numbers, sources) {
 const talk = {
   pane: byId("talk"),
   turns: byId("turns"),
-  form: byId("ask"),
   field: byId("message"),
   sources: new Map(),
   about: null,
@@ -151,15 +150,7 @@ const talk = {
   },
 };
 
-talk.form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  talk.ask(talk.field.value);
-});
-talk.field.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  talk.ask(talk.field.value);
-});
+sends(byId("ask"), () => talk.ask(talk.field.value));
 byId("stop").addEventListener("click", () => { talk.running?.abort(); talk.field.focus(); });
 byId("talk-new").addEventListener("click", () => talk.begin());
 byId("talk-switch").addEventListener("click", () => { talk.toggle(); if (!talk.pane.hidden) talk.field.focus(); });

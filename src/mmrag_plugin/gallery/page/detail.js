@@ -17,6 +17,7 @@ const detail = {
     if (!this.dialog.open) {
       document.documentElement.dataset.detail = "open";
       this.dialog.showModal();
+      if (!page.alone) this.comeNear(this.opener);
     }
     this.dialog.scrollTop = 0;
     (this.player.button || this.title).focus();
@@ -24,17 +25,27 @@ const detail = {
     announce(`${nameOf(hit)} ${spanOf(hit)}`.trim());
   },
 
+  // A host shows the whole page in a frame as long as it, and scrolls that: the middle may be far off.
+  comeNear(opener) {
+    const [edge, tall] = [8, 620];
+    const wanted = (opener?.getBoundingClientRect().top ?? 0) - 60;
+    const top = Math.max(Math.min(wanted, window.innerHeight - tall), edge);
+    this.dialog.style.marginTop = `${top}px`;
+    this.dialog.style.maxHeight = `${Math.max(window.innerHeight - top - edge, 320)}px`;
+  },
+
   close() {
     if (this.dialog.open) this.dialog.close();
   },
 
   closed() {
+    if (this.dialog.open) return; // another was opened since
     this.player?.end();
     delete document.documentElement.dataset.detail;
     const { hit, opener } = this;
     const shown = grid.cards.find((one) => one.hit === hit);
     this.dialog.replaceChildren();
-    this.hit = this.player = null;
+    this.hit = this.player = this.known = null;
     if (shown && (opener?.closest?.("#grid") || !opener?.isConnected)) grid.focus(hit);
     else if (opener?.isConnected) opener.focus();
   },
@@ -250,12 +261,11 @@ function makePlayer(hit) {
 function askForm(hit) {
   const field = make("input", { type: "text", id: "about-question", maxlength: "2000", autocomplete: "off", enterkeyhint: "send", placeholder: hit.kind === "video" ? "What happens here?" : "What is this?" });
   const answer = make("div", { class: "about-answer", hidden: true });
-  const form = make("form", { class: "about-form" },
+  const form = make("div", { class: "about-form" },
     make("label", { class: "label", for: "about-question", text: "Ask about this one" }),
-    make("div", { class: "about-line" }, field, make("button", { type: "submit", class: "round strong", "aria-label": "Ask about this one" }, icon("send"))),
+    make("div", { class: "about-line" }, field, make("button", { type: "button", class: "round strong", "aria-label": "Ask about this one", "data-send": true }, icon("send"))),
     answer);
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
+  sends(form, () => {
     const question = field.value.trim() || field.placeholder;
     field.value = "";
     page.askAbout(question, hit, answer);

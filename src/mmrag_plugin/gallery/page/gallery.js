@@ -51,9 +51,9 @@ const page = {
   // What an assistant tells: the call that it made, and what came of it.
   listen() {
     host.on("ui/notifications/tool-input", ({ arguments: given }) => {
-      const query = given?.query ?? given?.question ?? "";
-      byId("query").value = plain(query);
-      this.asked = { ...NOTHING, ...pick(given, ["query", "kind", "since", "until", "folder"]) };
+      host.madeBy(given || {});
+      this.asked = { ...NOTHING, query: String(given?.query ?? given?.question ?? "") };
+      byId("query").value = this.asked.query;
       this.busy(true);
     });
     host.on("ui/notifications/tool-result", (result) => {
@@ -152,21 +152,20 @@ const page = {
     } catch {
       return; // the search says what is wrong
     }
-    const form = byId("filters");
+    const box = byId("filters");
     for (const [name, label, all] of [["kind", "Kind", "Photos and films"], ["month", "When", "Any time"], ["city", "Where", "Anywhere"], ["person", "Who", "Anybody"], ["folder", "Folder", "All folders"]]) {
       const values = facets[name] || [];
       if (values.length < 2 && name !== "kind") continue;
       const chooser = make("select", { name, "aria-label": label }, make("option", { value: "", text: all }),
         ...values.map(({ value, label: words, count }) => make("option", { value, text: `${name === "month" ? dateOf(words) : name === "kind" ? KINDS[value] || value : plain(words)} (${count})` })));
-      form.append(chooser);
+      box.append(chooser);
     }
-    form.hidden = !form.childElementCount;
-    form.addEventListener("change", () => this.searched());
-    form.addEventListener("submit", (event) => event.preventDefault());
+    box.hidden = !box.childElementCount;
+    box.addEventListener("change", () => this.searched());
   },
 
   narrowed() {
-    const chosen = (name) => byId("filters").elements.namedItem(name)?.value || "";
+    const chosen = (name) => byId("filters").querySelector(`[name="${name}"]`)?.value || "";
     const month = chosen("month");
     return { kind: chosen("kind"), since: month, until: month, near: chosen("city"), person: chosen("person"), folder: chosen("folder") };
   },
@@ -199,8 +198,9 @@ const page = {
 
   // An answer that the assistant had made: its words, and its sources as the grid.
   showAnswer(told) {
-    const sources = new Map(told.sources.map((hit, at) => [at + 1, hit]));
-    this.show({ hits: told.sources, warnings: told.warnings || [], next: null });
+    const hits = told.sources.map(whole);
+    const sources = new Map(hits.map((hit, at) => [at + 1, hit]));
+    this.show({ hits, warnings: told.warnings || [], next: null });
     byId("heading").textContent = "Sources";
     byId("answer")?.remove();
     byId("notes").before(make("section", { id: "answer", class: "answer", "aria-label": "Answer" }, make("p", { class: "answer-words", dir: "auto" }, cited(plain(told.answer), sources))));
@@ -208,14 +208,7 @@ const page = {
   },
 };
 
-function pick(given, names) {
-  return Object.fromEntries(names.filter((name) => typeof given?.[name] === "string").map((name) => [name, given[name]]));
-}
-
-byId("search").addEventListener("submit", (event) => {
-  event.preventDefault();
-  page.searched({ focus: true });
-});
+sends(byId("search"), () => page.searched({ focus: true }));
 byId("more").addEventListener("click", () => page.more());
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;

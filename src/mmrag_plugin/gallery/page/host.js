@@ -8,6 +8,8 @@ const READS_AT_ONCE = 4;
 const host = {
   can: { search: false, filters: false, talk: false, similar: false, play: false },
   offers: {},
+  told: {},
+  made: null,
   calls: new Map(),
   lastId: 0,
   listeners: {},
@@ -66,6 +68,7 @@ const host = {
   },
 
   context(told) {
+    Object.assign(this.told, told);
     const root = document.documentElement;
     if (told.theme === "light" || told.theme === "dark") root.dataset.theme = told.theme;
     if (typeof told.locale === "string") page.setLocale(told.locale);
@@ -102,9 +105,16 @@ const host = {
     }
   },
 
+  // A search of the person's own, or the next page of the call that was made: with its arguments.
   async search(asked, cursor) {
-    const { query, ...filters } = asked;
-    return hitsOf(await this.tool("search_media", { query, cursor, ...filters }));
+    if (!cursor) this.made = { name: "search_media", asked: { query: asked.query } };
+    return hitsOf(await this.tool(this.made.name, { ...this.made.asked, cursor }));
+  },
+
+  // Note which call the page shows; a host that does not say which tool it was is told by its arguments.
+  madeBy(asked) {
+    const name = this.told.toolInfo?.tool?.name;
+    this.made = { name: name || (asked.query ? "search_media" : "find_similar"), asked };
   },
 
   async media(hit) {
@@ -113,14 +123,14 @@ const host = {
 
   async similar(hit) {
     const at = pictureTime(hit);
-    return hitsOf(await this.tool("find_similar", { media_id: hit.media_id, at: at === null ? null : at.toFixed(3) }));
+    return hitsOf(await this.tool("find_similar", { media_id: hit.media_id, at: at === null ? null : exact(at) }));
   },
 
   picture(hit, sidePx) {
     const id = encodeURIComponent(hit.media_id);
     const at = pictureTime(hit);
-    if (hit.kind === "video" && at !== null) return this.resource(`mmrag://media/${id}/frame/${at.toFixed(3)}`);
-    return this.resource(`mmrag://media/${id}/${sidePx > 400 ? "picture" : "thumbnail"}`);
+    if (at === null && sidePx <= THUMBNAIL_PX) return this.resource(`mmrag://media/${id}/thumbnail`);
+    return this.resource(`mmrag://media/${id}/frame/${exact(at ?? 0)}`); // of a photo: a larger picture
   },
 
   film() {
@@ -128,8 +138,8 @@ const host = {
   },
 
   async clip(hit, from) {
-    const until = hit.end_s > from ? hit.end_s : from + 10;
-    const url = await this.resource(`mmrag://media/${encodeURIComponent(hit.media_id)}/clip/${from.toFixed(3)}-${until.toFixed(3)}`);
+    const span = hit.end_s > from ? `${exact(from)}-${exact(hit.end_s)}` : exact(from);
+    const url = await this.resource(`mmrag://media/${encodeURIComponent(hit.media_id)}/clip/${span}`);
     return { url, beginsAt: from };
   },
 
@@ -143,20 +153,26 @@ const host = {
       return { handedOn: true };
     }
     const asked = { media_id: hit.media_id, question };
-    if (span) Object.assign(asked, { start: hit.start_s.toFixed(3), end: (hit.end_s ?? hit.start_s).toFixed(3) });
+    if (span) Object.assign(asked, { start: exact(hit.start_s), end: exact(hit.end_s ?? hit.start_s) });
     return { answer: (await this.tool("describe_media", asked)).structuredContent.answer };
   },
 };
+
+// Seconds to the millisecond, never beyond the end that they were rounded from.
+const exact = (seconds) => (Math.floor(seconds * 1000) / 1000).toFixed(3);
 
 function wordsOf(result) {
   const said = (result.content || []).filter((part) => part.type === "text").map((part) => part.text);
   return said.join("\n") || "That did not work.";
 }
 
+// A hit as the page takes it: what goes without saying is left out on the wire.
+const whole = (hit) => ({ start_s: null, end_s: null, taken_at: null, ...hit });
+
 function hitsOf(result) {
   const found = result.structuredContent || {};
   return {
-    hits: found.hits || [],
+    hits: (found.hits || []).map(whole),
     understood: found.understood || "",
     count: found.count ?? null,
     warnings: found.warnings || [],

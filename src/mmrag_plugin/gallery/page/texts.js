@@ -34,6 +34,16 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Have Enter in a field, or its button, send it. No form does: hosts that show the page allow none.
+function sends(box, send) {
+  box.addEventListener("click", (event) => { if (event.target.closest("[data-send]")) send(); });
+  box.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || !event.target.matches("input, textarea")) return;
+    event.preventDefault();
+    send();
+  });
+}
+
 function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");

@@ -1,0 +1,207 @@
+"""The ledger's lines about what the person wrote with mmrag: captions, tags and people of media.
+
+They stand in a table of their own, apart from what files say, and beside a media's id they keep the
+hash of its content: when a media that went comes back, whatever its id is then, they are its again.
+What they say is entered as signals as well, so that all that reads signals knows of it. A media in
+``annotated`` has words that don't stand in Milvus yet; the mark beside it tells a later annotation
+from the one that was being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from mmrag_plugin.ledger_database import LedgerDatabase, batches
+from mmrag_plugin.ledger_marks import put_marks
+from mmrag_plugin.ledger_tables import (
+    WRITTEN,
+    annotated,
+    media,
+    paths,
+    signals,
+    written_by_person,
+)
+from mmrag_plugin.marks import folded
+from mmrag_plugin.media import Signal
+from mmrag_plugin.people import people_signals
+
+AnnotationKind = Literal["caption", "tag", "person"]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A piece of what the person wrote about a media, or about a span of a film."""
+
+    kind: AnnotationKind
+    text: str
+    start_s: float | None = None
+    end_s: float | None = None
+
+    @property
+    def same(self) -> tuple[str, str, float | None, float | None]:
+        """What is equal in two that say the same; captions differ by case, names don't."""
+        text = self.text if self.kind == "caption" else folded(self.text)
+        return self.kind, text, self.start_s, self.end_s
+
+
+@dataclass(frozen=True)
+class KeptAnnotation:
+    """An annotation with what it is about; ``path`` is empty where the media is gone."""
+
+    media_id: str
+    content_hash: str
+    path: str
+    annotation: Annotation
+
+
+class AnnotationLines:
+    """Annotations by the person; every method is one short transaction."""
+
+    _database: LedgerDatabase
+
+    def annotate(
+        self, media_id: str, add: Sequence[Annotation], remove: Sequence[Annotation] = ()
+    ) -> tuple[int, int]:
+        """Enter annotations of a media and take others back; how many of each it had not, or had.
+
+        Its words have to be written to Milvus anew.
+        """
+        with self._database.writing() as connection:
+            known = {kept.same: number for number, kept in _of(connection, media_id).items()}
+            going = {known[item.same] for item in remove if item.same in known}
+            connection.execute(
+                written_by_person.delete().where(written_by_person.c.number.in_(going))
+            )
+            new = {item.same: item for item in add if item.same not in known}
+            content_hash = connection.scalar(
+                sa.select(media.c.content_hash).where(media.c.media_id == media_id)
+            )
+            about = {"media_id": media_id, "content_hash": content_hash}
+            if new:
+                rows = [{**about, **vars(item)} for item in new.values()]
+                connection.execute(written_by_person.insert(), rows)
+            if new or going:
+                enter_annotations(self._database, connection, media_id)
+        return len(new), len(going)
+
+    def annotations_of(self, media_id: str) -> list[Annotation]:
+        """What the person wrote about a media, in the order of writing."""
+        with self._database.reading() as connection:
+            return list(_of(connection, media_id).values())
+
+    def kept_annotations(self) -> list[KeptAnnotation]:
+        """All annotations, also of media that are gone; in the order of paths and of writing."""
+        first_path = (
+            sa.select(sa.func.min(paths.c.path))
+            .where(paths.c.media_id == written_by_person.c.media_id)
+            .scalar_subquery()
+        )
+        query = sa.select(written_by_person, first_path.label("path")).order_by(
+            written_by_person.c.number
+        )
+        with self._database.reading() as connection:
+            found = [
+                KeptAnnotation(
+                    row.media_id,
+                    row.content_hash,
+                    row.path or "",
+                    Annotation(row.kind, row.text, row.start_s, row.end_s),
+                )
+                for row in connection.execute(query)
+            ]
+        return sorted(found, key=lambda kept: (kept.path, kept.media_id))
+
+    def annotated_marks(self, media_ids: Sequence[str] | None = None) -> dict[str, str]:
+        """Media (of some, or of all) whose annotations are not in Milvus yet, with their marks."""
+        found: dict[str, str] = {}
+        with self._database.reading() as connection:
+            for batch in [None] if media_ids is None else batches(media_ids):
+                query = sa.select(annotated.c.media_id, annotated.c.mark)
+                if batch is not None:
+                    query = query.where(annotated.c.media_id.in_(batch))
+                found.update({media_id: mark for media_id, mark in connection.execute(query)})
+        return found
+
+
+def enter_annotations(database: LedgerDatabase, connection: Connection, media_id: str) -> None:
+    """Enter what the person wrote as signals of a media, and have its words written anew."""
+    words = _as_signals(_of(connection, media_id).values())
+    mine = sa.and_(signals.c.media_id == media_id, signals.c.stage == WRITTEN)
+    connection.execute(signals.delete().where(mine))
+    rows = [
+        {
+            "media_id": media_id,
+            "stage": WRITTEN,
+            "number": number,
+            "source": signal.source,
+            "text": signal.text,
+            "start_s": signal.start_s,
+            "end_s": signal.end_s,
+        }
+        for number, signal in enumerate(words)
+    ]
+    if rows:
+        connection.execute(signals.insert(), rows)
+    put_marks(connection, media_id, WRITTEN, words)
+    database.upsert(
+        connection, annotated, {"media_id": media_id, "mark": uuid4().hex}, ["media_id"]
+    )
+
+
+def give_back_annotations(
+    database: LedgerDatabase, connection: Connection, media_id: str, content_hash: str
+) -> None:
+    """Make the annotations of a media that is gone those of a new one with the same content."""
+    lost = written_by_person.c.media_id.not_in(sa.select(media.c.media_id))
+    same = sa.and_(written_by_person.c.content_hash == content_hash, lost)
+    found = connection.execute(
+        written_by_person.update()
+        .where(
+            sa.or_(same, written_by_person.c.media_id == media_id)
+        )  # an id tells of its first content
+        .values(media_id=media_id, content_hash=content_hash)
+    )
+    if found.rowcount:
+        enter_annotations(database, connection, media_id)
+
+
+def drop_written(connection: Connection, written: Mapping[str, str]) -> None:
+    """Say that annotations stand in Milvus, unless others came while they were written."""
+    for media_id, mark in written.items():
+        connection.execute(
+            annotated.delete().where(annotated.c.media_id == media_id, annotated.c.mark == mark)
+        )
+
+
+def _of(connection: Connection, media_id: str) -> dict[int, Annotation]:
+    """The annotations of a media by number."""
+    query = (
+        sa.select(written_by_person)
+        .where(written_by_person.c.media_id == media_id)
+        .order_by(written_by_person.c.number)
+    )
+    return {
+        row.number: Annotation(row.kind, row.text, row.start_s, row.end_s)
+        for row in connection.execute(query)
+    }
+
+
+def _as_signals(items: Iterable[Annotation]) -> list[Signal]:
+    """Captions one by one, and of each span its tags together and its people together."""
+    found: list[Signal] = []
+    spans: dict[tuple[float | None, float | None], list[Annotation]] = {}
+    for item in items:
+        spans.setdefault((item.start_s, item.end_s), []).append(item)
+    for (start_s, end_s), here in spans.items():
+        said = [Signal("annotation", item.text) for item in here if item.kind == "caption"]
+        if tags := [item.text for item in here if item.kind == "tag"]:
+            said.append(Signal("annotation", ", ".join(tags)))
+        said += people_signals(item.text for item in here if item.kind == "person")
+        found += [replace(signal, start_s=start_s, end_s=end_s) for signal in said]
+    return found
