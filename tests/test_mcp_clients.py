@@ -5,6 +5,7 @@ The clients from npm are in test_mcp_npm_clients.py.
 
 from __future__ import annotations
 
+import ast
 import base64
 import io
 import json
@@ -209,6 +210,17 @@ async def test_what_llama_index_shows_a_model_holds_no_pixels(spec: McpToolSpec)
     assert "The old red barn behind the cottage" in details
     for read in (found, details):
         assert not BASE64.search(read)
+
+
+async def test_the_lines_of_the_page_for_llama_index_work(served: ServedOverHttp) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    section = page.partition("\n## From LlamaIndex\n")[2]
+    code = section.partition("```python\n")[2].partition("```")[0]
+    code = code.replace("http://127.0.0.1:8765/mcp", served.url)
+    names: dict[str, Any] = {"token": TOKEN}
+    await eval(compile(code, "docs/mcp.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    assert "search_media" in {tool.metadata.name for tool in names["tools"]}
+    await names["client"].http_client.aclose()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own, about pydantic
