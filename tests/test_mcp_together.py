@@ -47,4 +47,3 @@ def test_the_tools_are_listed_within_one_and_a_half_times_of_an_empty_server(
     measured = json.loads(capsys.readouterr().out)
     for era in ("2026-07-28", "2025-11-25"):
         assert measured[era]["mmrag_ratio"] < 1.5
-        assert measured[era]["mmrag_writing_ratio"] < 1.5
