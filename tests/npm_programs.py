@@ -22,6 +22,7 @@ CONFORMANCE = "@modelcontextprotocol/conformance@0.1.16"
 NODE = "node@22.23.3"
 OLDEST_NODE = (22, 19)  # that the Inspector runs on
 INSTALL_S = 400
+PATIENCE = ("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
 RUN_S = 100
 
 
@@ -86,7 +87,8 @@ def package_file(package: str, file: str) -> str:
 
 
 def _install(npm: str, folder: Path, wanted: list[str]) -> None:
-    command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", folder, *wanted]
+    command = [npm, "install", "--no-save", "--no-audit", "--no-fund", *PATIENCE, *wanted]
+    command += ["--prefix", str(folder)]
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False

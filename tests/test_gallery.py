@@ -141,7 +141,7 @@ def test_pictures_are_found_opened_and_closed_and_more_of_them_shown(page: Page)
     page.wait("document.querySelectorAll('#detail .alike .tile').length")
     page.press("Escape")
     page.wait("!document.querySelector('#detail').open")
-    assert page.evaluate("document.activeElement === document.querySelector('.card')")
+    page.wait("document.activeElement === document.querySelector('.card')")
 
 
 def test_a_moment_plays_at_its_second_without_sound_and_stops_at_its_end(page: Page) -> None:
@@ -199,7 +199,7 @@ def test_an_answer_cites_what_it_shows(page: Page, ollama: OllamaDouble) -> None
     page.wait("document.querySelector('video')?.currentTime > 6.4")
     page.press("Escape")
     page.wait("!document.querySelector('#detail').open")
-    assert page.evaluate("document.activeElement.className") == "cite"
+    page.wait("document.activeElement.className === 'cite'")
 
 
 @pytest.mark.slow
@@ -254,8 +254,7 @@ def test_the_keyboard_alone_is_enough(page: Page, ollama: OllamaDouble) -> None:
     page.press("ArrowRight")
     page.wait(f"document.querySelector('#detail-title').textContent !== '{name}'")
     page.press("Escape")
-    page.wait("!document.querySelector('#detail').open")
-    assert page.evaluate(here) == 2, "the focus is on what was shown last"
+    page.wait(f"{here} === 2")  # the focus is on what was shown last
 
 
 def test_what_stands_in_names_and_captions_stays_text(page: Page) -> None:

@@ -7,10 +7,13 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
+import anyio
 import httpx
 import PIL.Image
 import pytest
@@ -20,7 +23,7 @@ from made_films import BLUE, GREEN, RED, write_film
 from media_made import describe, end_owners, opened, picture
 from mmrag_plugin.gallery.document import document
 from mmrag_plugin.gallery.gate import Gate
-from mmrag_plugin.gallery.site import Site
+from mmrag_plugin.gallery.site import THREADS, Site
 from mmrag_plugin.library import MediaLibrary
 from ollama_double import OllamaDouble
 
@@ -275,6 +278,24 @@ async def test_a_film_comes_in_parts_or_as_a_copy_that_plays(
     assert clip.content[4:8] == b"ftyp"
     assert len(clip.content) < 4_000_000
     assert (await page.get(f"/api/media/{id_of(library, 'red 3.png')}/film")).status_code == 400
+
+
+async def test_clips_that_take_long_hold_up_no_pictures(
+    page: httpx.AsyncClient, library: MediaLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = threading.Event()
+    monkeypatch.setattr(library, "preview", lambda *_, **__: made.wait(20) and b"", raising=False)
+    clip, photo = f"/api/media/{id_of(library, 'old.avi')}/clip", id_of(library, "red 3.png")
+    async with anyio.create_task_group() as tasks:
+        for number in range(THREADS + 1):
+            tasks.start_soon(partial(page.get, clip, params={"start": number / 10}))
+        await anyio.sleep(0.1)
+        with anyio.move_on_after(5):
+            assert (await page.get(f"/api/media/{photo}/picture")).status_code == 200
+            made.set()
+        came = made.is_set()
+        made.set()
+    assert came
 
 
 async def test_a_film_that_became_a_link_out_of_the_folders_is_not_shown(

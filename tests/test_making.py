@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from commands import MMRAG, environment, mmrag_here, refused, told
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import describe, end_owners, opened, picture
+from mmrag_plugin import library_making
 from mmrag_plugin.errors import MediaError, NotFound, StorageError, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.library import MediaLibrary
@@ -300,6 +302,42 @@ def test_nothing_found_makes_nothing(library: MediaLibrary, tmp_path: Path) -> N
         with pytest.raises(UsageError, match="either words or media"):
             library.make("sheet", folder=tmp_path, **wrong)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_gone_or_a_link_out_of_the_folders_by_now_is_left_out_and_reported(
+    library: MediaLibrary, home: Path, tmp_path: Path
+) -> None:
+    photo, elsewhere = home / "photos" / "b.jpg", picture(tmp_path / "elsewhere.jpg", "white")
+    row = library.find(str(photo))
+    assert row is not None
+    asked: tuple[dict[str, Any], ...] = (
+        {"query": "harbour", "filters": Filters(kind="image")},
+        {"targets": [Target(str(photo)), Target(str(home / "photos" / "a.jpg"))]},
+    )
+    photo.rename(tmp_path / "b.jpg")
+    try:
+        for reason in ("is not there any more", "leads out of the library's folders"):
+            for options in asked:
+                made = library.make("sheet", folder=tmp_path, **options)
+                assert [piece.path.name for piece in made.pieces] == ["a.jpg"]
+                assert [problem.path for problem in made.failed] == [str(photo)]
+                assert reason in made.failed[0].reason
+            with pytest.raises(NotFound, match=reason):
+                library.make("slideshow", targets=[Target(row.media_id)], folder=tmp_path)
+            if not photo.is_symlink():
+                photo.symlink_to(elsewhere)
+    finally:
+        photo.unlink()
+        (tmp_path / "b.jpg").rename(photo)
+
+
+def test_a_limit_that_is_given_holds_whatever_number_the_words_name(
+    library: MediaLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(library.ingredients("sheet", "limit:3 harbour").pieces) == 3
+    assert len(library.ingredients("sheet", "limit:3 harbour", limit=2).pieces) == 2
+    monkeypatch.setattr(library_making, "MOST", 1)
+    assert len(library.ingredients("sheet", "limit:1000 harbour").pieces) == 1
 
 
 def test_places_and_dates_stay_out_unless_asked_for(

@@ -23,7 +23,7 @@ from mcp_processes import TOKEN, ServedOverHttp
 from npm_programs import NpmPrograms
 from served_library import SERVER, demo_library, over_http
 
-pytestmark = pytest.mark.slow  # npm fetches 300 MB on first use
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # npm fetches 300 MB on first use
 
 ERAS = ("legacy", "modern")
 TOOL_FAILED = 5  # the Inspector's exit code when a tool says isError

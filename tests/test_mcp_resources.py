@@ -6,7 +6,7 @@ import base64
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,13 @@ from mcp_types import INVALID_PARAMS, PromptReference, ResourceTemplateReference
 
 from made_films import BLUE, GREEN, write_film
 from mcp_calls import ERAS, said
+from mmrag_mcp.calls import THREADS
+from mmrag_mcp.resources import CLIPS_AT_ONCE
 from mmrag_mcp.server import MmragServer
 from mmrag_mcp.warming import WarmLibrary, open_library
+from mmrag_plugin.errors import StorageError
 from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.makers.base import Stopped
 from mmrag_plugin.settings import load_settings
 from mmrag_plugin.vlm.fake import main_colour
 
@@ -210,6 +214,49 @@ async def test_a_clip_that_takes_long_can_be_cancelled(
         assert time.monotonic() - began < 3
         assert (await client.read_resource("mmrag://library")).contents
     release.set()
+
+
+async def test_clips_that_wait_for_others_hold_up_nothing_else_and_end_when_they_are_cancelled(
+    server: MmragServer, warm: WarmLibrary, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = threading.Semaphore(0), threading.Semaphore(0)
+
+    def preview(*_: Any, stopped: Callable[[], bool], **__: Any) -> bytes:
+        begun.release()
+        while not stopped():
+            time.sleep(0.01)
+        ended.release()
+        raise Stopped("stopped")
+
+    monkeypatch.setattr(warm.open(), "preview", preview, raising=False)
+    async with Client(server) as client, anyio.create_task_group() as tasks:
+        for number in range(2 * THREADS):
+            span = f"mmrag://media/{ids['meadow.mp4']}/clip/1-{2 + number / 10}"
+            tasks.start_soon(client.read_resource, span)
+        with anyio.fail_after(10):
+            for _ in range(CLIPS_AT_ONCE):
+                while not begun.acquire(blocking=False):
+                    await anyio.sleep(0.01)
+            picture = await client.read_resource(
+                f"mmrag://media/{ids['yellow <b>ball.png']}/thumbnail"
+            )
+        assert picture.contents
+        assert not begun.acquire(blocking=False)
+        tasks.cancel_scope.cancel()
+    assert all(ended.acquire(timeout=5) for _ in range(CLIPS_AT_ONCE))
+
+
+async def test_what_is_wrong_with_the_facts_names_nothing_of_this_machine(
+    server: MmragServer, warm: WarmLibrary, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counts() -> dict[str, Any]:
+        raise StorageError(f"{home}/libraries/default/ledger.db can't be read.")
+
+    monkeypatch.setattr(warm.open().ledger, "counts", counts)
+    async with Client(server) as client:
+        with pytest.raises(MCPError, match="can't be read") as failed:
+            await client.read_resource("mmrag://library")
+    assert str(home) not in str(failed.value)
 
 
 async def test_without_a_library_the_resource_says_what_to_do(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_caption_uses_the_name_that_a_photo_of_the_same_has(
         for name in near:
             assert said[name] == ["Rex in Oma's garden"]
         assert {name for name in said if "Rex" in said[name][0]} == near
-        hits = library.search("Rex", channels=["bm25"]).hits
+        hits = library.search("Rex", channels=["bm25"], grouped=False).hits
         assert {Path(hit.path).name for hit in hits} == {"rex.png", *near}
         stamps = shots_in(library)
         assert {name for name in stamps if "/personal-" in stamps[name]} == near

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ import pytest
 
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import end_owners, opened, picture
+from mmrag_plugin import library_previews
 from mmrag_plugin.errors import MediaError, NotFound, UsageError
 from mmrag_plugin.kept_files import PREVIEWS
 from mmrag_plugin.library import MediaLibrary
@@ -222,6 +224,20 @@ def test_many_at_once_wait_for_each_other(
         made = list(pool.map(lambda n: library.preview(media_id, 0.0, 0.5 + n / 10), range(8)))
     assert len(set(made)) == 8
     assert most[0] == 2
+
+
+def test_a_preview_that_nobody_wants_any_more_ends_while_it_waits_and_while_it_is_made(
+    films: Path, indexed: Callable[[], MediaLibrary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = write_film(films / "a.mp4", [RED] * 20)
+    library = indexed()
+    media_id = id_of(library, film)
+    for at_once in (0, 1):
+        turns = threading.Semaphore(at_once)
+        monkeypatch.setattr(library_previews, "_making", turns)
+        with pytest.raises(workshop.Stopped):
+            library.preview(media_id, 0.5, 1.5, stopped=lambda: True)
+        assert turns.acquire(blocking=False) == bool(at_once), "the turn is given back"
 
 
 def test_what_can_not_be_shown_is_refused_with_a_reason(

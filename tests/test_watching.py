@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmrag_plugin import watching
-from mmrag_plugin.index_report import IndexReport
+from mmrag_plugin.errors import IndexStopped
+from mmrag_plugin.index_report import IndexReport, Progress
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.settings import load_settings
-from mmrag_plugin.watching import Changes, Watcher, is_news, places_to_index
+from mmrag_plugin.watching import Changes, Watcher, news_of, places_to_index
 
 SETTLE_S = 0.3
 
@@ -185,7 +186,7 @@ def test_a_folder_that_another_process_adds_is_followed_too(
 def test_what_no_event_told_is_found_by_looking_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "is_news", lambda path: False)
+    monkeypatch.setattr(watching, "news_of", lambda paths, roots: [])
     deaf = Watched(tmp_path, rescan_s=0.5)
     try:
         deaf.start()
@@ -222,6 +223,28 @@ def test_the_command_tells_of_each_run_and_ends_at_a_signal(
         process.wait()
 
 
+def test_a_run_of_indexing_ends_when_watching_ends(tmp_path: Path) -> None:
+    made = Watched(tmp_path)
+    for number in range(3):
+        picture(made.folder / f"{number}.png", f"#{number:06x}")
+
+    class Stopping(Progress):
+        def begin(self, stage: str, total: int) -> None:
+            if stage == "embed":
+                made.stop.set()
+
+    made._watcher.progress = Stopping()
+    try:
+        made._thread.start()
+        made._thread.join(30)
+        assert not made._thread.is_alive()
+        [report] = made.reports
+        assert isinstance(report.stopped_by, IndexStopped)
+        assert report.stages["embed"].done == 0
+    finally:
+        made.close()
+
+
 # ---- what has to be walked -------------------------------------------------------------------
 
 
@@ -241,11 +264,12 @@ def test_few_folders_are_walked_and_none_within_another(tmp_path: Path) -> None:
 
 
 def test_hidden_files_are_no_news_but_those_that_rule_others_out() -> None:
-    assert is_news("/a/b.jpg")
-    assert is_news("/a/.mmragignore")
-    assert is_news("/a/.nomedia")
-    assert not is_news("/a/.b.jpg.part")
-    assert not is_news("/a/.git/b.jpg")
+    root = Path("/home/ann/.sync/Photos")  # what is hidden above a root doesn't count
+    told = ["a/b.jpg", "a/.mmragignore", "a/.nomedia", ".", "a/.b.jpg.part", ".git/b.jpg"]
+    paths = [str(root / name) for name in told]
+    assert list(news_of([*paths, "/elsewhere/c.jpg"], [root])) == paths[:4]
+    file = Path("/photos/.hidden.jpg")  # a root that is a file
+    assert list(news_of([str(file)], [file])) == [str(file)]
 
 
 @given(

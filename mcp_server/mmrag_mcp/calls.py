@@ -28,9 +28,9 @@ PROGRESS_EVERY_S = 1.0
 
 
 class Call:
-    """One call of a tool; ``doing`` is what its progress notifications say."""
+    """One call of a tool; ``doing`` is what its progress notifications say, if it has a context."""
 
-    def __init__(self, warm: WarmLibrary, limiter: anyio.CapacityLimiter, ctx: Ctx) -> None:
+    def __init__(self, warm: WarmLibrary, limiter: anyio.CapacityLimiter, ctx: Ctx | None) -> None:
         self._warm, self._limiter, self._ctx = warm, limiter, ctx
         self.doing = ""
 
@@ -59,7 +59,8 @@ class Call:
         """
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._report)
+            if self._ctx is not None:
+                tasks.start_soon(self._report, self._ctx)
             try:
                 result = await work
             except Exception as error:  # a task group would wrap it
@@ -73,13 +74,13 @@ class Call:
             raise failure
         return result
 
-    async def _report(self) -> None:
+    async def _report(self, ctx: Ctx) -> None:
         began = time.monotonic()
         while True:
             await anyio.sleep(PROGRESS_EVERY_S)
             elapsed_s = round(time.monotonic() - began, 1)
             doing = self._warm.phase or self.doing
-            await self._ctx.report_progress(elapsed_s, None, f"{doing} ({elapsed_s:.0f} s)")
+            await ctx.report_progress(elapsed_s, None, f"{doing} ({elapsed_s:.0f} s)")
 
 
 async def in_bounded_thread(work: Callable[[], _T], limiter: anyio.CapacityLimiter) -> _T:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from mmrag_mcp.results import (
     ANSWER_CHARS,
+    MAX_ALIKE,
     REASON_CHARS,
     AskMediaResult,
     BrowseMediaResult,
@@ -161,7 +162,8 @@ def _hit(hit: HitResult) -> str:
         facts.append(f"taken {date}")
     facts.append(f"match: {hit.confidence}")
     if hit.alike:
-        facts.append(f"{len(hit.alike)} more alike")
+        count = len(hit.alike)
+        facts.append(f"{count}{' or' * (count == MAX_ALIKE)} more alike")
     name = _short(hit.path)
     reason = fenced(f"{name}; {hit.reason}" if hit.reason else name, REASON_CHARS)
     return f"{', '.join(facts)}\n   {reason}"

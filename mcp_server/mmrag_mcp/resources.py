@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -12,12 +14,12 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from mmrag_mcp import rendering
 from mmrag_mcp.arguments import as_time
-from mmrag_mcp.calls import Call, Ctx, in_bounded_thread
+from mmrag_mcp.calls import Call, Ctx
 from mmrag_mcp.tools.base import moment_of, row_of, time_of
 from mmrag_mcp.tools.get import bounded_picture, details
 from mmrag_mcp.tools.info import info
 from mmrag_mcp.warming import WarmLibrary
-from mmrag_plugin.errors import MmragError, NotFound, UsageError
+from mmrag_plugin.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import MediaRow
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 LIBRARY_URI = "mmrag://library"
 THUMBNAIL_PX = 320
 CLIP_BYTES = 4_000_000  # some clients drop a connection over which more comes at once
+CLIPS_AT_ONCE = 2  # as many as are made at once
 _ID = re.compile(r"[0-9a-f]{1,32}(?:-\d{1,9})?")
 
 _T = TypeVar("_T")
@@ -36,6 +39,7 @@ class Resources:
 
     def __init__(self, warm: WarmLibrary, limiter: anyio.CapacityLimiter) -> None:
         self._warm, self._limiter = warm, limiter
+        self._clips = anyio.CapacityLimiter(CLIPS_AT_ONCE)  # others wait, and take no thread
 
     def add_to(self, server: MCPServer[Any]) -> None:
         """Have a server list them."""
@@ -62,12 +66,9 @@ class Resources:
 
     async def library(self) -> str:
         """Counts, dates, folders, people, models, and how to phrase a search."""
-        try:
-            return await in_bounded_thread(
-                lambda: rendering.info_text(info(self._warm)), self._limiter
-            )
-        except MmragError as error:
-            raise ResourceError(str(error)) from error
+        call = Call(self._warm, self._limiter, None)  # what has no parameters gets no context
+        facts = call.in_thread(lambda: rendering.info_text(info(self._warm)), light=True)
+        return await _read(call, facts)
 
     async def media(self, id: str, ctx: Ctx) -> str:
         """All that is known about a media, as text. The id comes from a tool's result."""
@@ -93,12 +94,22 @@ class Resources:
 
     async def clip(self, id: str, span: str, ctx: Ctx) -> bytes:
         """An MP4 of up to 4 MB of a span like 0:05-0:09; longer spans are shortened."""
+        stop = threading.Event()
 
         def make(library: MediaLibrary, row: MediaRow) -> bytes:
             part = moment_of(row, span, None)
-            return library.preview(row.media_id, part.start_s, part.end_s, max_bytes=CLIP_BYTES)
+            return library.preview(
+                row.media_id,
+                part.start_s,
+                part.end_s,
+                max_bytes=CLIP_BYTES,
+                stopped=stop.is_set,
+            )
 
-        return await self._of(ctx, id, make)
+        try:
+            return await self._of(ctx, id, make, turn=self._clips)
+        finally:
+            stop.set()  # of a call that was cancelled, the thread goes on until it hears of it
 
     async def _of(
         self,
@@ -107,10 +118,10 @@ class Resources:
         make: Callable[[MediaLibrary, MediaRow], _T],
         *,
         light: bool = False,
+        turn: anyio.CapacityLimiter | None = None,
     ) -> _T:
         """Make something of a media, with progress, in a thread that a cancelled call leaves."""
         call = Call(self._warm, self._limiter, ctx)
-        call.doing = "opening the media"
 
         def work() -> _T:
             if not _ID.fullmatch(media_id):
@@ -118,12 +129,23 @@ class Resources:
             library = self._warm.open()
             return make(library, row_of(library, media_id))
 
-        try:
-            return await call.run(call.in_thread(work, light=light))
-        except ToolError as error:
-            if isinstance(error.__cause__, (NotFound, UsageError)):
-                raise ResourceNotFoundError(str(error)) from error
-            raise ResourceError(str(error)) from error
+        async def in_turn() -> _T:
+            call.doing = "waiting for others that are shown"
+            async with turn or contextlib.nullcontext():
+                call.doing = "opening the media"
+                return await call.in_thread(work, light=light)
+
+        return await _read(call, in_turn())
+
+
+async def _read(call: Call, work: Awaitable[_T]) -> _T:
+    """Await what is read, with progress; what goes wrong becomes an error about a resource."""
+    try:
+        return await call.run(work)
+    except ToolError as error:
+        if isinstance(error.__cause__, (NotFound, UsageError)):
+            raise ResourceNotFoundError(str(error)) from error
+        raise ResourceError(str(error)) from error
 
 
 def _time(row: MediaRow, time: str) -> float | None:

@@ -15,6 +15,7 @@ from mmrag_plugin.media import Confidence, Hit, Kind, SignalSource
 from mmrag_plugin.plan import Plan
 from mmrag_plugin.untrusted import escape_media_text
 
+MAX_ALIKE = 10  # of a burst that are named
 PATH_CHARS = 4_096
 ANSWER_CHARS = 8_000  # of a VLM, which may quote what it has read in media
 
@@ -217,7 +218,7 @@ def hit_results(hits: Iterable[Hit]) -> list[HitResult]:
             taken_at=date_only(hit.taken_at),
             confidence=hit.confidence,
             reason=escape_media_text(hit.reason, REASON_CHARS),
-            alike=list(hit.alike),
+            alike=list(hit.alike[:MAX_ALIKE]),
         )
         for hit in hits
     ]

@@ -18,7 +18,7 @@ from mmrag_plugin.walking import expand, is_there
 
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import MediaRow
-    from mmrag_plugin.makers.base import Made, Maker, Piece
+    from mmrag_plugin.makers.base import Made, Maker, Piece, Problem
     from mmrag_plugin.readers.base import MediaReader
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.settings import Settings
@@ -44,13 +44,17 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What something will be made of; ``hits`` are there where it was searched for."""
+    """What something will be made of; ``hits`` are there where it was searched for.
+
+    ``failed`` are media that it was to be made of, too, and that are not there.
+    """
 
     what: What
     pieces: tuple[Piece, ...]
     words: str  # what it is called after
     hits: tuple[Hit, ...] = ()
     warnings: tuple[str, ...] = ()
+    failed: tuple[Problem, ...] = ()
 
 
 class LibraryMaking(LibraryPreviews):
@@ -139,9 +143,9 @@ class LibraryMaking(LibraryPreviews):
         if bool(query.strip()) == bool(targets):
             raise UsageError("Nothing to make anything of.", "Give either words or media.")
         if targets:
-            named = [self._named(what, target, limit) for target in targets]
-            pieces = [piece for group in named for piece in group]
-            return Ingredients(what, tuple(pieces[:MOST]), names_of(pieces))
+            named = [(target.name, partial(self._named, what, target, limit)) for target in targets]
+            pieces, failed = _there(named)
+            return Ingredients(what, tuple(pieces[:MOST]), names_of(pieces), failed=failed)
         if what in _OF_FILMS:
             filters = replace(filters or Filters(), kind="video")
         result = self.search_question(
@@ -157,12 +161,18 @@ class LibraryMaking(LibraryPreviews):
                 if min_confidence != "none"
                 else "Ask in other words.",
             )
-        pieces = self._pieces(what, result.hits)
+        rows = self.ledger.media_rows([hit.moment.media_id for hit in result.hits])
+        wanted = [
+            (rows[hit.moment.media_id], hit) for hit in result.hits if hit.moment.media_id in rows
+        ]
+        pieces, failed = _there(
+            [(row.path, partial(self._found, what, row, hit)) for row, hit in wanted]
+        )
         if what in _OF_FILMS:
             pieces = joined(pieces)
-        if what in _OF_ONE:
-            pieces = pieces[:1]
-        return Ingredients(what, tuple(pieces), query, tuple(result.hits), tuple(result.warnings))
+        most = 1 if what in _OF_ONE else min(limit or MOST, MOST)  # whatever number the words name
+        hits, warnings = tuple(result.hits), tuple(result.warnings)
+        return Ingredients(what, tuple(pieces[:most]), query, hits, warnings, failed)
 
     def make_of(
         self,
@@ -212,7 +222,8 @@ class LibraryMaking(LibraryPreviews):
             partial(run, tell=tell, stopped=stopped),
         )
         warnings = (*found.warnings, *made.warnings)
-        return replace(made, warnings=tuple(dict.fromkeys(warnings)))
+        failed = (*found.failed, *made.failed)
+        return replace(made, failed=failed, warnings=tuple(dict.fromkeys(warnings)))
 
     def _named(
         self, what: What | Literal["picture"], target: Target, count: int | None
@@ -246,30 +257,24 @@ class LibraryMaking(LibraryPreviews):
         tiles = spread(piece, min(count or _FILM_TILES, MOST), length_s)
         return [replace(tile, caption=format_time(tile.start_s or 0.0)) for tile in tiles]
 
-    def _pieces(self, what: What, hits: Sequence[Hit]) -> list[Piece]:
-        rows = self.ledger.media_rows([hit.moment.media_id for hit in hits])
-        pieces = []
-        for hit in hits:
-            row = rows.get(hit.moment.media_id)
-            if row is None:
-                continue
-            start_s, end_s = hit.moment.start_s, hit.moment.end_s
-            caption = self._caption(what, row, start_s, end_s)
-            if what == "sheet" and start_s is not None and hit.at_s is not None:
-                start_s, end_s = hit.at_s, None
-            pieces.append(self._piece(row, start_s, end_s, caption))
-        return pieces
+    def _found(self, what: What, row: MediaRow, hit: Hit) -> list[Piece]:
+        """The piece of a media that was found."""
+        start_s, end_s = hit.moment.start_s, hit.moment.end_s
+        caption = self._caption(what, row, start_s, end_s)
+        if what == "sheet" and start_s is not None and hit.at_s is not None:
+            start_s, end_s = hit.at_s, None
+        return [self._piece(row, start_s, end_s, caption)]
 
     def _piece(
         self, row: MediaRow, start_s: float | None, end_s: float | None, caption: str
     ) -> Piece:
         from mmrag_plugin.makers.base import Piece
 
-        path = self.paths_now([row.media_id]).get(row.media_id, row.path)
+        path = self._path_there(row)
         known = row.latitude is not None and row.longitude is not None
         location = (row.latitude, row.longitude) if known else None
         return Piece(
-            Path(path),
+            path,
             row.kind,
             row.media_id,
             start_s,
@@ -289,6 +294,29 @@ class LibraryMaking(LibraryPreviews):
         known = self.ledger.signals_of([row.media_id]).get(row.media_id, [])
         said = _said([signal for _, signal in known], start_s, end_s)
         return " · ".join(filter(None, [said, (row.taken_at or "")[:10]]))
+
+
+def _there(
+    wanted: Sequence[tuple[str, Callable[[], list[Piece]]]],
+) -> tuple[list[Piece], tuple[Problem, ...]]:
+    """The pieces that are there, and what is wrong with the others by what they are called.
+
+    Raises NotFound where none is there.
+    """
+    from mmrag_plugin.makers.base import Problem
+
+    pieces: list[Piece] = []
+    failed: dict[str, NotFound] = {}
+    for name, find in wanted:
+        try:
+            pieces += find()
+        except NotFound as error:
+            failed[name] = error
+    if failed and not pieces:
+        raise next(iter(failed.values()))
+    return pieces, tuple(
+        Problem(name, error.message, error.remedy) for name, error in failed.items()
+    )
 
 
 def _said(signals: Sequence[Signal], start_s: float | None, end_s: float | None) -> str:

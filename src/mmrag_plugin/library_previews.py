@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,9 +49,11 @@ class LibraryPreviews(LibraryMedia):
         end_s: float | None = None,
         *,
         max_bytes: int = 4_000_000,
+        stopped: Callable[[], bool] | None = None,
     ) -> bytes:
         """A small MP4 of a moment, for browsers and assistants; ``preview_of`` says more."""
-        return self.preview_of(media_id, start_s, end_s, max_bytes=max_bytes).data
+        asked = self.preview_of(media_id, start_s, end_s, max_bytes=max_bytes, stopped=stopped)
+        return asked.data
 
     def preview_of(
         self,
@@ -58,12 +62,14 @@ class LibraryPreviews(LibraryMedia):
         end_s: float | None = None,
         *,
         max_bytes: int = 4_000_000,
+        stopped: Callable[[], bool] | None = None,
     ) -> Preview:
         """A small MP4 of a moment of a film, or of a photo that moves; of all of it without times.
 
         A long moment is shortened, which ``Preview.note`` says. It is made in a process of its own,
-        within limits, and kept on disk. Raises NotFound for what is gone, UsageError for a photo or
-        times that are none, MediaError for what can't be decoded.
+        within limits, and kept on disk. ``stopped`` is asked often, also while it waits for others,
+        and ends it. Raises NotFound for what is gone, UsageError for a photo or times that are
+        none, MediaError for what can't be decoded, Stopped.
         """
         from mmrag_plugin.kept_files import content_of
         from mmrag_plugin.makers.preview import LONGEST_S, PreviewJob
@@ -88,8 +94,8 @@ class LibraryPreviews(LibraryMedia):
             with tempfile.TemporaryDirectory(prefix="mmrag-") as folder:
                 target = Path(folder) / "preview.mp4"
                 job = PreviewJob(source, begin_s, shortened_s, target, max_bytes)
-                with _making:
-                    run_whole(job, path, limits=_PREVIEW_LIMITS)
+                with _turn(stopped):
+                    run_whole(job, path, limits=_PREVIEW_LIMITS, stopped=stopped)
                 return target.read_bytes()
 
         known = self.ledger.known_files([str(path)]).get(str(path))
@@ -117,6 +123,19 @@ class LibraryPreviews(LibraryMedia):
                 "Name a film, or a photo that moves.",
             )
         return _Source(motion, path)
+
+
+@contextmanager
+def _turn(stopped: Callable[[], bool] | None) -> Iterator[None]:
+    """Be one of the few that are made at once. Raises Stopped."""
+    from mmrag_plugin.makers.workshop import LOOK_S, heed
+
+    while not _making.acquire(timeout=LOOK_S):
+        heed(stopped)
+    try:
+        yield
+    finally:
+        _making.release()
 
 
 class _Source(NamedTuple):

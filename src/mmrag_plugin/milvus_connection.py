@@ -24,6 +24,8 @@ READ_S = 15.0
 WRITE_S = 60.0
 BUILD_S = 600.0  # creating an index or loading a large collection builds its graph
 CONNECT_S = 5.0
+# pymilvus waits as long for an owner that was killed before it says so, and nobody waits over five
+OWNER_CONNECT_S = 2.0
 RECONNECT_S = 5.0  # how long a lost connection is tried for
 
 
@@ -162,7 +164,7 @@ class MilvusConnection:
         return MilvusClient(
             uri=address.uri,
             token=address.token,
-            timeout=CONNECT_S,
+            timeout=OWNER_CONNECT_S if self.embedded else CONNECT_S,
             dedicated=True,
             # a channel shared with others would share their back-off too
             grpc_options={"grpc.use_local_subchannel_pool": 1},

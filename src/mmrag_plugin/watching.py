@@ -80,11 +80,20 @@ def places_to_index(paths: Iterable[str], roots: Sequence[Path]) -> list[Path]:
     return sorted(place for place in outer if is_there(place))
 
 
-def is_news(path: str) -> bool:
-    """Whether a changed path may matter: hidden files don't, but for those that rule others out."""
-    *folders, name = Path(path).parts
-    hidden = any(folder.startswith(".") for folder in folders)
-    return not hidden and (not name.startswith(".") or name in (IGNORE_FILE, NO_MEDIA))
+def news_of(paths: Iterable[str], roots: Sequence[Path]) -> Iterator[str]:
+    """The changed paths that may matter.
+
+    What is hidden in a root doesn't, but for the files that rule others out.
+    """
+    for path in paths:
+        for root in roots:
+            if Path(path).is_relative_to(root):
+                *folders, name = Path(path).relative_to(root).parts or (root.name,)
+                if not any(part.startswith(".") for part in folders) and (
+                    not name.startswith(".") or name in (IGNORE_FILE, NO_MEDIA) or path == str(root)
+                ):
+                    yield path
+                    break
 
 
 @dataclass
@@ -146,7 +155,7 @@ class Watcher:
         looked_s = scanned_s = float("-inf")
         with suppress(FileNotFoundError):  # one went between looking and listening
             for news in events:  # it is listened to from here on, also while something is indexed
-                changes.add((path for _, path in news if is_news(path)), time.monotonic())
+                changes.add(news_of((path for _, path in news), roots), time.monotonic())
                 if time.monotonic() - scanned_s > self.rescan_s:
                     yield from self._index([], stop)
                     scanned_s = time.monotonic()
@@ -164,7 +173,7 @@ class Watcher:
         told = ""
         while not stop.is_set():
             try:
-                report = self.library.index(places, self.progress)
+                report = self.library.index(places, self.progress, stop=stop)
             except (LibraryBusy, ServiceError) as error:
                 if error.message != told:  # once is enough
                     told = error.message

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 THREADS = 6  # requests that work at once; the page asks for many pictures together
+CLIPS_AT_ONCE = 2  # as many as are made at once; others wait
 MAX_QUERY_CHARS = 2_000
 MAX_CLIP_BYTES = 4_000_000
 # Containers that browsers may play as they are, with the type to call them by.
@@ -62,6 +63,7 @@ class Site:
         self._talks = Talks(library)
         self._searching = anyio.CapacityLimiter(THREADS)
         self._showing = anyio.CapacityLimiter(THREADS)  # pictures hold up no search
+        self._clipping = anyio.CapacityLimiter(CLIPS_AT_ONCE)  # and clips hold up no pictures
         self._importing = threading.Lock()
         self.ended = False
 
@@ -187,7 +189,7 @@ class Site:
         start_s, end_s = _time(request, "start"), _time(request, "end")
         mp4 = await anyio.to_thread.run_sync(
             lambda: self._library.preview(media_id, start_s, end_s, max_bytes=MAX_CLIP_BYTES),
-            limiter=self._showing,
+            limiter=self._clipping,
             abandon_on_cancel=True,
         )
         return Response(mp4, media_type="video/mp4")

@@ -23,7 +23,7 @@ _BOOTSTRAP = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from mmrag_plugin.makers.workshop_process import main; main()"
 )
-_LOOK_S = 0.1  # how often it is asked whether the work is still wanted
+LOOK_S = 0.1  # how often it is asked whether the work is still wanted
 _GRACE_S = 15.0  # how much later than the kernel this side ends a process
 _END_S = 5.0
 
@@ -47,15 +47,15 @@ def run(
     try:
         connection.send((job, limits))
         while time.monotonic() - began < limits.in_all_s:
-            _heed(stopped)
-            if not connection.poll(_LOOK_S):
+            heed(stopped)
+            if not connection.poll(LOOK_S):
                 if time.monotonic() - heard > limits.stall_s + _GRACE_S:
                     raise EOFError  # it hangs in the kernel, say on a drive that is gone
                 continue
             what, value = connection.recv()
             heard = time.monotonic()
             if what == "done":
-                _heed(stopped)
+                heed(stopped)
                 return value
             if what == "error":
                 raise value
@@ -85,7 +85,8 @@ def run_whole(job: Job, path: Path, **more: Any) -> Any:
         ) from None
 
 
-def _heed(stopped: Callable[[], bool] | None) -> None:
+def heed(stopped: Callable[[], bool] | None) -> None:
+    """Raise Stopped where what is made is not wanted any more."""
     if stopped is not None and stopped():
         raise Stopped("It was stopped before it was finished.", "Nothing was written.")
 
