@@ -19,7 +19,7 @@ LAYERS: dict[str, str] = {
     "vocabulary": "errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
-    "content_hash ollama_host priority",
+    "content_hash ollama_host priority folder_names",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing words index_* indexing fusion moments "

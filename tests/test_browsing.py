@@ -45,10 +45,11 @@ def enter(
     place: PlaceName | None = None,
     said: tuple[str, ...] = (),
     kind: str = "image",
+    root: str = "/home/ann/Photos",
 ) -> str:
     """Enter a media as indexing does, without a file."""
     media_id = ledger.mint(f"{hash(path) & 0xFFFFFFFFFFFFFFFF:016x}", kind)  # type: ignore[arg-type]
-    ledger.put_path(KnownPath(path, media_id, 1, 1, "", ""), "/home/ann/Photos")
+    ledger.put_path(KnownPath(path, media_id, 1, 1, "", ""), root)
     found = MediaFacts(
         taken_at=taken_at,
         dates=dated(taken_at, "exif"),
@@ -149,6 +150,51 @@ def test_folders_are_counted_one_level_at_a_time(ledger: Ledger) -> None:
         count_by(ledger, "folder", folder="../../etc")
 
 
+def test_a_place_means_all_that_are_called_so(ledger: Ledger) -> None:
+    maine = PlaceName("Portland", "Maine", "United States")
+    both = {enter(ledger, f"/p/{place.region}.jpg", place=place) for place in (OREGON, maine)}
+    page = page_of(ledger, by="place", value="portland")
+    assert {row.media_id for row in page.media} == both
+    assert page.total == 2
+    assert page_of(ledger, by="place", value="Portland, Maine").total == 1
+    with pytest.raises(UsageError, match="has the place 'Port'"):
+        page_of(ledger, by="place", value="Port")
+
+
+def test_a_folders_name_means_those_with_media_and_two_of_one_name_are_told_apart(
+    ledger: Ledger,
+) -> None:
+    with ledger.transaction():
+        for root in ("/home/ann/Pics", "/home/ben/Pics"):
+            ledger.add_root(root)
+    inside: dict[str, str] = {}
+    for path in ("ann/Pics/a/1.jpg", "ben/Pics/b/2.jpg", "ben/Pics/b/Deep/2/3.jpg"):
+        root = "/home/" + path[: path.index("Pics") + 4]
+        inside[path[-5]] = enter(ledger, f"/home/{path}", root=root)
+    enter(ledger, "/home/cid/Album/4.jpg", root="/home/cid/Album/4.jpg")
+    assert counted(ledger, "folder") == {"ann/Pics": 1, "ben/Pics": 2, "Album": 1}
+    assert counted(ledger, "folder", folder="ben/Pics/b") == {
+        "ben/Pics/b": 1,
+        "ben/Pics/b/Deep": 1,
+    }
+    for name, numbers in {
+        "Pics": "123",
+        "ann/Pics": "1",
+        "ben/Pics": "23",
+        "Pics/b": "23",
+        "b": "23",
+        "ben/Pics/b/Deep": "3",
+        "deep": "3",
+    }.items():
+        wanted = {inside[number] for number in numbers}
+        assert {row.media_id for row in page_of(ledger, by="folder", value=name).media} == wanted
+        assert Filters(folder=name).resolve(ledger).media_ids == wanted
+        assert sum(counted(ledger, "folder", folder=name).values()) == len(wanted)
+    for name in ("ann/Pics/b", "cid/Pics", "home"):
+        with pytest.raises(UsageError, match="lies in the folder"):
+            page_of(ledger, by="folder", value=name)
+
+
 def test_what_has_no_value_is_counted_apart(ledger: Ledger, album: dict[str, str]) -> None:
     found = count_by(ledger, "month", examples=1)
     assert (found.total, found.without, found.distinct) == (4, 1, 2)
@@ -198,6 +244,11 @@ def test_a_page_goes_on_where_the_one_before_ended(ledger: Ledger, album: dict[s
         ("month", "2019-05", ["port", "tram"]),
         ("year", "2020", ["bridge"]),
         ("place", "lisbon, portugal", ["tram"]),
+        ("place", "Lisbon", ["tram"]),
+        ("city", "porto", ["port"]),
+        ("region", "Oregon", ["bridge"]),
+        ("folder", "lisbon", ["tram"]),
+        ("folder", "2019/lisbon", ["tram"]),
         ("country", "Portugal", ["port", "tram"]),
         ("person", "ANNA", ["port", "tram"]),
         ("tag", "summer", ["port", "tram"]),

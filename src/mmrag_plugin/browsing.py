@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.filters import Filters
+from mmrag_plugin.folder_names import folders_called, folders_named
 from mmrag_plugin.ledger_facets import PERIODS, Facet
 from mmrag_plugin.marks import folded
 
@@ -21,6 +21,8 @@ __all__ = ["FACETS", "Facet", "FacetValue", "Facets", "MediaPage", "count_by", "
 FACETS: tuple[Facet, ...] = get_args(Facet)
 MAX_EXAMPLES = 20
 _MARKS = ("person", "tag", "album")
+_SEVERAL = ("place", "city", "region")  # several of one name, which the rest of the label tells
+_MOST_FOLDERS = 100  # of one name, in one statement
 _PERIOD = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _CURSOR = re.compile(r"([0-9TZ:+.-]{0,40})\|([0-9a-f]{1,32}(?:-\d{1,9})?)")
 
@@ -104,8 +106,8 @@ def count_by(
             f"Ask for 1 value or more, from the 0th on, with up to {MAX_EXAMPLES} examples.",
         )
     where = replace(filters or Filters(), generated=True).resolve(ledger)
-    place = _place(ledger, folder) if folder and by == "folder" else None
-    counts, total, without = ledger.facet_counts(by, where, place)
+    places = _places(ledger, folder) if folder and by == "folder" else ()
+    counts, total, without = ledger.facet_counts(by, where, places)
     if by in PERIODS:
         order = sorted(counts, reverse=True)
     else:
@@ -115,7 +117,7 @@ def count_by(
         label, count = counts[value]
         shown: tuple[str, ...] = ()
         if examples:
-            shown = tuple(m for m, _ in ledger.media_page(where, by, value, limit=examples))
+            shown = tuple(m for m, _ in ledger.media_page(where, by, (value,), limit=examples))
         values.append(FacetValue(value, label, count, shown))
     return Facets(by, values, len(counts), total, without)
 
@@ -132,14 +134,15 @@ def page_of(
 ) -> MediaPage:
     """The media that pass and have a facet's value, in the order of their dates, page by page.
 
-    ``value`` is one that ``count_by`` gave, or as people write it: a label, a name in any case.
+    ``value`` is one that ``count_by`` gave, or as people write it: a label, a name in any case, a
+    place without its country (all that are called so).
     ``after`` is the ``next`` of the page before; what came or went meanwhile shifts nothing.
     Raises UsageError for an unknown facet or value and for a mark that is none.
     """
     if limit < 1:
         raise UsageError(f"A limit of {limit} media makes no sense.", "Ask for 1 or more.")
     where = replace(filters or Filters(), generated=True).resolve(ledger)
-    exact = "" if by is None else _value(ledger, by, value or "")
+    exact = () if by is None else _values(ledger, by, value or "")
     began = None if after is None else _read_cursor(after)
     rows = ledger.media_page(
         where, by, exact, limit=limit + 1, after=began, oldest_first=oldest_first
@@ -158,28 +161,30 @@ def _check(by: str) -> None:
         raise UsageError(f"Media are not counted by {by!r}.", f"Choose among {', '.join(FACETS)}.")
 
 
-def _value(ledger: Ledger, by: Facet, value: str) -> str:
-    """A value as the ledger compares it."""
+def _values(ledger: Ledger, by: Facet, value: str) -> tuple[str, ...]:
+    """What somebody means by a value, as the ledger compares it."""
     _check(by)
     if not value:
         raise UsageError(f"Which {by} is meant?", f"Name one: count by {by} lists them.")
     if by in PERIODS:
         if not _PERIOD.fullmatch(value):
             raise UsageError(f"{value!r} is no {by}.", "Write 2019, 2019-05 or 2019-05-20.")
-        return value
+        return (value,)
     if by in _MARKS:
-        return folded(value)
+        return (folded(value),)
     if by == "folder":
-        return _place(ledger, value)
+        return _places(ledger, value)
     counts, _, _ = ledger.facet_counts(by, None)
     if value in counts:
-        return value
+        return (value,)
     wanted = folded(value)
-    named = (known for known, (label, _) in counts.items() if folded(label) == wanted)
-    found = next(named, None)
-    if found is None:
+    labels = {known: folded(label) for known, (label, _) in counts.items()}
+    named = tuple(known for known, label in labels.items() if label == wanted)
+    if not named and by in _SEVERAL:
+        named = tuple(known for known, label in labels.items() if label.startswith(f"{wanted},"))
+    if not named:
         raise UsageError(f"No media of this library has the {by} {value!r}.", _known(counts))
-    return found
+    return named
 
 
 def _known(counts: dict[str, tuple[str, int]]) -> str:
@@ -188,25 +193,25 @@ def _known(counts: dict[str, tuple[str, int]]) -> str:
     return f"There are: {', '.join(labels[:10])}{more}." if labels else "There are none."
 
 
-def _place(ledger: Ledger, folder: str) -> str:
-    """The path of a folder that is named by its path, or as ``folder_label`` calls it."""
+def _places(ledger: Ledger, folder: str) -> tuple[str, ...]:
+    """The paths of folders with media that are meant by a path, a label or a name."""
     if os.path.isabs(folder):  # noqa: PTH117
-        return folder.rstrip(os.sep) or os.sep
-    wanted = folder.strip(os.sep)
-    roots: Sequence[str] = ledger.roots()
-    for root in roots:
-        name = os.path.basename(root.rstrip(os.sep))  # noqa: PTH119
-        inside = wanted[len(name) :]
-        if wanted.startswith(name) and inside[:1] in ("", os.sep):
-            return os.path.normpath(root + inside)
-    for root in roots:
-        place = os.path.normpath(os.path.join(root, wanted))  # noqa: PTH118
-        if ledger.media_ids_under(place):
-            return place
-    raise UsageError(
-        f"No media of this library lies in the folder {folder!r}.",
-        "Count by folder to see which there are.",
-    )
+        return (folder.rstrip(os.sep) or os.sep,)
+    roots = ledger.roots()
+    for places in folders_named(folder, roots):
+        if found := tuple(place for place in places if ledger.media_ids_under(place)):
+            return found
+    called = ledger.paths_of(sorted(ledger.media_ids_in_folders_called(folder)))
+    paths = (path for copies in called.values() for path in copies)
+    found = tuple(folders_called(folder, paths, roots))
+    if not 0 < len(found) <= _MOST_FOLDERS:
+        raise UsageError(
+            f"{len(found)} folders are called {folder!r}."
+            if found
+            else f"No media of this library lies in the folder {folder!r}.",
+            "Count by folder to see which there are.",
+        )
+    return found
 
 
 def _read_cursor(after: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.errors import UsageError
+from mmrag_plugin.folder_names import folders_named
 from mmrag_plugin.marks import GENERATED
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import RowFilter
@@ -123,10 +124,14 @@ class Filters:
 
     def _media_in_folder(self, ledger: Ledger) -> frozenset[str]:
         folder = expand(self.folder or "")
-        places = [real_path(folder), *(str(Path(root) / folder) for root in ledger.roots())]
+        roots = ledger.roots()
+        places = [real_path(folder), *(str(Path(root) / folder) for root in roots)]
         found = frozenset[str]().union(*(ledger.media_ids_under(place) for place in places))
         if not found:
             found = ledger.media_ids_in_folders_called(self.folder or "")
+        if not found:  # as the counts by folder call it, where two of the library's have one name
+            named = next(folders_named(self.folder or "", roots))
+            found = frozenset[str]().union(*(ledger.media_ids_under(place) for place in named))
         if not found:
             raise UsageError(
                 f"No media of this library lies in the folder {self.folder}.",

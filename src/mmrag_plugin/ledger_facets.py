@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from mmrag_plugin.folder_names import folder_name, root_names
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_media import under
-from mmrag_plugin.ledger_tables import marks, media, paths, places
+from mmrag_plugin.ledger_tables import marks, media, paths, places, roots
 from mmrag_plugin.metadata import NO_DATE_S, RowFilter, camera_column
 
 Facet = Literal[
@@ -53,18 +54,19 @@ class FacetLines:
     _database: LedgerDatabase
 
     def facet_counts(
-        self, by: Facet, where: RowFilter | None, folder: str | None = None
+        self, by: Facet, where: RowFilter | None, folders: Sequence[str] = ()
     ) -> tuple[Counts, int, int]:
         """Count the media that pass by a facet's values; in all, and those without a value.
 
-        By folder it counts what lies in the folders inside ``folder`` (the folders' own names
-        without one), at whatever depth.
+        By folder it counts what lies in the folders inside ``folders`` (in the library's own
+        folders without any), at whatever depth.
         """
         with self._database.reading() as connection:
             passing = _Passing(connection, where)
             total = passing.count()
             if by == "folder":
-                counts, valued = _by_folder(passing, folder)
+                known = connection.scalars(sa.select(roots.c.path))
+                counts, valued = _by_folder(passing, folders, root_names(known))
             elif by in _MARKS:
                 counts, valued = _by_mark(passing, by)
             else:
@@ -75,13 +77,13 @@ class FacetLines:
         self,
         where: RowFilter | None,
         by: Facet | None = None,
-        value: str = "",
+        values: Sequence[str] = (),
         *,
         limit: int,
         after: tuple[str, str] | None = None,
         oldest_first: bool = False,
     ) -> list[tuple[str, str | None]]:
-        """Media that pass and have a facet's value, with their dates, newest first.
+        """Media that pass and have one of a facet's values, with their dates, newest first.
 
         ``after`` is the date (empty for none) and the id of the media before; those without a date
         come last.
@@ -89,7 +91,7 @@ class FacetLines:
         taken, media_id = media.c.taken_at, media.c.media_id
         query = sa.select(media_id, taken)
         if by is not None:
-            query = query.where(_has(by, value))
+            query = query.where(_has(by, values))
         if oldest_first:
             query = query.order_by(taken.asc().nulls_last(), media_id.asc())
         else:
@@ -107,10 +109,12 @@ class FacetLines:
                     break
         return found
 
-    def media_count(self, where: RowFilter | None, by: Facet | None = None, value: str = "") -> int:
-        """How many media pass and have a facet's value."""
+    def media_count(
+        self, where: RowFilter | None, by: Facet | None = None, values: Sequence[str] = ()
+    ) -> int:
+        """How many media pass and have one of a facet's values."""
         with self._database.reading() as connection:
-            return _Passing(connection, where).count(None if by is None else _has(by, value))
+            return _Passing(connection, where).count(None if by is None else _has(by, values))
 
 
 class _Passing:
@@ -191,32 +195,30 @@ def _by_mark(passing: _Passing, kind: str) -> tuple[Counts, int]:
     return shown, len(set().union(*having.values())) if having else 0
 
 
-def _by_folder(passing: _Passing, folder: str | None) -> tuple[Counts, int]:
+def _by_folder(
+    passing: _Passing, folders: Sequence[str], names: dict[str, str]
+) -> tuple[Counts, int]:
     query = sa.select(media.c.media_id, paths.c.path, paths.c.root).join_from(
         media, paths, paths.c.media_id == media.c.media_id
     )
-    above = "" if folder is None else folder.rstrip(os.sep) + os.sep
-    if folder is not None:
-        query = query.where(under(folder))
+    if folders:
+        query = query.where(sa.or_(*map(under, folders)))
+    places = [(folder, folder.rstrip(os.sep) + os.sep) for folder in folders]
     having: dict[str, set[str]] = defaultdict(set)
     labels: dict[str, str] = {}
     for media_id, path, root in passing.rows(query):
-        if folder is None:
-            inside = os.path.dirname(path) if path == root else root  # noqa: PTH120
-        else:
-            name, slash, _ = path[len(above) :].partition(os.sep)
-            inside = above + name if slash else folder
+        own = os.path.dirname(path) if path == root else root  # noqa: PTH120
+        inside = own
+        for folder, above in places:
+            if path.startswith(above):
+                name, slash, _ = path[len(above) :].partition(os.sep)
+                inside = above + name if slash else folder
+                break
         having[inside].add(media_id)
         if inside not in labels:
-            labels[inside] = folder_label(inside, root)
+            labels[inside] = folder_name(inside, own, names)
     shown = {place: (labels[place], len(ids)) for place, ids in having.items()}
     return shown, len(set().union(*having.values())) if having else 0
-
-
-def folder_label(folder: str, root: str) -> str:
-    """A folder as people call it: from the library's own folder downwards."""
-    over = os.path.dirname(root.rstrip(os.sep))  # noqa: PTH120
-    return folder[len(over) :].strip(os.sep) if folder.startswith(over) else folder
 
 
 def _key(by: Facet) -> sa.ColumnElement[str]:
@@ -236,8 +238,12 @@ def _shown(by: Facet, value: str) -> str:
     return ", ".join(dict.fromkeys(filter(None, value.split("|")))) if by in _PLACES else value
 
 
-def _has(by: Facet, value: str) -> sa.ColumnElement[bool]:
-    """The condition that a media has a facet's value."""
+def _has(by: Facet, values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """The condition that a media has one of a facet's values."""
+    return sa.or_(*(_is(by, value) for value in values))
+
+
+def _is(by: Facet, value: str) -> sa.ColumnElement[bool]:
     if by in PERIODS:  # as a span of text, which the index on dates knows
         return sa.and_(media.c.taken_at >= value, media.c.taken_at < value + "z")
     if by == "folder":

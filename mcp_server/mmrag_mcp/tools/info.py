@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp_types import CallToolResult
@@ -13,6 +12,7 @@ from mmrag_mcp.calls import Ctx
 from mmrag_mcp.results import LibraryInfoResult, Models, TakenAt
 from mmrag_mcp.tools.base import MediaTool, answer
 from mmrag_mcp.warming import WarmLibrary
+from mmrag_plugin.folder_names import root_names
 from mmrag_plugin.untrusted import escape_media_text
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def info(warm: WarmLibrary) -> LibraryInfoResult:
             "library": library.settings.library,
             "media": counts["kinds"],
             "taken_at": TakenAt(first=first, last=last),
-            "folders": [PurePath(root).name for root in ledger.roots()],
+            "folders": list(root_names(ledger.roots()).values()),
             "cameras": _most(library, "camera"),
             "years": {value.label: value.count for value in library.browse("year").values},
             "places": _most(library, "place"),
