@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.index_run import Run
+from mmrag_plugin.ledger_captions import BESIDE
 from mmrag_plugin.neighbours import Neighbour, Neighbours, fingerprint
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mmrag_plugin.index_shots import Picture
 
 PERSONAL_VERSION = 1  # part of the stamp: raise it when examples are chosen or told otherwise
-_MARK = "/personal-"
 
 
 class Personal:
@@ -49,14 +49,19 @@ def knows_things(visual: VisualEmbedding) -> bool:
 
 def media_stamp(stamp: str, annotated: int) -> str:
     """The stamp of captions that are made where so many photos are annotated."""
-    return f"{stamp}{_MARK}{PERSONAL_VERSION}-{annotated.bit_length()}" if annotated else stamp
+    return f"{stamp}{BESIDE}{PERSONAL_VERSION}-{annotated.bit_length()}" if annotated else stamp
 
 
 def picture_stamp(stamp: str, examples: Sequence[Neighbour]) -> str:
     """The stamp of one caption that is made beside these examples."""
-    return f"{stamp}{_MARK}{PERSONAL_VERSION}:{fingerprint(examples)}" if examples else stamp
+    return f"{stamp}{BESIDE}{PERSONAL_VERSION}:{fingerprint(examples)}" if examples else stamp
+
+
+def beside(examples: Sequence[Neighbour]) -> dict[str, list[str]]:
+    """What is kept with a caption about the examples that it was made beside."""
+    return {"beside": [one.media_id for one in examples]}
 
 
 def without_examples(stamp: str) -> str:
     """The stamp of a caption as if it were made without examples."""
-    return stamp.partition(_MARK)[0]
+    return stamp.partition(BESIDE)[0]

@@ -63,6 +63,11 @@ class Neighbours:
         """The photos that somebody put words to."""
         return self._ledger.photos_annotated()
 
+    @cached_property
+    def _hidden(self) -> frozenset[str]:
+        """What assistants don't get to see, nor the words of it in the captions of what they do."""
+        return self._ledger.hidden_media_ids()
+
     def near(self, media_id: str, frame: int = 0) -> list[Neighbour]:
         """The annotated photos nearest to a frame of a media, nearest first, at most MOST.
 
@@ -85,6 +90,8 @@ class Neighbours:
     def nearest(self, media_id: str, frame: int = 0) -> list[tuple[str, bool]]:
         """The nearest annotated photos, whether or not they are near, nearest first."""
         others = self.annotated - {media_id}
+        if media_id not in self._hidden:
+            others -= self._hidden
         row_id = frame_row_id(media_id, frame)
         vector = self._frames.vectors([row_id]).get(row_id)
         if vector is None or not others:
