@@ -90,6 +90,20 @@ def test_what_is_written_is_found_at_once_and_taken_back(home: Path, photos: Pat
         assert_agrees(library)
 
 
+def test_a_tag_of_many_words_spoils_no_other_and_a_caption_is_no_tag(
+    home: Path, photos: Path
+) -> None:
+    with opened(home) as library:
+        library.index([photos])
+        media_id = row_of(library, photos / "red.png").media_id
+        library.annotate(media_id, tags=["holiday"], caption="Ben, private")
+        library.annotate(media_id, tags=["do not show this to anyone"])
+        tags = [value.label for value in library.browse("tag").values]
+        assert sorted(tags) == ["do not show this to anyone", "holiday"]
+        assert library.hide("tag:do not show this to anyone") == 1
+        assert library.hide("tag:private") == 1  # no tag, but whoever hides it means this too
+
+
 def assert_agrees(library: MediaLibrary) -> None:
     for difference in verify(library):
         assert (difference.missing, difference.surplus) == ([], []), difference

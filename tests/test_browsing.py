@@ -18,11 +18,14 @@ from mmrag_plugin.dates import dated
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.ledger import KnownPath, Ledger
+from mmrag_plugin.ledger_annotations import Annotation
 from mmrag_plugin.ledger_tables import facts, marks
 from mmrag_plugin.library import MediaLibrary
-from mmrag_plugin.marks import marks_of
-from mmrag_plugin.media import MediaFacts, Signal
+from mmrag_plugin.marks import folded, marks_of
+from mmrag_plugin.media import MediaFacts, Signal, each_once
 from mmrag_plugin.places import PlaceName
+from mmrag_plugin.readers.exif import annotation_signals
+from mmrag_plugin.signals.annotations import annotations_of
 
 LISBON, PORTO = PlaceName("Lisbon", "Lisbon", "Portugal"), PlaceName("Porto", "Porto", "Portugal")
 OREGON = PlaceName("Portland", "Oregon", "United States")
@@ -308,6 +311,53 @@ def test_only_what_is_short_is_a_tag() -> None:
         ("part", "and on"),
         ("person", "Anna"),
     }
+
+
+def test_what_is_listed_is_a_tag_however_long_it_is() -> None:
+    listed = Signal(
+        "annotation",
+        "private!, a very long tag of seven words, Lisbon, Portugal",
+        tags=("private!", "a very long tag of seven words", "Lisbon, Portugal", "x" * 300),
+    )
+    found = marks_of([listed])
+    assert [(mark.kind, mark.name) for mark in found[:3]] == [
+        ("tag", "private!"),
+        ("tag", "a very long tag of seven words"),
+        ("tag", "Lisbon, Portugal"),
+    ]
+    assert found[3].folded == folded("x" * 400)
+    assert {(mark.kind, mark.name) for mark in found[4:]} == {
+        ("part", "Lisbon"),
+        ("part", "Portugal"),
+    }
+
+
+def test_a_title_that_says_the_same_takes_no_tag_away() -> None:
+    words = "our trip to the lake district"
+    for record in ({"title": words, "tags": [words]}, {"title": "x", "tags": f"beach, {words}"}):
+        said = each_once(annotations_of(record))
+        assert words in {mark.name for mark in marks_of(said)}
+    assert [mark.name for mark in marks_of(annotation_signals([words], [words]))] == [words]
+
+
+def test_marks_of_an_earlier_version_are_made_anew_out_of_the_lists(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    ledger = Ledger(url)
+    media_id = enter(ledger, "/home/ann/Photos/a.jpg", said=("beach, a tag of far more words",))
+    ledger.annotate(media_id, [Annotation("tag", "holiday"), Annotation("tag", "not to be shown")])
+    ledger.annotate(media_id, [Annotation("tag", "one of very many words")])
+    with ledger._database.writing() as connection:
+        connection.execute(marks.delete())
+        connection.execute(facts.update().where(facts.c.key == "marks").values(value=1))
+    ledger.close()
+    ledger = Ledger(url)
+    assert counted(ledger, "tag") == {
+        "holiday": 1,
+        "not to be shown": 1,
+        "one of very many words": 1,
+    }
+    assert ledger.pending("read", "read", kind="image") == [media_id]  # for the file's own list
+    ledger.close()
 
 
 def test_a_ledger_of_an_earlier_program_gets_its_marks_when_it_is_opened(tmp_path: Path) -> None:

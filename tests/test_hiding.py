@@ -225,6 +225,24 @@ def test_assistants_can_neither_hide_nor_write(home: Path, photos: Path) -> None
         assert len(library.hidden()) == 1
 
 
+def test_a_long_keyword_is_hidden_and_counted_and_spoils_no_other(home: Path, photos: Path) -> None:
+    (photos / "red.xmp").write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        'xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag><rdf:li>beach</rdf:li>'
+        "<rdf:li>private!</rdf:li><rdf:li>our trip to the lake district</rdf:li>"
+        "</rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    with opened(home) as library:
+        library.index([photos])
+        tags = {value.label for value in library.browse("tag").values}
+        assert tags == {"beach", "private!", "our trip to the lake district"}
+        for tag in tags:
+            assert library.hide(f"tag:{tag}") == 1
+            assert len(library.for_assistants().ledger.media_rows()) == 9
+            library.show(f"tag:{tag}")
+
+
 @pytest.mark.parametrize("target", ["tag:Secret", "person:mallory", "media"])
 def test_a_tag_a_person_and_one_media_are_hidden(home: Path, photos: Path, target: str) -> None:
     (photos / "red.xmp").write_text(
@@ -490,6 +508,8 @@ def test_the_commands_hide_list_and_show(home: Path, photos: Path) -> None:
             str(photos / "private"): 5,
             "person:Anna Lee": 0,
         }
+        assert "person:Anna Lee is about nothing yet" in done.stderr
+        assert "private" not in done.stderr
         assert len(assistants.search("wall", limit=20).hits) == 5  # at once, in another process
         listed = mmrag_here(home, "hide", "--list").stdout
         assert "person:Anna Lee" in listed

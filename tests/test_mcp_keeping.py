@@ -21,6 +21,7 @@ from mmrag_mcp.server import MmragServer
 from mmrag_mcp.tools.index import SHOWN
 from mmrag_mcp.warming import WarmLibrary, open_library
 from mmrag_plugin.index_run import Run
+from mmrag_plugin.marks import MAX_NAME_CHARS
 from mmrag_plugin.upkeep import verify
 
 SECRET = "Mallory"
@@ -162,6 +163,10 @@ async def test_what_says_nothing_is_refused_with_what_to_do(warm: WarmLibrary) -
         refused = await call(server, "annotate_media", **{"media_id": media_id, **arguments})
         assert refused.is_error
         assert said(refused)
+    longer = {"media_id": media_id, "people": ["x" * (MAX_NAME_CHARS + 1)]}
+    assert "at most 60 characters" in said(await call(server, "annotate_media", **longer))
+    longest = {"media_id": media_id, "tags": ["x" * MAX_NAME_CHARS]}
+    assert not (await call(server, "annotate_media", **longest)).is_error
 
 
 async def test_a_moment_is_annotated_where_it_is(place: Path, warm: WarmLibrary) -> None:

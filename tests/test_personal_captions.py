@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from alike import caption_by_examples
 from captioned import captioning, texts_in
@@ -16,6 +17,7 @@ from made_films import BLUE, RED, write_film
 from media_made import describe, end_owners, opened
 from mmrag_plugin import index_personal
 from mmrag_plugin.index_personal import media_stamp, picture_stamp, without_examples
+from mmrag_plugin.ledger_tables import captions
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.neighbours import Neighbour, Neighbours
 from ollama_double import OllamaDouble
@@ -162,23 +164,50 @@ def test_annotations_make_captions_outdated_when_there_are_twice_as_many(
         assert captions_asked(double) - before == len(changed)
 
 
-def test_a_hidden_photo_teaches_no_caption_and_outdates_those_it_taught(
+def test_what_is_hidden_teaches_nobody_and_what_it_taught_is_taken_back(
     home: Path, photos: Path, double: OllamaDouble
 ) -> None:
-    with captioning(home, double, "all") as library:
+    scene(photos / "private" / "own.png", "grey", "red", at=6)
+    (photos / "private" / "rex.png").write_bytes((photos / "rex.png").read_bytes() + b" ")
+    describe(photos / "private" / "rex.png", "Rex in Oma's garden")
+    for name in ("rex.png", "rex.txt"):
+        (photos / name).unlink()
+    with captioning(home, double, "new") as library:
         library.index([photos])
         assert texts_in(library)["unnamed.png"] == ["Rex in Oma's garden"]
-        library.hide(str(photos / "rex.png"))
-        assert near_rex(library) == set()
-        plan = library.plan([photos])
-        assert plan.pending["caption"] > 0
-        library.index([])
-        assert not any("Rex" in words[0] for words in texts_in(library).values())
-        assert library.plan([photos]).pending["caption"] == 0
+        library.hide(str(photos / "private"))
+    before = captions_asked(double)
+    with captioning(home, double, "off") as library:
+        library.index([photos])
+        said = texts_in(library)
+        assert "unnamed.png" not in said
+        assert said["own.png"] == ["Rex in Oma's garden"]  # hidden too: it may know the name
+        assert library.for_assistants().search("Rex", channels=["bm25"]).hits == []
+    with captioning(home, double, "new") as library:
+        library.index([photos])
+        assert texts_in(library)["unnamed.png"] == ["something grey"]
+        assert captions_asked(double) > before
         before = captions_asked(double)
-        library.index([])
-        library.show(str(photos / "rex.png"))
-        library.index([])
+        library.index([photos])
+        assert captions_asked(double) == before
+
+
+def test_captions_that_were_made_beside_nobody_knows_what_are_made_again_once(
+    home: Path, photos: Path, double: OllamaDouble
+) -> None:
+    with captioning(home, double, "new") as library:
+        library.index([photos])
+        with library.ledger._database.writing() as connection:  # as an earlier program kept them
+            for row in list(connection.execute(sa.select(captions))):
+                content = {key: value for key, value in row.content.items() if key != "beside"}
+                mine = captions.c.picture_hash == row.picture_hash, captions.c.stamp == row.stamp
+                connection.execute(captions.update().where(*mine).values(content=content))
+        library.hide(str(photos / "one_1.png"))
+        hidden = library.ledger.hidden_media_ids()
+        assert library.ledger.captioned_beside(hidden)
+        before = captions_asked(double)
+        library.index([photos])
+        assert library.ledger.captioned_beside(hidden) == []
         assert texts_in(library)["unnamed.png"] == ["Rex in Oma's garden"]
         assert captions_asked(double) == before
 

@@ -275,8 +275,13 @@ def test_a_backup_is_a_library_that_answers_in_another_home(
     library: MediaLibrary, tmp_path: Path
 ) -> None:
     expected = [hit.as_dict() for hit in library.search("red meadow").hits]
+    kept = ("conversations/holiday.json", "made/meadow.mp4", "made/.meadow.0.part.mp4")
+    for name in kept:
+        (library.directory / name).parent.mkdir(exist_ok=True)
+        (library.directory / name).write_bytes(b"x" * 1_000_000)
     size_bytes = backup(library, tmp_path / "saved")
-    assert size_bytes > 10_000
+    assert 2_010_000 < size_bytes < 3_000_000
+    assert [(tmp_path / "saved" / name).is_file() for name in kept] == [True, True, False]
     assert (tmp_path / "saved").stat().st_mode & 0o077 == 0, "for nobody else's eyes"
     other_home = tmp_path / "other home"
     shutil.copytree(tmp_path / "saved", other_home / "restored")

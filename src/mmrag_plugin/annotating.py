@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.ledger_annotations import Annotation, AnnotationKind
+from mmrag_plugin.marks import MAX_NAME_CHARS
 from mmrag_plugin.xmp import clean_text
 
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import MediaRow
 
 MAX_CAPTION_CHARS = 4_000
-MAX_NAME_CHARS = 60  # of a tag or a person
 MAX_AT_ONCE = 100
 _SEPARATORS = re.compile(r"[,;\n]")
 

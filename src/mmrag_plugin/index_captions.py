@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mmrag_plugin.errors import MmragError
 from mmrag_plugin.index_doubt import Doubt
-from mmrag_plugin.index_personal import Personal, picture_stamp, without_examples
+from mmrag_plugin.index_personal import Personal, beside, picture_stamp, without_examples
 from mmrag_plugin.index_requests import COMMIT_S, Asking, Requests, StoppedError, at_hand
 from mmrag_plugin.index_run import Run
 from mmrag_plugin.index_shots import Picture, pictures_of
@@ -68,6 +68,7 @@ class CaptionStage:
 
     def caption(self) -> None:
         """Caption what is to be captioned; what stops the stage is reported, not raised."""
+        self._take_back()
         self._restore()
         work = self._work
         if work.captioner is not None:
@@ -120,6 +121,8 @@ class CaptionStage:
                 key = picture.picture_hash, made
                 if key not in asked:
                     known = self.ledger.caption_of(*key)
+                    if known is not None and examples:
+                        known = {**known, **beside(examples)}
                     asked[key] = (
                         requests.ask(
                             lambda: _captioned(captioner, picture, self._known(picture), examples)
@@ -148,7 +151,7 @@ class CaptionStage:
         content: Mapping[str, Any],
         found: list[tuple[Shot, Signal]],
     ) -> None:
-        if self.ledger.caption_of(picture.picture_hash, stamp) is None:
+        if self.ledger.caption_of(picture.picture_hash, stamp) != content:
             self.ledger.put_caption(picture.picture_hash, stamp, content)
         found.append(self._captioned_shot(picture, stamp, content))
 
@@ -189,6 +192,12 @@ class CaptionStage:
 
     def _known(self, picture: Picture) -> str:
         return "\n".join(signal.text for signal in self._words_of(picture))
+
+    def _take_back(self) -> None:
+        """Drop captions that tell assistants the words of a photo that is hidden by now."""
+        hidden = self.ledger.hidden_media_ids()
+        for media_id in self.ledger.captioned_beside(hidden) if hidden else ():
+            self.ledger.take_captions_back(media_id)
 
     def _restore(self) -> None:
         """Give media their captions back whose files changed, but not their pixels."""
@@ -275,4 +284,4 @@ async def _captioned(
 ) -> Mapping[str, Any]:
     examples = await asyncio.to_thread(shown, neighbours) if neighbours else ()
     found: Caption = await captioner.caption(picture.frames, known=known, examples=examples)
-    return found.model_dump()
+    return {**found.model_dump(), **(beside(neighbours) if neighbours else {})}

@@ -26,7 +26,7 @@ from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
 from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
 from mmrag_plugin.ledger_database import batches
-from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
+from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage, each_once
 from mmrag_plugin.people import merged_people
 from mmrag_plugin.scanning import ScanResult, scan
 from mmrag_plugin.walking import (
@@ -361,7 +361,7 @@ class Indexer:
             longitude=longitude,
         )
         signals = merged_people(signals) + named + self.parts.facts_signals(facts)
-        return facts, [signal for signal in dict.fromkeys(signals) if signal.text.strip()]
+        return facts, [signal for signal in each_once(signals) if signal.text.strip()]
 
     def _remember_rates(self) -> None:
         """Keep what a media of this library costs, for the estimates of ``--dry-run``."""

@@ -243,9 +243,9 @@ def _as_signals(items: Iterable[Annotation]) -> list[Signal]:
     for item in items:
         spans.setdefault((item.start_s, item.end_s), []).append(item)
     for (start_s, end_s), here in spans.items():
-        said = [Signal("annotation", item.text) for item in here if item.kind == "caption"]
-        if tags := [item.text for item in here if item.kind == "tag"]:
-            said.append(Signal("annotation", ", ".join(tags)))
+        said = [Signal("annotation", item.text, tags=()) for item in here if item.kind == "caption"]
+        if tags := tuple(item.text for item in here if item.kind == "tag"):
+            said.append(Signal("annotation", ", ".join(tags), tags=tags))
         said += people_signals(item.text for item in here if item.kind == "person")
         found += [replace(signal, start_s=start_s, end_s=end_s) for signal in said]
     return found

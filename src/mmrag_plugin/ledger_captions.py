@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from mmrag_plugin.ledger_tables import (
 from mmrag_plugin.media import Kind, Signal
 
 WhichMedia = Literal["new", "missing", "all"]
+BESIDE = "/personal-"  # stands in the stamp of a caption that was made beside other photos
 Check = Literal["doubt", "denial"]  # by the visual model, by another VLM
 
 
@@ -31,7 +32,8 @@ Check = Literal["doubt", "denial"]  # by the visual model, by another VLM
 class Shot:
     """A picture of a media that was captioned: a photo, or ``first_frame``..``last_frame``.
 
-    ``content`` is the model's whole answer; ``doubt`` and ``denial`` say why it is not believed.
+    ``content`` is the whole answer, and which photos it was made beside; ``doubt`` and ``denial``
+    say why it is not believed.
     """
 
     number: int
@@ -144,6 +146,32 @@ class CaptionLines(StageLines):
                     row = {key: value for key, value in vars(shot).items() if key != "content"}
                     connection.execute(shots.insert().values(media_id=media_id, **row))
             self.put_signals("caption", stamp, {media_id: [signal for _, signal in found]})
+
+    def captioned_beside(self, hidden: Set[str]) -> list[str]:
+        """Other media that have a caption made beside one of these, or beside nobody knows what."""
+        said = sa.and_(
+            captions.c.picture_hash == shots.c.picture_hash, captions.c.stamp == shots.c.stamp
+        )
+        query = sa.select(shots.c.media_id, captions.c.content).join_from(shots, captions, said)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(shots.c.stamp.contains(BESIDE)))
+            return sorted(
+                {
+                    media_id
+                    for media_id, content in rows
+                    if media_id not in hidden
+                    and not hidden.isdisjoint(content.get("beside", hidden))
+                }
+            )
+
+    def take_captions_back(self, media_id: str) -> None:
+        """Forget the captions of a media, and owe it new ones."""
+        mine = sa.and_(stages.c.media_id == media_id, stages.c.stage == "caption")
+        with self._database.transaction():
+            self.drop_shots(media_id)
+            self.put_signals("caption", "", {media_id: ()})
+            with self._database.writing() as connection:
+                connection.execute(stages.update().where(mine).values(state=WRITING))
 
     def drop_shots(self, media_id: str) -> None:
         """Forget what was captioned of a media; what was said of the pictures stays."""

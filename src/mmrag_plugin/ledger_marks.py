@@ -8,13 +8,24 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_tables import facts, marks, media, places, signals
+from mmrag_plugin.ledger_tables import (
+    WRITTEN,
+    facts,
+    marks,
+    media,
+    places,
+    read_anew,
+    signals,
+    stages,
+    written_by_person,
+)
 from mmrag_plugin.marks import MarkKind, folded, marks_of
 from mmrag_plugin.media import Signal
+from mmrag_plugin.people import people_signals
 from mmrag_plugin.places import PlaceName
 
-_FOLDED_CHARS = 200
-_VERSION = 1  # of how marks are taken out of signals
+_NAME_CHARS = 200
+_VERSION = 2  # of how marks are taken out of signals
 
 
 class MarkLines:
@@ -25,7 +36,7 @@ class MarkLines:
     def media_ids_marked(self, kind: MarkKind, name: str) -> frozenset[str]:
         """Media that are marked with a name, whatever its case."""
         query = sa.select(marks.c.media_id).where(
-            marks.c.kind == kind, marks.c.folded == folded(name)[:_FOLDED_CHARS]
+            marks.c.kind == kind, marks.c.folded == folded(name)
         )
         with self._database.reading() as connection:
             return frozenset(connection.scalars(query))
@@ -68,15 +79,27 @@ class MarkLines:
             done = connection.scalar(sa.select(facts.c.value).where(facts.c.key == "marks"))
         if done == _VERSION:
             return
-        query = (
+        query = (  # what the person wrote is kept apart, and files are read again: both have lists
             sa.select(signals.c.media_id, signals.c.stage, signals.c.text)
-            .where(signals.c.source == "annotation")
+            .where(signals.c.source == "annotation", signals.c.stage != WRITTEN)
             .order_by(signals.c.media_id, signals.c.stage, signals.c.number)
+        )
+        mine = written_by_person.c
+        written = sa.select(mine.media_id, mine.kind, mine.text).where(
+            mine.media_id.in_(sa.select(media.c.media_id))
         )
         with self._database.writing() as connection:
             said: dict[tuple[str, str], list[Signal]] = {}
             for media_id, stage, text in connection.execute(query):
                 said.setdefault((media_id, stage), []).append(Signal("annotation", text))
+            read = [media_id for media_id, stage in said if stage == "read"]
+            for read_batch in batches(read):
+                connection.execute(read_anew().where(stages.c.media_id.in_(read_batch)))
+            for media_id, kind, text in connection.execute(written):
+                words = people_signals([text])
+                if kind != "person":
+                    words = [Signal("annotation", text, tags=(text,) if kind == "tag" else ())]
+                said.setdefault((media_id, WRITTEN), []).extend(words)
             for batch in batches(said.items()):
                 for (media_id, stage), words in batch:
                     put_marks(connection, media_id, stage, words)
@@ -88,12 +111,12 @@ def put_marks(connection: Connection, media_id: str, stage: str, words: Sequence
     mine = sa.and_(marks.c.media_id == media_id, marks.c.stage == stage)
     connection.execute(marks.delete().where(mine))
     rows = {
-        (mark.kind, mark.folded[:_FOLDED_CHARS]): {
+        (mark.kind, mark.folded): {
             "media_id": media_id,
             "stage": stage,
             "kind": mark.kind,
-            "folded": mark.folded[:_FOLDED_CHARS],
-            "name": mark.name,
+            "folded": mark.folded,
+            "name": mark.name[:_NAME_CHARS],
         }
         for mark in marks_of(words)
     }

@@ -50,14 +50,14 @@ def to_be_captioned(
     What is known already but not looked at yet, because of a run that was broken off, is left out.
     """
     from mmrag_plugin.index_captions import stamp_now
-    from mmrag_plugin.index_personal import knows_things, stamp_beside_examples
+    from mmrag_plugin.index_personal import knows_things, media_stamp
 
     captioner = caption_work(settings).captioner
     if captioner is None or settings.captions == "off":
         return 0
-    stamp = stamp_now(captioner, ledger.fact("caption"))
-    if settings.personal and knows_things(visual):
-        stamp = stamp_beside_examples(stamp, ledger)
+    personal = settings.personal and knows_things(visual)
+    annotated = len(ledger.photos_annotated()) if personal else 0
+    stamp = media_stamp(stamp_now(captioner, ledger.fact("caption")), annotated)
     kinds: tuple[Kind, ...] = ("image", "video")
     owed = [
         media_id

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from mmrag_plugin.dates import Dated, DateSource, most_trusted
 
@@ -17,6 +18,8 @@ Stage = Literal["scan", "read", "embed", "ocr", "caption", "speech"]
 Channel = Literal["visual", "text", "bm25"]
 Confidence = Literal["strong", "weak", "none"]
 SignalSource = Literal["annotation", "path", "exif", "ocr", "caption", "subtitle", "speech"]
+
+_Said = TypeVar("_Said", bound=Hashable)
 
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 SIGNAL_SOURCES: tuple[SignalSource, ...] = get_args(SignalSource)
@@ -67,7 +70,9 @@ class Frame:
 class Signal:
     """A piece of text about a media, or about the span ``start_s``..``end_s`` of it.
 
-    ``doubtful`` is a caption that was checked and contradicted; it counts less.
+    ``doubtful`` is a caption that was checked and contradicted; it counts less. ``tags`` are those
+    that an annotation lists; None where nobody said what of it are tags. They are not stored with
+    it: the ledger enters them as marks.
     """
 
     source: SignalSource
@@ -75,11 +80,21 @@ class Signal:
     start_s: float | None = None
     end_s: float | None = None
     doubtful: bool = False
+    tags: tuple[str, ...] | None = field(default=None, compare=False)
 
     @property
     def marked_text(self) -> str:
         """The text as it is shown to people and models: a doubtful one says so."""
         return f"(doubtful) {self.text}" if self.doubtful else self.text
+
+
+def each_once(said: Iterable[_Said]) -> list[_Said]:
+    """Each thing that is said once; of equal signals the one that lists tags stays."""
+    found: dict[_Said, _Said] = {}
+    for one in said:
+        if one not in found or (isinstance(one, Signal) and one.tags is not None):
+            found[one] = one
+    return list(found.values())
 
 
 @dataclass(frozen=True)

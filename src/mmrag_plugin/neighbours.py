@@ -60,8 +60,13 @@ class Neighbours:
 
     @cached_property
     def annotated(self) -> frozenset[str]:
-        """The photos that somebody put words to, and that may be examples."""
-        return examples_in(self._ledger)
+        """The photos that somebody put words to."""
+        return self._ledger.photos_annotated()
+
+    @cached_property
+    def _hidden(self) -> frozenset[str]:
+        """What assistants don't get to see, nor the words of it in the captions of what they do."""
+        return self._ledger.hidden_media_ids()
 
     def near(self, media_id: str, frame: int = 0) -> list[Neighbour]:
         """The annotated photos nearest to a frame of a media, nearest first, at most MOST.
@@ -85,6 +90,8 @@ class Neighbours:
     def nearest(self, media_id: str, frame: int = 0) -> list[tuple[str, bool]]:
         """The nearest annotated photos, whether or not they are near, nearest first."""
         others = self.annotated - {media_id}
+        if media_id not in self._hidden:
+            others -= self._hidden
         row_id = frame_row_id(media_id, frame)
         vector = self._frames.vectors([row_id]).get(row_id)
         if vector is None or not others:
@@ -113,19 +120,6 @@ class Neighbours:
         made = self._ledger.stage_made("embed", BACKGROUND_MEDIA)
         row_ids = [frame_row_id(media_id, frames // 2) for media_id, frames in made.items()]
         return np.array(list(self._frames.vectors(row_ids).values()), dtype=np.float32)
-
-
-def examples_in(ledger: Ledger) -> frozenset[str]:
-    """The annotated photos, but for hidden ones: assistants see the captions made beside them."""
-    return ledger.photos_annotated() - ledger.hidden_media_ids()
-
-
-def rules_on_examples(ledger: Ledger) -> str:
-    """Name the rules of hiding, if they keep annotated photos from being examples; else empty."""
-    if ledger.photos_annotated().isdisjoint(ledger.hidden_media_ids()):
-        return ""
-    told = "\n".join(f"{rule.kind}\t{rule.target}" for rule in ledger.hiding_rules())
-    return hashlib.blake2b(told.encode(errors="replace"), digest_size=4).hexdigest()
 
 
 def shown(neighbours: Iterable[Neighbour]) -> list[tuple[Image, str]]:

@@ -16,7 +16,7 @@ from mmrag_plugin.ledger import Failure, Ledger, sqlite_url
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import LEDGER_FILE
-from mmrag_plugin.settings import CONFIG_FILE
+from mmrag_plugin.settings import CONFIG_FILE, CONVERSATIONS_FOLDER, MADE_FOLDER
 from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_there, real_path
 
 
@@ -130,7 +130,7 @@ def relocate(library: MediaLibrary, old: str, new: Path) -> tuple[int, int]:
 
 
 def backup(library: MediaLibrary, target: Path) -> int:
-    """Copy ledger, configuration and vectors into a new directory; says how many bytes.
+    """Copy a library with its conversations and made files into a new directory; says its bytes.
 
     It is a library itself: put it under MMRAG_HOME to use it. Vectors on a Milvus server stay the
     original's alone; the copy gets an id of its own and makes them again when it is indexed.
@@ -148,6 +148,14 @@ def backup(library: MediaLibrary, target: Path) -> int:
         _copy_ledger(library, part)
         if not library.settings.milvus_uri:
             _copy_vectors(library, part)
+        for name in (MADE_FOLDER, CONVERSATIONS_FOLDER):
+            if (library.directory / name).is_dir():  # without what is being written now
+                shutil.copytree(
+                    library.directory / name,
+                    part / name,
+                    symlinks=True,
+                    ignore=shutil.ignore_patterns(".*"),
+                )
         for name in (CONFIG_FILE, LIBRARY_MARKER):  # which makes it a library, last
             if (library.directory / name).is_file():
                 shutil.copy2(library.directory / name, part / name)

@@ -12,6 +12,7 @@ from mmrag_mcp.calls import Ctx
 from mmrag_mcp.results import Result
 from mmrag_mcp.tools.base import MediaTool, answer, moment_of, row_of
 from mmrag_plugin.errors import UsageError
+from mmrag_plugin.marks import MAX_NAME_CHARS
 from mmrag_plugin.timecode import format_span
 from mmrag_plugin.untrusted import escape_media_text, fenced
 
@@ -19,7 +20,9 @@ SHOWN = 50  # of what is recorded
 _TEXT_CHARS = 1_000
 
 _Names = Annotated[
-    Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=30)]
+    Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]], Field(max_length=30)
+    ]
     | None,
     BeforeValidator(lambda value: [value] if isinstance(value, str) and value else value or None),
 ]

@@ -16,6 +16,7 @@ from mmrag_mcp.calls import Ctx
 from mmrag_mcp.results import Result, file_name
 from mmrag_mcp.tools.base import MediaTool, answer, moment_of, row_of
 from mmrag_plugin.errors import NotFound, StorageError, UsageError
+from mmrag_plugin.settings import MADE_FOLDER
 from mmrag_plugin.timecode import format_time
 from mmrag_plugin.untrusted import escape_media_text, fenced
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mmrag_plugin.library_making import Ingredients, Target, What
     from mmrag_plugin.makers.base import Made
 
-FOLDER = "made"  # in the library's directory, where the person named no other
 MOST_BYTES = 20 * 2**30  # of files in the folder: an assistant may go on for ever
 _AT_ONCE = 2  # each takes all processors that it gets
 _SHOWN = 10  # pieces and problems
@@ -223,8 +223,11 @@ def _targets(
 
 
 def _folder(library: MediaLibrary, named: Path | None) -> Path:
-    """Where the file goes; made where it is not there. Raises StorageError where it is full."""
-    folder = named or library.directory / FOLDER
+    """Where the file goes: into the library's folder where the person named no other.
+
+    It is made where it is not there. Raises StorageError where it is full.
+    """
+    folder = named or library.directory / MADE_FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         used = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

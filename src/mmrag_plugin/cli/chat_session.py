@@ -21,6 +21,7 @@ from mmrag_plugin.errors import MmragError, NotFound, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.planning.explaining import explained, plan_as_dict
 from mmrag_plugin.results import SearchResult
+from mmrag_plugin.settings import CONVERSATIONS_FOLDER
 from mmrag_plugin.walking import is_there
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class ChatSession:
         self._library = library
         self._engine = engine
         self._thumbnails = thumbnails
-        self._folder = library.directory / "conversations"
+        self._folder = library.directory / CONVERSATIONS_FOLDER
         self._name = name
         self._json = json
         self._typed = sys.stdin is not None and sys.stdin.isatty()

@@ -11,6 +11,7 @@ import typer
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import on_one_line, output, print_json
 from mmrag_plugin.errors import NotFound, UsageError
+from mmrag_plugin.settings import CONVERSATIONS_FOLDER
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,7 +81,7 @@ def chat(
         visual_model=visual_model,
         milvus_uri=milvus_uri,
     ) as opened:
-        folder_of_all = opened.directory / "conversations"
+        folder_of_all = opened.directory / CONVERSATIONS_FOLDER
         if listed:
             _list(folder_of_all, json=json)
             return

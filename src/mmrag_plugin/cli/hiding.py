@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import on_one_line, output, print_json
+from mmrag_plugin.cli.console import on_one_line, output, print_json, warn
 from mmrag_plugin.errors import UsageError
 
 Targets = Annotated[
@@ -50,6 +50,7 @@ def hide(
         hiding = upkeep.leave_out if leave_out else MediaLibrary.hide
         hidden = {target: hiding(opened, target) for target in targets or ()}
         rules = rules_of(opened) if list_rules else []
+    warn([f"{target} is about nothing yet." for target, count in hidden.items() if not count])
     if json:
         print_json({"hidden": hidden} if targets else {"rules": rules})
         return

@@ -111,7 +111,10 @@ def backup(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Copy the library (not the media) into a new directory, which is a library itself."""
+    """Copy the library (not the media) into a new directory, which is a library itself.
+
+    Conversations that were kept, and what assistants made in the library's folder, go along.
+    """
     from mmrag_plugin import upkeep
 
     with options.open_library(library=library, home=home) as opened:

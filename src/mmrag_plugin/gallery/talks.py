@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MmragError, UsageError
 from mmrag_plugin.gallery import contents
+from mmrag_plugin.settings import CONVERSATIONS_FOLDER
 
 if TYPE_CHECKING:
     from mmrag_plugin.chatting import MediaChatEngine
@@ -41,7 +42,7 @@ class Talks:
     def __init__(self, library: MediaLibrary) -> None:
         self._library = library
         self._talks: OrderedDict[str, Talk] = OrderedDict()
-        self._folder: Path = library.directory / "conversations"
+        self._folder: Path = library.directory / CONVERSATIONS_FOLDER
 
     async def answer(
         self, talk_id: str, message: str, about: Hit | None = None

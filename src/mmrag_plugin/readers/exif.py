@@ -121,11 +121,13 @@ def annotation_signals(texts: list[str], keywords: list[str]) -> tuple[Signal, .
 
     What cameras and programs write on their own ("OLYMPUS DIGITAL CAMERA") is left out.
     """
-    kept = [text[:MAX_TEXT_CHARS] for text in distinct(texts) if not is_junk(text)]
+    kept = distinct(text[:MAX_TEXT_CHARS] for text in texts if not is_junk(text))
     words = distinct(word for word in keywords if any(char.isalnum() for char in word))
+    listed = ", ".join(words)[:MAX_TEXT_CHARS]
+    signals = [Signal("annotation", text) for text in kept if text.casefold() != listed.casefold()]
     if words:
-        kept.append(", ".join(words)[:MAX_TEXT_CHARS])
-    return tuple(Signal("annotation", text) for text in distinct(kept))
+        signals.append(Signal("annotation", listed, tags=tuple(words)))
+    return tuple(signals)
 
 
 def is_junk(text: str) -> bool:

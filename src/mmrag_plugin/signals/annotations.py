@@ -44,8 +44,9 @@ def annotations_of(record: Mapping[str, object]) -> Iterator[Signal]:
             if not (name == "title" and kind_of(text)):
                 yield Signal("annotation", text)
     for name in _LIST_FIELDS:
-        if words := plain_text(", ".join(_parts(fields.get(name)))):
-            yield Signal("annotation", words)
+        listed = _parts(fields.get(name))
+        if words := plain_text(", ".join(listed)):
+            yield Signal("annotation", words, tags=_tags(fields.get(name), listed))
     yield from people_signals(part for name in _PEOPLE_FIELDS for part in _parts(fields.get(name)))
 
 
@@ -60,6 +61,13 @@ def file_of(record: Mapping[str, object]) -> str | None:
 def _parts(value: object) -> list[str]:
     parts = (part for text in _texts(value) for part in _SEPARATOR.split(text))
     return [part for part in parts if part]
+
+
+def _tags(value: object, listed: list[str]) -> tuple[str, ...]:
+    """The items of a list as they are; where one text holds them, commas are between them."""
+    if isinstance(value, list):
+        return tuple(listed)
+    return tuple(name for part in listed for name in part.split(","))
 
 
 def _texts(value: object) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from mmrag_plugin.dates import Dated
 from mmrag_plugin.errors import MediaError
-from mmrag_plugin.media import Signal, kind_of
+from mmrag_plugin.media import Signal, each_once, kind_of
 from mmrag_plugin.signals.sidecar_formats import FOLDER_FORMATS, SIDECAR_FORMATS, SidecarFormat
 from mmrag_plugin.signals.sidecar_formats.base import MediaNames, Place, Said, Statement, folded
 from mmrag_plugin.signals.sidecar_formats.icloud import album_folders
@@ -92,10 +92,12 @@ class FolderSidecars:
 
     def about(self, media_name: str) -> Beside:
         """Read what is said about a media, each thing once; bad files are left to ``problems``."""
-        said: dict[Said, None] = {}
-        for name, sidecar_format in self._own.get(media_name, []):
-            said |= dict.fromkeys(statement for _, statement in self._parse(name, sidecar_format))
-        said |= dict.fromkeys(self._listed_for(PurePosixPath(media_name)))
+        own = self._own.get(media_name, [])
+        statements = [
+            *(statement for sidecar in own for _, statement in self._parse(*sidecar)),
+            *self._listed_for(PurePosixPath(media_name)),
+        ]
+        said = each_once(statements)
         place = next((found for found in said if isinstance(found, Place)), None)
         return Beside(
             signals=tuple(found for found in said if isinstance(found, Signal)),
