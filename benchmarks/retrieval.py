@@ -86,7 +86,7 @@ def recall(
             part = searcher.rank({c: found[c] for c in channels if c in found})
             ranked = [names[candidate.media_id] for candidate, _, _ in part[: max(CUTS)]]
             if number < CHECKED:
-                hits = library.search(query, channels=channels, limit=max(CUTS)).hits
+                hits = library.search(query, channels=channels, limit=max(CUTS), grouped=False).hits
                 assert ranked == [Path(hit.path).name for hit in hits], query
             rank = ranked.index(name) + 1 if name in ranked else max(CUTS) + 1
             ranks.setdefault(" + ".join(channels), []).append(rank)

@@ -50,7 +50,7 @@ class Filters:
     phrases: tuple[str, ...] = ()
     yearly: tuple[str, str] | None = None
     tags: tuple[str, ...] = ()
-    generated: bool = False
+    generated: bool | None = None
 
     def resolve(self, ledger: Ledger) -> RowFilter | None:
         """Turn the restrictions into one on rows; None when there is none.

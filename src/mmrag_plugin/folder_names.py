@@ -38,11 +38,12 @@ def folders_named(name: str, roots: Iterable[str]) -> Iterator[list[str]]:
     wanted = name.strip(os.sep)
     last_names = {root: os.path.basename(root.rstrip(os.sep)) for root in names}  # noqa: PTH119
     for called in (names, last_names, dict.fromkeys(names, "")):
-        yield [
-            os.path.normpath(root.rstrip(os.sep) + os.sep + wanted[len(start) :].strip(os.sep))
+        places = [
+            (os.path.normpath(f"{root.rstrip(os.sep)}{os.sep}{wanted[len(start) :]}"), root)
             for root, start in called.items()
             if f"{wanted}{os.sep}".startswith(f"{start}{os.sep}".lstrip(os.sep))
         ]
+        yield [place for place, root in places if PurePath(place).is_relative_to(root)]  # no ".."
 
 
 def folders_called(name: str, paths: Iterable[str], roots: Sequence[str]) -> list[str]:
