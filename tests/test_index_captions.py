@@ -582,6 +582,7 @@ def broken_off_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every
             shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_captioning_ends_alike_wherever_it_breaks_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,7 @@ from mmrag_mcp.cursors import cursor_to, place_in
 from mmrag_mcp.results import Result
 from mmrag_mcp.rights import Rights
 from mmrag_mcp.warming import WarmLibrary
-from mmrag_plugin.errors import NotFound
+from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.media import Moment
 from mmrag_plugin.timecode import parse_span
@@ -93,6 +93,8 @@ def given(**arguments: Any) -> dict[str, Any]:
 
 def filters_of(library: MediaLibrary, folder: str | None, where: dict[str, Any]) -> Filters | None:
     """The filters that a call's arguments mean; library_info calls a root by its last name."""
+    if ".." in PurePath(folder or "").parts:  # what lies beside this process is nobody's affair
+        raise UsageError(f"{folder!r} is no folder here.", "Name one that library_info lists.")
     if folder:
         named = [root for root in library.ledger.roots() if PurePath(root).name == folder]
         where = {**where, "folder": named[0] if len(named) == 1 else folder}
