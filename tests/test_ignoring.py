@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmrag_plugin.ignoring import IgnoreRules, in_words
@@ -147,6 +147,9 @@ PATTERNS = st.sampled_from(
         st.sampled_from(["", "a/", "b/", "raw/"]), st.lists(PATTERNS, max_size=4), max_size=3
     ),
 )  # fmt: skip
+@example(files={"a/a/x.jpg"}, rules={"a/": ["!a/"], "": ["x.*"]})
+@example(files={"a/b/x.jpg"}, rules={"": ["*", "!*/", "!x.jpg"]})
+@example(files={"a/b/x.jpg"}, rules={"": ["a/*", "!a/b"]})
 def test_a_walk_leaves_out_what_git_leaves_out(
     tmp_path_factory: pytest.TempPathFactory, files: set[str], rules: dict[str, list[str]]
 ) -> None:

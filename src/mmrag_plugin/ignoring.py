@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+    from pathspec import GitIgnoreSpec, RegexPattern
 
 IGNORE_FILE = ".mmragignore"
 NO_MEDIA = ".nomedia"  # Android's: nothing in this folder or below it is for galleries
@@ -24,6 +24,7 @@ _SYSTEM_FOLDERS = frozenset(
 # Of a photo program's own folder, only where it keeps originals: the rest are its previews.
 _BUNDLES = re.compile(r"\.(photoslibrary|aplibrary|photolibrary)$", re.IGNORECASE)
 _ORIGINALS = frozenset(("originals", "masters"))
+_IN_FOLDER = "ps_d"  # pathspec's group for the slash behind a folder that a pattern fits
 _PREVIEWS = re.compile(r"\.lrdata$", re.IGNORECASE)
 
 
@@ -38,11 +39,12 @@ class IgnoreRules:
     specs: tuple[tuple[str, GitIgnoreSpec], ...] = ()  # with the folder that each stands in
 
     def leave_out(self, path: str, *, is_folder: bool = False) -> bool:
-        """Whether a path below the innermost folder is ignored."""
+        """Whether a path below the innermost folder is ignored, the folders above it being not."""
         for folder, spec in reversed(self.specs):
-            verdict = spec.check_file(path[len(folder) :] + "/" * is_folder).include
-            if verdict is not None:
-                return verdict
+            below = path[len(folder) :] + "/" * is_folder
+            for pattern in reversed(spec.patterns):
+                if _fits(pattern, below):
+                    return bool(pattern.include)
         return False
 
     def with_those_of(
@@ -70,6 +72,14 @@ class IgnoreRules:
                 lines.append(line)
         spec = GitIgnoreSpec.from_lines(lines)
         return IgnoreRules((*self.specs, (os.path.join(folder, ""), spec)))  # noqa: PTH118
+
+
+def _fits(pattern: RegexPattern, path: str) -> bool:
+    """Whether a pattern fits a path itself; pathspec's also fit all that lies in what they fit."""
+    return pattern.regex is not None and any(  # a comment has none
+        found.groupdict().get(_IN_FOLDER) is None or found.end(_IN_FOLDER) == len(path)
+        for found in pattern.regex.finditer(path)
+    )
 
 
 def rules_above(folder: Path, root: Path, warnings: list[str]) -> IgnoreRules | None:
@@ -108,8 +118,8 @@ def in_words(ignored: Counter[str]) -> str:
             if (number := ignored[f"{what}:{reason}"])
         ]
         if counts:
-            by = "" if reason == SYSTEM else f" by {reason}"
-            parts.append(f"{' and '.join(counts)}{by}" if by else f"{counts[0]} of the system's")
+            whose = "of the system's" if reason == SYSTEM else f"by {reason}"
+            parts.append(f"{' and '.join(counts)} {whose}")
     return ", ".join(parts)
 
 
