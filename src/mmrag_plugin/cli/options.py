@@ -147,7 +147,7 @@ def search_options(
         folder,
         camera,
         has_text,
-        generated=generated,
+        generated=generated or None,
     )
     asked = {
         "limit": limit,
