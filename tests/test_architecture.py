@@ -16,7 +16,7 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # From below to above. A unit (a module, or a folder of modules) imports from lower layers and from
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
-    "vocabulary": "errors media timecode metadata settings pictures terms "
+    "vocabulary": "child_process errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
     "content_hash ollama_host priority folder_names",

@@ -19,13 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_marks import put_marks
+from mmrag_plugin.ledger_marks import enter_signals
 from mmrag_plugin.ledger_tables import (
     WRITTEN,
     annotated,
     media,
     paths,
-    signals,
     written_by_person,
 )
 from mmrag_plugin.marks import folded
@@ -141,23 +140,7 @@ class AnnotationLines:
 def enter_annotations(database: LedgerDatabase, connection: Connection, media_id: str) -> None:
     """Enter what the person wrote as signals of a media, and have its words written anew."""
     words = _as_signals(_of(connection, media_id).values())
-    mine = sa.and_(signals.c.media_id == media_id, signals.c.stage == WRITTEN)
-    connection.execute(signals.delete().where(mine))
-    rows = [
-        {
-            "media_id": media_id,
-            "stage": WRITTEN,
-            "number": number,
-            "source": signal.source,
-            "text": signal.text,
-            "start_s": signal.start_s,
-            "end_s": signal.end_s,
-        }
-        for number, signal in enumerate(words)
-    ]
-    if rows:
-        connection.execute(signals.insert(), rows)
-    put_marks(connection, media_id, WRITTEN, words)
+    enter_signals(connection, media_id, WRITTEN, words)
     database.upsert(
         connection, annotated, {"media_id": media_id, "mark": uuid4().hex}, ["media_id"]
     )

@@ -122,3 +122,26 @@ def put_marks(connection: Connection, media_id: str, stage: str, words: Sequence
     }
     if rows:
         connection.execute(marks.insert(), list(rows.values()))
+
+
+def enter_signals(
+    connection: Connection, media_id: str, stage: str, words: Sequence[Signal]
+) -> None:
+    """Enter what a stage has found of a media, and its marks, in the place of earlier ones."""
+    mine = sa.and_(signals.c.media_id == media_id, signals.c.stage == stage)
+    connection.execute(signals.delete().where(mine))
+    rows = [
+        {
+            "media_id": media_id,
+            "stage": stage,
+            "number": number,
+            "source": signal.source,
+            "text": signal.text,
+            "start_s": signal.start_s,
+            "end_s": signal.end_s,
+        }
+        for number, signal in enumerate(words)
+    ]
+    if rows:
+        connection.execute(signals.insert(), rows)
+    put_marks(connection, media_id, stage, words)

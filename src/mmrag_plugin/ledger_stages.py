@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_marks import put_marks
+from mmrag_plugin.ledger_marks import enter_signals
 from mmrag_plugin.ledger_tables import (
     WRITING,
     bad_sidecars,
@@ -331,25 +331,7 @@ class StageLines:
     def _replace_signals(
         self, connection: Connection, media_id: str, stage: Stage, words: Sequence[Signal]
     ) -> None:
-        mine = sa.and_(signals.c.media_id == media_id, signals.c.stage == stage)
-        connection.execute(signals.delete().where(mine))
-        put_marks(connection, media_id, stage, words)
-        if words:
-            connection.execute(
-                signals.insert(),
-                [
-                    {
-                        "media_id": media_id,
-                        "stage": stage,
-                        "number": number,
-                        "source": signal.source,
-                        "text": signal.text,
-                        "start_s": signal.start_s,
-                        "end_s": signal.end_s,
-                    }
-                    for number, signal in enumerate(words)
-                ],
-            )
+        enter_signals(connection, media_id, stage, words)
         # what stands in Milvus about this media is outdated from here on
         connection.execute(
             media.update()

@@ -6,15 +6,14 @@ A decoder that crashes, never ends or eats the memory ends that process only.
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from mmrag_plugin.child_process import start_child
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.makers.base import Broken, Stopped
 from mmrag_plugin.makers.workshop_process import Job, Limits
@@ -92,17 +91,7 @@ def heed(stopped: Callable[[], bool] | None) -> None:
 
 
 def _started() -> tuple[subprocess.Popen[bytes], Connection]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        process = subprocess.Popen(  # noqa: S603  (our own interpreter, our own module)
-            [sys.executable, "-c", _BOOTSTRAP, str(Path(__file__).resolve().parents[2])],
-            stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # C libraries write there what errors say
-            start_new_session=True,  # Ctrl-C is dealt with on this side
-            cwd="/",
-        )
-        return process, Connection(ours.detach())
+    return start_child(_BOOTSTRAP)
 
 
 def _status(process: subprocess.Popen[bytes]) -> int:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag_plugin.child_process import start_child
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import Frame, Kind, MediaFacts
 from mmrag_plugin.readers.decoding import Decoder
@@ -78,17 +76,7 @@ class _Worker:
     """One process and the connection to it."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self.process = subprocess.Popen(  # noqa: S603  (our own interpreter, our own module)
-                [sys.executable, "-c", _BOOTSTRAP, str(Path(__file__).resolve().parents[2])],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # C libraries write there what MediaErrors say
-                start_new_session=True,  # Ctrl-C is dealt with on this side
-                cwd="/",
-            )
-            self.connection = Connection(ours.detach())
+        self.process, self.connection = start_child(_BOOTSTRAP)
 
     def hear(self, within_s: float) -> tuple[str, Any]:
         """The next message and what comes with it. Raises EOFError or OSError when it is gone."""
