@@ -78,6 +78,9 @@ class Watched:
         known = self.library.ledger.known_paths(str(self.folder))
         return sorted(os.path.relpath(path, self.folder) for path in known)
 
+    def first_of(self, query: str) -> str:
+        return self.library.search(query).hits[0].path
+
     def ids(self) -> set[str]:
         known = self.library.ledger.known_paths(str(self.folder))
         return {path.media_id for path in known.values()}
@@ -103,7 +106,7 @@ def test_what_comes_changes_moves_and_goes_is_followed(watched: Watched) -> None
     assert watched.names() == ["first.png"]
     picture(watched.folder / "trip" / "deep" / "second.png", "blue")
     watched.until(lambda: len(watched.names()) == 2)
-    assert watched.library.search("blue").hits[0].path.endswith("second.png")
+    watched.until(lambda: watched.first_of("blue").endswith("second.png"))
 
     ids = watched.ids()
     (watched.folder / "trip").rename(watched.folder / "Lisbon")
@@ -111,7 +114,7 @@ def test_what_comes_changes_moves_and_goes_is_followed(watched: Watched) -> None
     assert watched.ids() == ids
 
     picture(watched.folder / "first.png", "green", (40, 30))
-    watched.until(lambda: watched.library.search("green").hits[0].path.endswith("first.png"))
+    watched.until(lambda: watched.first_of("green").endswith("first.png"))
     assert watched.ids() == ids
 
     (watched.folder / "first.png").unlink()
