@@ -234,6 +234,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
             "text": words.setting if words else None,
             "vlm": library.settings.vlm,
         },
+        "tuned": tuned.as_dict() if (tuned := library.tuned()) else None,
         "milvus": library.connection.describe(),
         "writer": library.ledger.lease_holder(),
         "failed": len(failures),

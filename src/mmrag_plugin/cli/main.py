@@ -17,6 +17,7 @@ from mmrag_plugin.cli import (
     chatting,
     doctor,
     duplicates,
+    evaluating,
     finding,
     gallery,
     hiding,
@@ -24,6 +25,7 @@ from mmrag_plugin.cli import (
     making,
     models,
     taking_in,
+    tuning,
     watching,
 )
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
@@ -49,6 +51,8 @@ for module in (
     asking,
     chatting,
     annotating,
+    evaluating,
+    tuning,
     making,
     duplicates,
     keeping,
