@@ -170,6 +170,29 @@ class Judge:
         return self._calibration.level(self.evidence(candidate, ()).only(channel))
 
 
-# Learned as docs/quality.md says; to be replaced there and here together.
-CALIBRATION = Calibration({}, 0.5)
-CALIBRATION_WITH_SENTENCE_MODEL = CALIBRATION
+# What ``python -m benchmarks defaults`` learns: with a visual model's text tower, and with a model
+# of sentences.
+CALIBRATION = Calibration(
+    {
+        "visual+text+bm25": (-4.079, 0.987, 1.572, -0.561, 2.366, 2.324),
+        "visual+text": (-5.026, 0.261, 3.604, -0.416),
+        "visual+bm25": (-3.514, 1.46, 3.237, 1.915),
+        "text+bm25": (-4.019, 1.739, 0.023, 2.365, 2.511),
+        "visual": (-5.09, 3.334),
+        "text": (-5.368, 3.634, 0.102),
+        "bm25": (-2.796, 3.41, 1.837),
+    },
+    strong=0.368,
+)
+CALIBRATION_WITH_SENTENCE_MODEL = Calibration(
+    {
+        "visual+text+bm25": (-6.007, 0.89, 3.239, 0.652, 1.23, 2.698),
+        "visual+text": (-6.591, 1.075, 4.026, 0.817),
+        "visual+bm25": (-3.572, 1.531, 3.327, 1.843),
+        "text+bm25": (-5.656, 3.262, 0.778, 1.401, 3.053),
+        "visual": (-5.472, 3.634),
+        "text": (-6.686, 4.24, 1.687),
+        "bm25": (-2.73, 3.37, 1.817),
+    },
+    strong=0.397,
+)

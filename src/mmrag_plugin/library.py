@@ -131,7 +131,12 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking, LibraryEva
 
     def _searcher(self) -> Searcher:
         from mmrag_plugin.confidence import CALIBRATION, CALIBRATION_WITH_SENTENCE_MODEL
-        from mmrag_plugin.fusion import WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL, StandardScores
+        from mmrag_plugin.fusion import (
+            WEIGHTS,
+            WEIGHTS_WITH_SENTENCE_MODEL,
+            WEIGHTS_WITHOUT_TEXT,
+            StandardScores,
+        )
         from mmrag_plugin.searching import Searcher
 
         visual, model = self.models.in_use()
@@ -154,7 +159,7 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking, LibraryEva
             StandardScores(
                 (tuned and tuned.weights)
                 or (WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS),
-                without_text=(tuned and tuned.without_text) or WEIGHTS,
+                without_text=(tuned and tuned.without_text) or WEIGHTS_WITHOUT_TEXT,
             ),
             (tuned and tuned.calibration)
             or (CALIBRATION_WITH_SENTENCE_MODEL if sentences else CALIBRATION),

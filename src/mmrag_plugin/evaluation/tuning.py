@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from mmrag_plugin.searching import Ranked, Searcher
 
 GRID = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
-JUDGED = 5  # first hits of a ranking whose evidence is learned from
+JUDGED = 1  # first hits of a ranking whose evidence is learned from: the others are seldom right
 FALSE_STRONG = 0.1  # of the queries without an answer: as many may have a strong first hit
+# What is strong is right with at least this probability where half of the queries have no answer;
+# most questions to a library do have one, and there it is more often right.
+LEAST_SURE = 0.35
 STRENGTH = 1.0  # of the penalty on large coefficients
 LEAST_QUERIES = 40
 LEAST_HITS = 30  # right ones, and wrong ones, to learn a set of channels from
@@ -296,10 +299,7 @@ def _logistic(rows: Sequence[tuple[list[float], bool, float]]) -> list[float]:
 
 
 def _threshold(judged: Sequence[Judged], calibration: Calibration) -> float:
-    """The probability that few of the queries without an answer reach, all channels together.
-
-    It is at least one half: what is more likely wrong than right is never strong.
-    """
+    """The probability that few of the queries without an answer reach, all channels together."""
     most = max((len(one.channels) for one in judged), default=0)
     ranked = sorted(
         (
@@ -310,7 +310,7 @@ def _threshold(judged: Sequence[Judged], calibration: Calibration) -> float:
         reverse=True,
     )
     at = int(FALSE_STRONG * len(ranked))
-    return round(max(ranked[at] + 1e-3 if at < len(ranked) else 0.0, 0.5), 3)
+    return round(max(ranked[at] + 1e-3 if at < len(ranked) else 0.0, LEAST_SURE), 3)
 
 
 def _strong_share(judged: Sequence[Judged], calibration: Calibration) -> float:
