@@ -237,4 +237,4 @@ def written(each: int, kinds: list[str] | None = None) -> Iterator[Written]:
     """Yield ``each`` pictures of every kind, the same in every run."""
     for kind in kinds or KINDS:
         for number in range(each):
-            yield KINDS[kind](random.Random(f"{kind} {number}"))
+            yield KINDS[kind](random.Random(f"{kind} {number}"))  # noqa: S311

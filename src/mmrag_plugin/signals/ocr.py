@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MIN_SIDE_PX = 16  # nothing is written in fewer pixels
+SURE = 0.9  # a line that is read with this confidence is no other script
 MIN_DEGREES = 1.0  # a picture that is slanted by less is read as it is
 
 
@@ -129,6 +130,7 @@ class ReadsAlso(TextReader):
     """
 
     def __init__(self, first: TextReader, second: TextReader, letters: frozenset[str]) -> None:
+        """``letters`` are the second's own, small ones."""
         self.first, self.second, self._letters = first, second, letters
 
     @property
@@ -141,20 +143,20 @@ class ReadsAlso(TextReader):
         return self.first.may_hold_text(picture)
 
     def see(self, picture: Image) -> Sight:
-        """Take from the second the lines that are mostly in letters of its own."""
+        """Take from the second the lines with letters of its own, where the first is not sure."""
         seen = self.first.see(picture)
         if not seen.places:
             return seen
+        sure = [line for line in seen.lines if line.confidence >= SURE]
         turn = Turn(seen.degrees, *picture.size)
-        other = [
-            line for line in self.second.see(turn.picture(picture)).lines if self._is_own(line)
+        others = [
+            line
+            for line in self.second.see(turn.picture(picture)).lines
+            if not self._letters.isdisjoint(line.text.lower())
+            and not any(line.lies_on(known) for known in sure)
         ]
-        mine = [line for line in seen.lines if not any(line.lies_on(found) for found in other)]
-        return replace(seen, lines=[*mine, *other])
-
-    def _is_own(self, line: Line) -> bool:
-        letters = [char for char in line.text.lower() if char.isalpha()]
-        return 2 * sum(char in self._letters for char in letters) > len(letters)
+        mine = [line for line in seen.lines if not any(line.lies_on(other) for other in others)]
+        return replace(seen, lines=cut([*mine, *others]))
 
 
 def cut(lines: Sequence[Line]) -> list[Line]:

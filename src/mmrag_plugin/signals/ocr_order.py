@@ -1,4 +1,4 @@
-"""The order in which lines of a picture are read: rows from the top, columns of prose one by one."""
+"""The order in which lines of a picture are read: rows from the top, columns of prose in turn."""
 
 from __future__ import annotations
 

@@ -292,12 +292,12 @@ def _degrees(boxes: Sequence[Box], way: int) -> float:
         if box.width >= 3 * box.height:
             slants.append(((slant + 180) % 360 - 180, box.width))
     slants.sort()
-    half, passed, slant = sum(width for _, width in slants) / 2, 0.0, 0.0
+    left = sum(width for _, width in slants) / 2
     for slant, width in slants:
-        passed += width
-        if passed >= half:
-            break
-    return 90 * way + slant
+        left -= width
+        if left <= 0:
+            return 90 * way + slant
+    return 90 * way
 
 
 def _is_text(text: str, confidence: float) -> bool:

@@ -208,11 +208,11 @@ def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
     closer, near = _close_grid(width_px, height_px, small, scale)
     if near < 1.15 * scale:
         return sure
-    cells, seen = _looked_at(closer, small, near, detect)
+    looked_at, seen = _looked_at(closer, small, near, detect)
     large = [
         box
         for box in sure
-        if box.thickness * scale >= SMALL_PX or closer.cell_of(box.middle) not in cells
+        if box.thickness * scale >= SMALL_PX or closer.cell_of(box.middle) not in looked_at
     ]
     return large + [box for box in seen if not any(_covers(other, box) for other in large)]
 
