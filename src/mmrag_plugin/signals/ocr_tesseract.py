@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.errors import MediaError, MissingExtra
 from mmrag_plugin.signals.ocr import Line, Sight, TextReader, cut
 from mmrag_plugin.signals.ocr_languages import Language
+from mmrag_plugin.signals.plain_text import plain_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,7 +100,7 @@ class TesseractReader(TextReader):
         except OSError as error:
             raise _gone() from error
         if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            said = plain_text(done.stderr.decode("utf-8", "replace")).splitlines()
             reason = said[-1][:200] if said else f"exit status {done.returncode}"
             raise MediaError(
                 f"Tesseract can't read the picture ({reason}).",
@@ -165,17 +166,17 @@ def _lines(table: str, scale: float) -> Iterator[Line]:
     for cells in rows:
         row = dict(zip(head, cells, strict=False))
         try:
-            if row[_LEVEL] != _WORD or float(row["conf"]) < MIN_CONFIDENCE:
-                continue
             left, top, width, height = (
                 float(row[name]) * scale for name in ("left", "top", "width", "height")
             )
-            text, confidence = row["text"].strip(), float(row["conf"]) / 100
-        except (KeyError, TypeError, ValueError, AttributeError):
+            level, text, confidence = row[_LEVEL], row["text"].strip(), float(row["conf"])
+        except (KeyError, ValueError):
+            continue
+        if level != _WORD or not MIN_CONFIDENCE <= confidence <= 100:
             continue
         if any(char.isalnum() for char in text):
             place = tuple(row[name] for name in ("page_num", "block_num", "par_num", "line_num"))
-            found = text, left, top, left + width, top + height, confidence
+            found = text, left, top, left + width, top + height, confidence / 100
             words.setdefault(place, []).append(found)
     for line in words.values():
         texts, lefts, tops, rights, bottoms, sure = zip(*line, strict=True)
