@@ -31,7 +31,6 @@ from mmrag_plugin.index_ocr import GLANCE_AT_LEAST_PX, READ_AT_LEAST_PX
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.signals.ocr import TextReader
 from mmrag_plugin.signals.ocr_choice import choose_reader
-from mmrag_plugin.signals.ocr_languages import languages_named
 
 SETS = ("tricky/albums_text", "coco_train/images", "flickr8k_dev", "personal210")
 
@@ -87,7 +86,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    reader = choose_reader(languages_named(options.languages), threads=options.threads).reader
+    reader = choose_reader(options.languages, threads=options.threads).reader
     reader.read(next(written(1, ["German"])).picture)  # which loads the models
     kinds = dict(_of_kinds(reader, options.each, options.kinds))
     sets = {

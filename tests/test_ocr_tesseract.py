@@ -14,7 +14,7 @@ from PIL import Image
 from mmrag_plugin.errors import MediaError, MissingExtra
 from mmrag_plugin.signals import ocr_choice
 from mmrag_plugin.signals.ocr_choice import choose_reader
-from mmrag_plugin.signals.ocr_languages import LANGUAGES, languages_named
+from mmrag_plugin.signals.ocr_languages import LANGUAGES
 from mmrag_plugin.signals.ocr_tesseract import TesseractReader, how_to_install, installed
 
 RUSSIAN, ENGLISH = LANGUAGES["ru"], LANGUAGES["en"]
@@ -171,7 +171,7 @@ def test_a_program_that_does_not_answer_has_no_languages(
 
 
 def test_languages_go_to_whom_knows_their_letters(program: Program) -> None:
-    chosen = choose_reader(languages_named("en, de, zh, ja, ru, ko"))
+    chosen = choose_reader("en, de, zh, ja, ru, ko")
     named = {language.code: by for language, by in chosen.by.items()}
     by_wheel = dict.fromkeys(("en", "de", "zh", "ja"), "RapidOCR")
     assert named == {**by_wheel, "ru": "Tesseract"}
@@ -202,7 +202,7 @@ def test_a_model_of_the_persons_own_is_used_for_its_letters(
         "letters_of",
         lambda path: real(path) - frozenset("ä") if path == wheel else real(path),
     )
-    chosen = choose_reader(languages_named("de,fr,ru"), models, threads=2)
+    chosen = choose_reader("de,fr,ru", str(models), threads=2)
     assert {language.code: by for language, by in chosen.by.items()} == {
         "fr": "RapidOCR",
         "de": "RapidOCR with a model of yours",
@@ -232,6 +232,6 @@ def test_a_folder_without_a_model_is_an_error(
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=said):
-        choose_reader(languages_named("ru"), tmp_path)
+        choose_reader("ru", str(tmp_path))
     with pytest.raises(ModelError, match="can't be looked into"):
-        choose_reader((), tmp_path / "nowhere")
+        choose_reader("", str(tmp_path / "nowhere"))

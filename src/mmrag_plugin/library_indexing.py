@@ -239,9 +239,8 @@ class LibraryIndexing:
         if settings.ocr == "off":
             return None
         from mmrag_plugin.signals.ocr_choice import choose_reader
-        from mmrag_plugin.signals.ocr_languages import languages_named
 
-        chosen = choose_reader(languages_named(settings.ocr_languages), settings.ocr_models)
+        chosen = choose_reader(settings.ocr_languages, settings.ocr_models)
         self.warnings += chosen.warnings
         return chosen.reader
 

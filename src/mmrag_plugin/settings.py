@@ -98,8 +98,8 @@ class Settings(BaseSettings):
         description="The languages of text in pictures, as `en,de,ru`; empty means Chinese, "
         "Japanese and those in Latin letters.",
     )
-    ocr_models: Path | None = Field(
-        None,
+    ocr_models: str = Field(
+        "",
         description="A folder with further recognition models of RapidOCR (`*_rec_*.onnx`), for "
         "other scripts.",
     )

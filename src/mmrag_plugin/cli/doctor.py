@@ -196,12 +196,11 @@ def _ocr(settings: Settings) -> tuple[str, str]:
     import PIL.ImageDraw
 
     from mmrag_plugin.signals.ocr_choice import choose_reader
-    from mmrag_plugin.signals.ocr_languages import languages_named
     from mmrag_plugin.signals.ocr_tesseract import installed
 
     if settings.ocr == "off":
         return "is not read, as MMRAG_OCR is off", ""
-    chosen = choose_reader(languages_named(settings.ocr_languages), settings.ocr_models)
+    chosen = choose_reader(settings.ocr_languages, settings.ocr_models)
     picture = PIL.Image.new("RGB", (320, 80), "white")
     PIL.ImageDraw.Draw(picture).text((20, 20), WRITTEN, "black", font_size=36)
     text = chosen.reader.read(picture).strip()

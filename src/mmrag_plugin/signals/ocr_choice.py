@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmrag_plugin.errors import ModelError
 from mmrag_plugin.signals.ocr import ReadsAlso, TextReader
-from mmrag_plugin.signals.ocr_languages import FROM_THE_RIGHT, Language
+from mmrag_plugin.signals.ocr_languages import FROM_THE_RIGHT, Language, languages_named
 from mmrag_plugin.signals.ocr_rapid import RapidOcrReader, require_rapidocr, wheel_models
 from mmrag_plugin.signals.ocr_tesseract import TesseractReader, how_to_install, installed
 
@@ -40,17 +39,17 @@ class Chosen:
         return [f"Text in pictures can't be read in {names} here. {self.how_to_read_all}"]
 
 
-def choose_reader(
-    languages: Sequence[Language] = (), models: Path | None = None, *, threads: int = 0
-) -> Chosen:
+def choose_reader(named: str = "", folder: str = "", *, threads: int = 0) -> Chosen:
     """RapidOCR for the languages whose letters its models know, Tesseract for the others.
 
     Without languages RapidOCR reads what the models of its wheel know: Chinese, Japanese, and
-    languages in Latin letters. ``models`` is a folder with further recognition models. Raises
-    MissingExtra without RapidOCR, ModelError for a folder without a model.
+    languages in Latin letters. ``folder`` is one with further recognition models. Raises
+    MissingExtra without RapidOCR, ModelError for a folder without a model, UsageError for a
+    language that is none.
     """
+    languages = languages_named(named)
     require_rapidocr()
-    files = _models_in(models) if models is not None else []
+    files = _models_in(Path(folder)) if folder else []
     if not languages:
         return Chosen(RapidOcrReader(threads=threads, models=files), {}, ())
     wheel = letters_of(wheel_models()["rec"])
