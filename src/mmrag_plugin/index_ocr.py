@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.index_pixels import frames_in_groups
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 READ_AT_LEAST_PX = 2400  # a photo of 12 megapixels comes as it is, with its smallest letters
 GLANCE_AT_LEAST_PX = 640
+SMALL_PX = 1280  # the long side of a picture that is read without a look before
 MAX_FRAMES = 60  # of one film, spread over all of it
 _GROUP = 2  # large pictures that are held at once, and as many ahead
 _GLANCED_AT = 64
@@ -58,20 +60,20 @@ class OcrStage:
             )
 
     def _likely_first(self, media_ids: Sequence[str]) -> list[str]:
-        """What no camera took comes first: screenshots, scans, what others sent."""
+        """Screenshots come first, then what no camera took: scans, what others sent."""
         rows = self._ledger.media_rows(media_ids)
 
-        def unlikely(media_id: str) -> bool:
+        def how_unlikely(media_id: str) -> int:
             row = rows.get(media_id)
-            return row is None or bool(row.camera)
+            return 2 if row is None or row.camera else 0 if _is_screenshot(row) else 1
 
-        return sorted(media_ids, key=unlikely)
+        return sorted(media_ids, key=how_unlikely)
 
     def _pictures(self, reader: TextReader, media_ids: Sequence[str], *, glances: bool) -> None:
         stamp = self._run.parts.stamps.of("ocr", "image")
         if glances:
             likely = self._glanced_at(reader, media_ids)
-            passed = [media_id for media_id in media_ids if likely.get(media_id) is False]
+            passed = [media_id for media_id, worth in likely.items() if not worth]
             self._ledger.pass_over("ocr", stamp, passed)
             self._passed_over += len(passed)
             self._run.progress.advance("ocr", len(media_ids) - sum(likely.values()))
@@ -88,8 +90,17 @@ class OcrStage:
             self._run.progress.advance("ocr", len(group))
 
     def _glanced_at(self, reader: TextReader, media_ids: Sequence[str]) -> dict[str, bool]:
-        """Whether text is likely, of those that could be looked at."""
-        likely: dict[str, bool] = {}
+        """Whether a picture is worth reading, of those that could be looked at.
+
+        Screenshots are, and small pictures: a look at them takes as long as reading them.
+        """
+        rows = self._ledger.media_rows(media_ids)
+        likely = {
+            media_id: True
+            for media_id, row in rows.items()
+            if _is_screenshot(row) or 0 < max(row.width_px, row.height_px) <= SMALL_PX
+        }
+        media_ids = [media_id for media_id in media_ids if media_id not in likely]
         for group in frames_in_groups(self._run, "image", media_ids, GLANCE_AT_LEAST_PX, 8):
             self._run.between_media()
             for media, frames in group:
@@ -119,6 +130,12 @@ class OcrStage:
         self._run.enter_failures()
         self._ledger.put_signals("ocr", stamp, read)
         self._run.report.stages["ocr"].done += len(read)
+
+
+def _is_screenshot(media: MediaRow) -> bool:
+    """Whether nobody photographed it and it is kept without loss, or called so."""
+    path = Path(media.path)
+    return not media.camera and (path.suffix.lower() == ".png" or "screen" in path.stem.lower())
 
 
 def read_text(
