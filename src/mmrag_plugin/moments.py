@@ -1,14 +1,19 @@
-"""Join rows that were found, frames and words, into moments: whole images, or spans of films."""
+"""Join rows that were found, frames and words, into moments: whole images, or spans of films.
+
+A moment that words lead to has their edges, one that is found by sight those of its frames. What
+else speaks of the same time counts for it and leaves its edges as they are. Of two moments of one
+film neither holds the middle of the other.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.media import Channel, Kind, Moment
-from mmrag_plugin.metadata import COMBINED
+from mmrag_plugin.metadata import COMBINED, FRAME, is_run
 
 if TYPE_CHECKING:
     from mmrag_plugin.milvus_store import FoundRow
@@ -20,12 +25,16 @@ _MUCH_WEAKER = 0.7  # of the way from the best row of the film down to its weake
 
 @dataclass
 class Candidate:
-    """A moment with the best row that each channel found in it."""
+    """A moment with the best row that each channel found in it.
+
+    ``by_words`` tells that words led to it, and not what is seen.
+    """
 
     media_id: str
     kind: Kind
     start_s: float | None
     end_s: float | None
+    by_words: bool = False
     best: dict[Channel, FoundRow] = field(default_factory=dict)
     piece: FoundRow | None = None  # the text channel's best row that is one piece of text
 
@@ -121,15 +130,20 @@ def _spans(
 
     ranked = sorted(
         ((strong(channel, row), channel, row) for channel, row in timed),
-        key=lambda item: (-item[0], item[2].start_s or 0.0),
+        key=lambda item: (-item[0], _rank_of(item[2]), item[2].start_s or 0.0, item[2].row_id),
     )
     nearby = _Neighbours([row for _, _, row in ranked])
-    spans: list[Candidate] = []
+    spans = _Spans()
     taken: set[int] = set()
     for first, (best, seed_channel, seed) in enumerate(ranked):
         if first in taken:
             continue
-        moment = Candidate(media_id, kind, seed.start_s, seed.end_s or seed.start_s)
+        there = spans.overlapping(seed) if is_run(seed.row_id) else None
+        if there is not None:  # its pieces lead to moments of their own
+            there.take(seed_channel, seed)
+            continue
+        by_words = seed.source != FRAME
+        moment = Candidate(media_id, kind, seed.start_s, seed.end_s or seed.start_s, by_words)
         moment.take(seed_channel, seed)
         taken.add(first)
         left = [number for number in nearby.of(moment) if number not in taken]
@@ -139,7 +153,8 @@ def _spans(
             for number in left:
                 strength_here, channel, row = ranked[number]
                 inside = _overlaps(moment, row)
-                if inside or (strength_here >= best * _MUCH_WEAKER and _touches(moment, row)):
+                as_good = strength_here >= best * _MUCH_WEAKER and _widens(moment, row)
+                if inside or (as_good and _touches(moment, row) and spans.leave_room(moment, row)):
                     moment.take(channel, row)
                     taken.add(number)
                     if not inside:
@@ -147,8 +162,37 @@ def _spans(
                 else:
                     apart.append(number)
             grown, left = len(apart) < len(left), apart
-        spans.append(moment)
-    return spans
+        spans.add(moment)
+    return spans.moments
+
+
+class _Spans:
+    """The moments of a film so far."""
+
+    def __init__(self) -> None:
+        self.moments: list[Candidate] = []
+        self._middles: list[float] = []
+
+    def add(self, moment: Candidate) -> None:
+        """Enter a moment that grows no more."""
+        self.moments.append(moment)
+        insort(self._middles, ((moment.start_s or 0.0) + (moment.end_s or 0.0)) / 2)
+
+    def overlapping(self, row: FoundRow) -> Candidate | None:
+        """The strongest moment that shares some time with a row."""
+        start_s, end_s = row.start_s or 0.0, row.end_s or row.start_s or 0.0
+        together = (
+            moment
+            for moment in self.moments
+            if (moment.start_s or 0.0) <= end_s and (moment.end_s or 0.0) >= start_s
+        )
+        return next(together, None)
+
+    def leave_room(self, moment: Candidate, row: FoundRow) -> bool:
+        """Whether a moment may grow by a row without swallowing another."""
+        start_s = min(moment.start_s or 0.0, row.start_s or 0.0)
+        end_s = max(moment.end_s or 0.0, row.end_s or row.start_s or 0.0)
+        return bisect_left(self._middles, start_s) == bisect_right(self._middles, end_s)
 
 
 class _Neighbours:
@@ -171,6 +215,16 @@ def _scale(rows: Sequence[FoundRow]) -> tuple[float, float]:
     scores = [row.score for row in rows]
     low, high = min(scores, default=0.0), max(scores, default=0.0)
     return low, max(high - low, 1e-6)
+
+
+def _rank_of(row: FoundRow) -> int:
+    """Of rows that are equally strong what leads first: the sharper in time."""
+    return 2 if row.source == FRAME else int(is_run(row.row_id))
+
+
+def _widens(moment: Candidate, row: FoundRow) -> bool:
+    """Whether a moment may get the edges of a row, too: of its kind, and not of a run."""
+    return moment.by_words == (row.source != FRAME) and not is_run(row.row_id)
 
 
 def _overlaps(moment: Candidate, row: FoundRow) -> bool:
