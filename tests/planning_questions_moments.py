@@ -1,6 +1,6 @@
 """Questions for what follows or precedes a moment of a film, written before there were rules.
 
-At the first run of the first rules %FIRST% of the 24 were understood.
+At the first run of the first rules 23 of the 24 were understood.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ MOMENTS: list[tuple[str, str]] = [
         "the bottle falls moment:after",
     ),
     ("what happens once the train has left the station", "the train left the station moment:after"),
-    ("what came before the wedding speech in the 2019 video", ""),
+    (
+        "what came before the wedding speech in the video from 2019",
+        "the wedding speech kind:video on:2019 moment:before",
+    ),
     ("was passiert, nachdem die Flasche fällt", "die Flasche fällt moment:after"),
     ("que se passe-t-il après le baiser ?", "le baiser moment:after"),
     # and those that only sound like it

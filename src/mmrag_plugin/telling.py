@@ -32,7 +32,12 @@ class Telling:
         """
         near = [item for item in ranked if _is_near(item)]
         self._look_up([candidate for candidate, _, _ in near])
-        exact = [item for item in near if says_just(self._query, self._said_in(item[0]))]
+        said = [(item, self._said_in(item[0])) for item in near]
+        exact = [
+            item
+            for item, pieces in sorted(said, key=lambda one: len(one[1]))
+            if says_just(self._query, pieces)
+        ]
         if not exact:
             return list(ranked)
         place = 0

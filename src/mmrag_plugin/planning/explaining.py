@@ -45,8 +45,7 @@ def explained(plan: Plan) -> Iterator[str]:
             asked = plan.phrases if name == "phrases" else getattr(plan.filters, name)
         if asked not in (None, ()):
             yield words_of_filter(plan, name)
-    if plan.like:
-        yield f"looks like {plan.like}"
+    yield from _compared(plan)
     if plan.visual:
         yield f"shows {plan.visual}"
     if plan.text:
@@ -59,6 +58,13 @@ def explained(plan: Plan) -> Iterator[str]:
         yield f"{plan.order} first"
     if plan.limit:
         yield f"at most {plan.limit}"
+
+
+def _compared(plan: Plan) -> Iterator[str]:
+    if plan.moment:
+        yield f"what comes {plan.moment} a moment of a film"
+    if plan.like:
+        yield f"{'the moment is in' if plan.moment else 'looks like'} {plan.like}"
 
 
 def plan_as_dict(plan: Plan) -> dict[str, Any]:
@@ -79,6 +85,7 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
         "order": plan.order,
         "limit": plan.limit,
         "like": plan.like,
+        "moment": plan.moment,
         "planned_by": plan.planned_by,
     }
     return {**said, "box": box_of(plan), "words": list(explained(plan))}

@@ -129,6 +129,7 @@ def _written(plan: Plan) -> Iterator[str]:
         "sort": plan.order if plan.order != "best" else None,
         "limit": str(plan.limit) if plan.limit else None,
         "count": "yes" if plan.aim == "count" else None,
+        "moment": plan.moment,
         "like": plan.like,
         "at": None if plan.like_at_s is None else str(plan.like_at_s),
     }
@@ -253,6 +254,13 @@ def _count(read: _Read, value: str) -> None:
         _refuse("count", value, "yes or no")
 
 
+def _moment(read: _Read, value: str) -> None:
+    beside = value.lower()
+    if beside not in ("after", "before"):
+        _refuse("moment", value, "after or before")
+    read.fields["moment"] = beside
+
+
 def _at(read: _Read, value: str) -> None:
     read.fields["like_at_s"] = parse_time(value)
 
@@ -286,6 +294,7 @@ KEYS: dict[str, Callable[[_Read, str], None]] = {
     "sort": _sort,
     "limit": _limit,
     "count": _count,
+    "moment": _moment,
     "like": _like,
     "at": _at,
 }
