@@ -24,7 +24,7 @@ LAYERS: dict[str, str] = {
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
     "telling duplicates reasons neighbours results filters browsing hiding annotating "
-    "annotation_files following plan planning planned_search searching retrieval reranking "
+    "annotation_files following listing plan planning planned_search searching retrieval reranking "
     "citations sources showing answering describing conversation conversation_files "
     "chat_streams chat_turns chatting agent_tools making",
     "library": "library library_annotating library_asking library_captions library_imagining "

@@ -30,6 +30,7 @@ def words_of_filter(plan: Plan, name: str) -> str:
         "camera": f"taken with {filters.camera}",
         "folder": f"in the folder {filters.folder}",
         "near": f"near {filters.near}",
+        "inside": f"in {filters.inside}",
     }[name]
 
 
@@ -37,7 +38,10 @@ def explained(plan: Plan) -> Iterator[str]:
     """Say in words how a question was understood, one thing at a time."""
     if plan.aim == "count":
         yield "counts what is found"
-    names = ("dates", "yearly", "kind", "near", "people", "camera", "folder", "has_text", "phrases")
+    names = (
+        *("dates", "yearly", "kind", "near", "people", "camera", "folder", "inside", "has_text"),
+        "phrases",
+    )
     for name in names:
         if name == "dates":
             asked: object = plan.filters.since or plan.filters.until
@@ -55,7 +59,7 @@ def explained(plan: Plan) -> Iterator[str]:
     if plan.one_each:
         yield f"one for each {plan.one_each}"
     if plan.order != "best":
-        yield f"{plan.order} first"
+        yield "in order of time" if plan.order == "time" else f"{plan.order} first"
     if plan.limit:
         yield f"at most {plan.limit}"
 
