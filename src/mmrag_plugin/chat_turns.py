@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.llms import LLM, ChatMessage, MessageRole
 from llama_index.core.schema import NodeWithScore
-from PIL.Image import Image
 from pydantic import BaseModel, Field
 
 from mmrag_plugin.citations import Citations
@@ -20,7 +19,7 @@ from mmrag_plugin.plan import Plan
 from mmrag_plugin.planning.follow_ups import FollowUp, follow_up
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.retrieval import hit_node
-from mmrag_plugin.showing import ALL_TEXT_CHARS, Shown, show
+from mmrag_plugin.showing import ALL_TEXT_CHARS, Shown, TimedPicture, show
 from mmrag_plugin.sources import hit_facts
 from mmrag_plugin.untrusted import escape_picture_tags, quoted
 from mmrag_plugin.vlm.base import user_message
@@ -48,8 +47,8 @@ class ConversingLibrary(Protocol):
     def search_plan(self, plan: Plan, *, limit: int, **options: Any) -> SearchResult:
         """Find what a plan asks for, best first."""
 
-    def picture_of(self, hit: Hit) -> Image | None:
-        """Open what a hit shows, upright RGB; None when its file is gone."""
+    def pictures_of(self, hit: Hit, count: int) -> list[TimedPicture]:
+        """Open up to so many pictures of a hit with their times, in order; none if it is gone."""
 
     def words_of(self, moment: Moment) -> str:
         """What is known about a moment in words; not to be trusted."""
@@ -263,7 +262,7 @@ class Turns:
         sources = [(number, self._source(after, number, in_full=looks)) for number in first]
         shown = show(
             sources,
-            self._library.picture_of,
+            self._library.pictures_of,
             warnings,
             max_pictures=self._max_pictures,
             max_chars=chars,
@@ -274,7 +273,7 @@ class Turns:
             left = min(self._max_earlier_pictures, self._max_pictures - shown.pictures)
             others = show(
                 [(number, self._source(after, number)) for number in rest],
-                self._library.picture_of,
+                self._library.pictures_of,
                 warnings,
                 max_pictures=left,
                 max_chars=chars,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from mmrag_plugin.errors import NotFound
-from mmrag_plugin.media import Hit, Moment
+from mmrag_plugin.media import Hit, Moment, Signal
+from mmrag_plugin.pieces import span_of
 from mmrag_plugin.reasons import snippet
 from mmrag_plugin.timecode import format_span
 from mmrag_plugin.walking import is_there
-from mmrag_plugin.words import within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,8 +86,7 @@ class Following:
 
     def _hit(self, hit: Hit, moment: Moment, which: Beside) -> Hit:
         signals = self.ledger.signals_of([moment.media_id])[moment.media_id]
-        inside = within([signal for _, signal in signals], moment)
-        said = [signal.text for signal in inside if signal.start_s is not None]
+        said = [signal.text for _, signal in signals if _is_inside(signal, moment)]
         span = format_span(hit.moment.start_s, hit.moment.end_s)
         return replace(
             hit,
@@ -136,6 +135,13 @@ def in_time(hits: Sequence[Hit]) -> list[Hit]:
     for hit in hits:
         first.setdefault(hit.moment.media_id, len(first))
     return sorted(hits, key=lambda hit: (first[hit.moment.media_id], hit.moment.start_s or 0.0))
+
+
+def _is_inside(signal: Signal, moment: Moment) -> bool:
+    if signal.start_s is None or signal.doubtful:
+        return False
+    middle = sum(span_of(signal)) / 2
+    return (moment.start_s or 0.0) <= middle <= (moment.end_s or 0.0)
 
 
 def _same(one: Moment, other: Moment) -> bool:
