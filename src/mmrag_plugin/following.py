@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from mmrag_plugin.errors import NotFound
 from mmrag_plugin.media import Hit, Moment, Signal
 from mmrag_plugin.pieces import span_of
-from mmrag_plugin.reasons import snippet
 from mmrag_plugin.timecode import format_span
 from mmrag_plugin.walking import is_there
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mmrag_plugin.ledger import Ledger
+    from mmrag_plugin.milvus_store import FoundRow
     from mmrag_plugin.plan import Beside
 
 MOMENTS = 2  # that fit a description, of which the neighbours are shown
@@ -103,30 +103,35 @@ class Following:
         return next((path for path in copies if is_there(path)), known)
 
 
-def joined_shots(
-    spans: Mapping[str, tuple[float | None, float | None]],
-    vectors: Mapping[str, NDArray[np.float32]],
+def shots_in(
+    frames: Sequence[FoundRow], vectors: Callable[[], Mapping[str, NDArray[np.float32]]]
 ) -> list[Span]:
-    """Join the frames of a film, by id and in order of time, into shots by how alike they look."""
+    """The shots of a film by its frames, in order of time.
+
+    Frames that say nothing of shots are joined by how alike they look, as their vectors tell.
+    """
+    if all(row.shot_start_s is not None for row in frames):
+        known = {(row.shot_start_s or 0.0, row.shot_end_s or 0.0) for row in frames}
+        return sorted(known)
     shots: list[Span] = []
+    looks = vectors()
     first: NDArray[np.float32] | None = None  # frame of the shot
-    for row_id, (start_s, end_s) in spans.items():
-        if start_s is None or row_id not in vectors:
+    for row in frames:
+        if row.start_s is None or row.row_id not in looks:
             continue
-        until_s = start_s if end_s is None else end_s
-        vector = vectors[row_id]
+        end_s, vector = row.start_s if row.end_s is None else row.end_s, looks[row.row_id]
         if shots and first is not None and float(first @ vector) >= SAME_SHOT:
-            shots[-1] = shots[-1][0], max(until_s, shots[-1][1])
+            shots[-1] = shots[-1][0], max(end_s, shots[-1][1])
         else:
-            shots.append((start_s, until_s))
+            shots.append((row.start_s, end_s))
             first = vector
     return shots
 
 
 def nothing_beside(hit: Hit, which: Beside) -> str:
     """Say that a moment is the last or the first of its film."""
-    what = snippet(hit.reason) or "the moment"
-    return f"Nothing comes {which} {what} in that film."
+    span = format_span(hit.moment.start_s, hit.moment.end_s)
+    return f"Nothing comes {which} {span} in that film."
 
 
 def in_time(hits: Sequence[Hit]) -> list[Hit]:

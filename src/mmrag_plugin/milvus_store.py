@@ -25,7 +25,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
 from mmrag_plugin.errors import UsageError
-from mmrag_plugin.metadata import COLUMNS, RowFilter, from_ms
+from mmrag_plugin.metadata import COLUMNS, RowFilter
 from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection, shape_of
 from mmrag_plugin.milvus_connection import Capabilities, MilvusConnection
 from mmrag_plugin.milvus_filters import (
@@ -290,11 +290,11 @@ class MediaVectorStore(MilvusVectorStore):
                     break
                 last = page[-1]["id"]
 
-    def spans(self, media_id: str) -> dict[str, tuple[float | None, float | None]]:
-        """From when to when each row of a media is about it, in seconds, in order of time."""
-        rows = self._read(one_of("media_id", [media_id]), ["id", "start_ms", "end_ms"])
+    def rows_of(self, media_id: str) -> list[FoundRow]:
+        """All rows of a media, in order of time; their scores say nothing."""
+        rows = self._read(one_of("media_id", [media_id]), ["id", *FOUND_FIELDS])
         rows.sort(key=lambda row: row["start_ms"])
-        return {row["id"]: (from_ms(row["start_ms"]), from_ms(row["end_ms"])) for row in rows}
+        return [found_row({"id": row["id"], "entity": row, "distance": 0.0}) for row in rows]
 
     def vectors(self, row_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Read the vectors of rows by id; unknown ids are left out."""

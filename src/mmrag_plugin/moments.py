@@ -1,8 +1,9 @@
 """Join rows that were found, frames and words, into moments: whole images, or spans of films.
 
-A moment that words lead to has their edges, one that is found by sight those of its frames. What
-else speaks of the same time counts for it and leaves its edges as they are. Of two moments of one
-film neither holds the middle of the other.
+A moment that words lead to has their edges, one that is found by sight those of its shot, or of its
+frames where nobody knows the shots. What else speaks of the same time, or shows the same shot,
+counts for it and leaves its edges as they are. Of two moments of one film neither holds the middle
+of the other.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 JOIN_GAP_S = 1.0  # rows this close together show the same moment
 MOMENT_S = 30.0  # the most that one moment grows to
+SHOT_S = 120.0  # a longer shot is no moment: its frames lead to parts of it
 _MUCH_WEAKER = 0.7  # of the way from the best row of the film down to its weakest
 
 
@@ -143,7 +145,7 @@ def _spans(
             there.take(seed_channel, seed)
             continue
         by_words = seed.source != FRAME
-        moment = Candidate(media_id, kind, seed.start_s, seed.end_s or seed.start_s, by_words)
+        moment = Candidate(media_id, kind, *span_of_row(seed), by_words)
         moment.take(seed_channel, seed)
         taken.add(first)
         left = [number for number in nearby.of(moment) if number not in taken]
@@ -153,7 +155,7 @@ def _spans(
             for number in left:
                 strength_here, channel, row = ranked[number]
                 inside = _overlaps(moment, row)
-                as_good = strength_here >= best * _MUCH_WEAKER and _widens(moment, row)
+                as_good = strength_here >= best * _MUCH_WEAKER and _widens(seed, row)
                 if inside or (as_good and _touches(moment, row) and spans.leave_room(moment, row)):
                     moment.take(channel, row)
                     taken.add(number)
@@ -180,7 +182,7 @@ class _Spans:
 
     def overlapping(self, row: FoundRow) -> Candidate | None:
         """The strongest moment that shares some time with a row."""
-        start_s, end_s = row.start_s or 0.0, row.end_s or row.start_s or 0.0
+        start_s, end_s = span_of_row(row)
         together = (
             moment
             for moment in self.moments
@@ -190,8 +192,9 @@ class _Spans:
 
     def leave_room(self, moment: Candidate, row: FoundRow) -> bool:
         """Whether a moment may grow by a row without swallowing another."""
-        start_s = min(moment.start_s or 0.0, row.start_s or 0.0)
-        end_s = max(moment.end_s or 0.0, row.end_s or row.start_s or 0.0)
+        (row_start_s, row_end_s) = span_of_row(row)
+        start_s = min(moment.start_s or 0.0, row_start_s)
+        end_s = max(moment.end_s or 0.0, row_end_s)
         return bisect_left(self._middles, start_s) == bisect_right(self._middles, end_s)
 
 
@@ -199,8 +202,9 @@ class _Neighbours:
     """Which rows of a film a moment may take in, without looking at all of them."""
 
     def __init__(self, rows: Sequence[FoundRow]) -> None:
-        self._by_start = sorted((row.start_s or 0.0, number) for number, row in enumerate(rows))
-        self._longest_s = max(((r.end_s or 0.0) - (r.start_s or 0.0) for r in rows), default=0.0)
+        spans = [span_of_row(row) for row in rows]
+        self._by_start = sorted((start_s, number) for number, (start_s, _) in enumerate(spans))
+        self._longest_s = max((end_s - start_s for start_s, end_s in spans), default=0.0)
 
     def of(self, moment: Candidate) -> list[int]:
         """The numbers of the rows within reach of a moment that has not grown yet, in order."""
@@ -222,21 +226,31 @@ def _rank_of(row: FoundRow) -> int:
     return 2 if row.source == FRAME else int(is_run(row.row_id))
 
 
-def _widens(moment: Candidate, row: FoundRow) -> bool:
-    """Whether a moment may get the edges of a row, too: of its kind, and not of a run."""
-    return moment.by_words == (row.source != FRAME) and not is_run(row.row_id)
+def _widens(seed: FoundRow, row: FoundRow) -> bool:
+    """Whether a moment gets the edges of a row, too: of its kind and its shot, and not of a run."""
+    alike = (seed.source == FRAME) == (row.source == FRAME)
+    return alike and seed.shot_start_s == row.shot_start_s and not is_run(row.row_id)
+
+
+def span_of_row(row: FoundRow) -> tuple[float, float]:
+    """From when to when a row is about its film: a frame stands for its shot."""
+    start_s, end_s = row.shot_start_s, row.shot_end_s
+    if start_s is not None and end_s is not None and end_s - start_s <= SHOT_S:
+        return start_s, end_s
+    start_s = row.start_s or 0.0
+    return start_s, start_s if row.end_s is None else row.end_s
 
 
 def _overlaps(moment: Candidate, row: FoundRow) -> bool:
     """Whether the middle of either lies in the other: they show the same."""
-    start_s, end_s = row.start_s or 0.0, row.end_s or row.start_s or 0.0
+    start_s, end_s = span_of_row(row)
     moment_start_s, moment_end_s = moment.start_s or 0.0, moment.end_s or 0.0
     row_middle, middle = (start_s + end_s) / 2, (moment_start_s + moment_end_s) / 2
     return moment_start_s <= row_middle <= moment_end_s or start_s <= middle <= end_s
 
 
 def _touches(moment: Candidate, row: FoundRow) -> bool:
-    start_s, end_s = row.start_s or 0.0, row.end_s or row.start_s or 0.0
+    start_s, end_s = span_of_row(row)
     moment_start_s, moment_end_s = moment.start_s or 0.0, moment.end_s or 0.0
     together_s = max(end_s, moment_end_s) - min(start_s, moment_start_s)
     near = start_s <= moment_end_s + JOIN_GAP_S and end_s >= moment_start_s - JOIN_GAP_S
@@ -244,5 +258,6 @@ def _touches(moment: Candidate, row: FoundRow) -> bool:
 
 
 def _grow(moment: Candidate, row: FoundRow) -> None:
-    moment.start_s = min(moment.start_s or 0.0, row.start_s or 0.0)
-    moment.end_s = max(moment.end_s or 0.0, row.end_s or row.start_s or 0.0)
+    start_s, end_s = span_of_row(row)
+    moment.start_s = min(moment.start_s or 0.0, start_s)
+    moment.end_s = max(moment.end_s or 0.0, end_s)

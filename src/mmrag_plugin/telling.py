@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from mmrag_plugin.media import Channel, Signal
-from mmrag_plugin.moments import Candidate
+from mmrag_plugin.moments import Candidate, span_of_row
 from mmrag_plugin.pieces import lanes_of, pieces_of, said_there, says_just, span_of
+from mmrag_plugin.reasons import coverage, words_confidence
 from mmrag_plugin.terms import words_of
 
 Ranked: TypeAlias = tuple[Candidate, float, dict[Channel, int]]  # with score and rank by channel
@@ -50,14 +51,23 @@ class Telling:
         return [*ahead, *lifted, *rest]
 
     def narrowed(self, ranked: Sequence[Ranked]) -> list[Ranked]:
-        """Give moments that words led to the edges of what says them."""
-        self._look_up([candidate for candidate, _, _ in ranked])
-        return [(self._narrow(candidate), score, why) for candidate, score, why in ranked]
+        """Give moments that words led to the edges of what says them.
 
-    def _narrow(self, candidate: Candidate) -> Candidate:
+        Where that is little of the query, and the moment looks as much like it, those of its shot.
+        """
+        self._look_up([candidate for candidate, _, _ in ranked])
+        return [(self._narrow(candidate, why), score, why) for candidate, score, why in ranked]
+
+    def _narrow(self, candidate: Candidate, why: Mapping[Channel, int]) -> Candidate:
         said = self._said_in(candidate)
         if not said:
             return candidate
+        seen = candidate.best.get("visual")
+        told = min((rank for channel, rank in why.items() if channel != "visual"), default=1)
+        as_seen = seen is not None and why.get("visual", told + 1) <= told
+        if seen and as_seen and words_confidence(coverage(self._query, said)) == "weak":
+            start_s, end_s = span_of_row(seen)
+            return replace(candidate, start_s=start_s, end_s=end_s, by_words=False)
         return replace(
             candidate,
             start_s=min(span_of(piece)[0] for piece in said),
