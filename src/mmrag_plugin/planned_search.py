@@ -120,8 +120,8 @@ class PlannedSearch:
         if not found.hits:
             result = self._found(described, page, None, options)
             note = "No moment of a film fits, so what was described was searched for itself."
-            warnings = dict.fromkeys([*found.warnings, *result.warnings, note])
-            return replace(result, warnings=list(warnings))
+            said = dict.fromkeys([*found.warnings, *result.warnings, note])
+            return replace(result, warnings=list(said))
         moments = [hit for hit in found.hits if hit.confidence == found.hits[0].confidence]
         moments = moments[:MOMENTS]
         hits = following.beside(moments, which)

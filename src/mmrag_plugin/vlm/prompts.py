@@ -99,4 +99,6 @@ NOTHING_FOUND = "This library has nothing about that."
 
 NO_MORE = "There is no more of that in this library."
 
+NOTHING_BESIDE = "Nothing comes {which} that."
+
 START_OVER = "We start over."
