@@ -15,7 +15,7 @@ from mmrag_plugin.folder_names import folders_named
 from mmrag_plugin.marks import GENERATED
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import RowFilter
-from mmrag_plugin.walking import expand, real_path
+from mmrag_plugin.walking import expand, is_encodable, real_path
 
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import Ledger
@@ -91,7 +91,7 @@ class Filters:
     def _allowed(self, ledger: Ledger) -> Iterator[frozenset[str]]:
         """The media that pass each restriction that only the ledger can tell."""
         if self.inside:
-            if not ledger.media_rows([self.inside]):
+            if not (is_encodable(self.inside) and ledger.media_rows([self.inside])):
                 raise UsageError(
                     f"There is no media {self.inside!r} in this library.",
                     "Take an id that a search showed.",

@@ -16,7 +16,7 @@ from mmrag_plugin.filters import Filters
 from mmrag_plugin.following import MOMENTS, Following, ShotsOf, in_time, nothing_beside
 from mmrag_plugin.listing import LENGTH, MAX_PERIODS, Passing, date_of, listed, one_each_page
 from mmrag_plugin.media import Hit
-from mmrag_plugin.plan import Beside, Plan
+from mmrag_plugin.plan import Beside, Plan, literal
 from mmrag_plugin.planning.relaxing import (
     LET_GO,
     droppings,
@@ -26,6 +26,7 @@ from mmrag_plugin.planning.relaxing import (
     without_filter,
 )
 from mmrag_plugin.results import Page, SearchResult
+from mmrag_plugin.telling import said_in_a_film
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,6 +70,9 @@ class PlannedSearch:
         Other options are those of a search. Raises UsageError for an impossible filter that was
         given by hand, and for a plan that asks for nothing.
         """
+        by_rules = plan.planned_by == "rules" and not plan.given
+        if by_rules and said_in_a_film(plan.question, self.ledger):
+            plan = literal(plan.question)
         plan = with_filters(plan, filters)
         page = _page(plan, limit, offset)
         result = self._found(plan, page, picture, options)

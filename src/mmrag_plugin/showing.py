@@ -57,7 +57,8 @@ def show(
     shown = Shown()
     left = max_pictures
     for place, (number, hit) in enumerate(sources):
-        wanted = shares([hit for _, hit in sources[place:]], left)[0]
+        after = [hit for _, hit in sources[place:]]
+        wanted = shares(after, left, first=FIRST_FRAMES if place == 0 else 1)[0]
         pictures = _opened(hit, wanted, pictures_of, warnings) if wanted else []
         left -= len(pictures)
         text = source_text(number, hit, max_chars)
@@ -75,15 +76,15 @@ def show(
     return shown
 
 
-def shares(hits: Sequence[Hit], pictures: int) -> list[int]:
+def shares(hits: Sequence[Hit], pictures: int, *, first: int = FIRST_FRAMES) -> list[int]:
     """How many of so many pictures each hit gets.
 
-    The first gets several if it is a moment of a film, then each gets one, and what is left goes
+    The first gets ``first`` if it is a moment of a film, then each gets one, and what is left goes
     round among the moments of films.
     """
     counts = [0] * len(hits)
     if hits and _moves(hits[0]):
-        counts[0] = min(FIRST_FRAMES, pictures)
+        counts[0] = min(first, pictures)
     for place, count in enumerate(counts):
         if not count and sum(counts) < pictures:
             counts[place] = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from mmrag_plugin.media import Channel, Signal
 from mmrag_plugin.moments import Candidate, span_of_row
@@ -12,8 +12,12 @@ from mmrag_plugin.pieces import lanes_of, pieces_of, said_there, says_just, span
 from mmrag_plugin.reasons import coverage, words_confidence
 from mmrag_plugin.terms import words_of
 
+if TYPE_CHECKING:
+    from mmrag_plugin.ledger import Ledger
+
 Ranked: TypeAlias = tuple[Candidate, float, dict[Channel, int]]  # with score and rank by channel
 
+_SAID_WORDS = 3  # a shorter question means what it asks for
 _LOOKED_AT = 20  # moments of a channel among which one may say just the query
 
 
@@ -98,6 +102,21 @@ class Telling:
         for media_id, signals in self._signals_of(missing).items() if missing else ():
             timed = [one for one in signals if one.start_s is not None and not one.doubtful]
             self._pieces[media_id] = pieces_of(timed)
+
+
+def said_in_a_film(question: str, ledger: Ledger) -> bool:
+    """Whether a film says a question word for word: somebody may look for just that."""
+    if len(words_of(question)) < _SAID_WORDS:
+        return False
+    quoting = ledger.media_ids_quoting(question)
+    films = [
+        row.media_id for row in ledger.media_rows(list(quoting)).values() if row.kind == "video"
+    ]
+    for signals in ledger.signals_of(films).values():
+        timed = [one for _, one in signals if one.start_s is not None]
+        if any(says_just(question, [piece]) for piece in pieces_of(timed)):
+            return True
+    return False
 
 
 def _is_near(item: Ranked) -> bool:
