@@ -38,6 +38,15 @@ def best_matches(query: str, signals: Sequence[Signal]) -> list[tuple[Signal, li
     return chosen
 
 
+def coverage(query: str, signals: Sequence[Signal]) -> float:
+    """How many of the query's words occur in the signals, 0 to 1."""
+    asked = set(terms_of(query))
+    if not asked:
+        return 0.0
+    known = {term for signal in signals for term in terms_of(signal.text)}
+    return len(asked & known) / len(asked)
+
+
 def quote(signal: Signal, words: Sequence[str] = ()) -> str:
     """Quote a signal with its source and time: ``text in the picture: 'Gate B42'``."""
     when = f" at {format_time(signal.start_s)}" if signal.start_s is not None else ""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from mmrag_plugin.bm25 import query_vector, rarity
 from mmrag_plugin.confidence import CALIBRATION, Calibration, Judge, Usual
@@ -19,6 +19,7 @@ from mmrag_plugin.metadata import DOUBTFUL, RowFilter, frame_row_id, words_row_i
 from mmrag_plugin.moments import Candidate, best_of_groups, join
 from mmrag_plugin.reasons import best_matches, quote
 from mmrag_plugin.results import Page, SearchResult
+from mmrag_plugin.telling import Ranked, Telling
 from mmrag_plugin.terms import terms_of
 from mmrag_plugin.walking import is_there
 from mmrag_plugin.words import piece_of, within
@@ -39,8 +40,6 @@ WELL_RANKED = 10  # a moment further down the channel's list was not found by it
 BACKGROUND_MEDIA = 256  # enough to know a query's mean and deviation over the library
 BACKGROUND_S = 60.0  # how long they are taken for the whole, while another process may index
 _LEVELS: tuple[Confidence, ...] = ("none", "weak", "strong")
-
-Ranked: TypeAlias = tuple[Candidate, float, dict[Channel, int]]  # with score and rank by channel
 
 
 class Searcher:
@@ -112,7 +111,8 @@ class Searcher:
             if channel not in found
         ]
         judge = self.judge(query, vectors)
-        ranked = self.rank(found)
+        telling = Telling(query, self.signals)
+        ranked = telling.in_order(self.rank(found))
         if min_confidence != "none":
             ranked = self._surely(ranked, judge, min_confidence)
         alike: dict[str, list[str]] = {}
@@ -120,7 +120,8 @@ class Searcher:
             media_ids = list({candidate.media_id for candidate, _, _ in ranked})
             ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
         ranked = spread(ranked, PER_MEDIA if per_media is None else per_media)
-        hits = self._hits(query, ranked[page.first : page.after], judge, alike, page.first)
+        shown = telling.narrowed(ranked[page.first : page.after])
+        hits = self._hits(query, shown, judge, alike, page.first)
         return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mmrag_plugin.searching import Ranked, Searcher
+    from mmrag_plugin.searching import Searcher
+    from mmrag_plugin.telling import Ranked
 
 GRID = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 JUDGED = 1  # first hits of a ranking whose evidence is learned from: the others are seldom right

@@ -18,22 +18,18 @@ from mmrag_plugin.media import Channel, Signal
 from mmrag_plugin.metadata import RowFilter
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.searching import PER_MEDIA, Searcher, spread
+from mmrag_plugin.telling import Telling
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mmrag_plugin.confidence import Judge
     from mmrag_plugin.ledger import Ledger
     from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
-    from mmrag_plugin.searching import Ranked
-
 DEPTH = 50  # media that every channel hands over at least: 200 rows
 FUSED = "fused"
 WITHOUT_CAPTIONS = "fused, without captions"
 RERANKED = "fused, reranked"
 
 FoundRows = Mapping[Channel, "Sequence[FoundRow]"]
-Vectors = Mapping[Channel, "NDArray[np.float32]"]
 
 
 class ChannelWays:
@@ -67,8 +63,13 @@ class ChannelWays:
             where = replace(where or RowFilter(), media_ids=frozenset(query.relevant))
         asked = list(dict.fromkeys(c for names in self.combinations.values() for c in names))
         found, vectors = searcher.look(query.text, None, asked, limit=DEPTH, where=where)
+        telling = Telling(query.text, searcher.signals)
+        judges = {
+            name: searcher.judge(query.text, {c: vectors[c] for c in channels if c in vectors})
+            for name, channels in self.combinations.items()
+        }
         return {
-            name: found_by(searcher, query.text, channels, found, vectors)
+            name: found_by(searcher, telling, channels, found, judges[name])
             for name, channels in self.combinations.items()
         }
 
@@ -94,24 +95,21 @@ class OwnWays(ChannelWays):
 
 def found_by(
     searcher: Searcher,
-    query: str,
+    telling: Telling,
     channels: Sequence[Channel],
     found: FoundRows,
-    vectors: Vectors,
+    judge: Judge,
 ) -> Found:
     """What a search with some channels finds, of what all of them handed over."""
-    ranked = ranked_by(searcher, channels, found)
-    if not ranked:
+    part = {channel: found[channel] for channel in channels if channel in found}
+    ranked = spread(telling.in_order(searcher.rank(part)), PER_MEDIA)
+    shown = [candidate for candidate, _, _ in telling.narrowed(ranked[:DEPTH])]
+    if not shown:
         return Found(())
-    first = ranked[0][0]
-    judge = searcher.judge(query, {c: vectors[c] for c in channels if c in vectors})
+    first = shown[0]
     level = judge.level(first, searcher.signals([first.media_id])[first.media_id])
-    return Found([candidate.moment for candidate, _, _ in ranked], level)
-
-
-def ranked_by(searcher: Searcher, channels: Sequence[Channel], found: FoundRows) -> list[Ranked]:
-    """Rank what some channels found as a search with them does."""
-    return spread(searcher.rank({c: found[c] for c in channels if c in found}), PER_MEDIA)
+    beyond = [candidate.moment for candidate, _, _ in ranked[DEPTH:]]
+    return Found([*(candidate.moment for candidate in shown), *beyond], level)
 
 
 def by_channel(channels: Sequence[Channel]) -> dict[str, tuple[Channel, ...]]:
