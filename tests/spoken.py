@@ -83,7 +83,8 @@ def write_spoken(
     """Write a film of a plain colour with tracks of sound (16,000 samples a second)."""
     if duration_s is None:
         duration_s = max(len(samples) for samples in tracks) / RATE_HZ
-    with av.open(str(path), "w") as container:
+    options = {"avoid_negative_ts": "make_non_negative"}
+    with av.open(str(path), "w", options=options) as container:
         picture = container.add_stream("mpeg4", rate=2)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
         sounds = []

@@ -24,7 +24,10 @@ WINDOW_S = 0.2  # of sound has one level; pieces are cut between two windows
 FLOOR_DB = -90
 _WINDOW = round(WINDOW_S * RATE_HZ)
 _LOOK_BACK_S = 20.0  # of a full piece, in which it is cut where it is quietest
-_GAP_S = 0.5  # a clock that is off by more has left something out, or was set anew
+_OFF_S = 0.1  # a clock that is off by more has left something out, or runs slower
+_JUMP_S = 1.0  # one that falls back by more was set anew: two recordings in one file
+_ROUND_S = 2**33 / 90_000  # after which clocks of transport streams begin anew
+_HOLE_S = 5.0  # a longer hole in the sound begins a new piece
 _AUDIBLE_DB = -45  # below, encoders differ
 _NEAR_DB = 2.0
 _NEARLY_ALL = 0.95
@@ -71,7 +74,7 @@ def sound_of(path: Path, *, from_s: float = 0.0, language: str = "") -> Iterator
         streams = [] if isinstance(film, Animation) else _streams(film, language)
         if streams and not isinstance(film, Animation):
             blocks = _blocks(_decoded(film, streams[0], from_s), film.start_s)
-            end_s = (film.duration_s or math.inf) + _GAP_S
+            end_s = (film.duration_s or math.inf) + _JUMP_S
             yield from _pieces(_on_one_clock(blocks, from_s, end_s))
 
 
@@ -138,6 +141,9 @@ def _decoded(film: Film, stream: Any, from_s: float) -> Iterator[Any]:
             packet = next(packets, None)
         except av.FFmpegError:
             break  # broken off: what was heard counts
+        except IndexError:  # PyAV has no number for a stream that damage seems to begin
+            packets = film.container.demux(stream)
+            continue
         if packet is None:
             break
         tried += bool(packet.size)
@@ -172,6 +178,8 @@ def _blocks(frames: Iterable[Any], start_s: float) -> Iterator[_Block]:
         time_s: float | None = None
         if frame.pts is not None and frame.time_base:
             time_s = float(frame.pts * frame.time_base) - start_s
+            if time_s > _ROUND_S / 2:
+                time_s -= _ROUND_S
         for block in resampler.resample(frame):
             yield time_s, _samples(block)
             time_s = None
@@ -192,23 +200,26 @@ def _on_one_clock(
 ) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Give each block a time that never falls back, and leave out what lies before ``from_s``.
 
-    A clock that begins outside the film (transport streams count round) is set to ``from_s``.
+    A clock that begins outside the film is set to ``from_s``.
     """
     clock_s, shift_s = None, 0.0
     for time_s, samples in blocks:
+        late = 0
         if clock_s is None:
-            clock_s = from_s if time_s is None or not -_GAP_S <= time_s <= end_s else time_s
+            clock_s = from_s if time_s is None or not -_JUMP_S <= time_s <= end_s else time_s
             shift_s = clock_s - (clock_s if time_s is None else time_s)
         elif time_s is not None:
             ahead_s = time_s + shift_s - clock_s
-            if ahead_s > end_s or ahead_s < -_GAP_S:
+            if ahead_s > end_s or ahead_s < -_JUMP_S:
                 shift_s -= ahead_s
-            elif ahead_s > _GAP_S:
+            elif ahead_s > _OFF_S:
                 clock_s += ahead_s
+            elif ahead_s < -_OFF_S:
+                late = min(round(-ahead_s * RATE_HZ), len(samples))
         early = max(round((from_s - clock_s) * RATE_HZ), 0)
-        if early < len(samples):
-            yield clock_s + early / RATE_HZ, samples[early:]
-        clock_s += len(samples) / RATE_HZ
+        if late + early < len(samples):
+            yield clock_s + early / RATE_HZ, samples[late + early :]
+        clock_s += (len(samples) - late) / RATE_HZ
 
 
 def _pieces(timed: Iterable[tuple[float, NDArray[np.float32]]]) -> Iterator[Sound]:
@@ -218,9 +229,13 @@ def _pieces(timed: Iterable[tuple[float, NDArray[np.float32]]]) -> Iterator[Soun
     held: list[NDArray[np.float32]] = []
     start_s, count = 0.0, 0
     for time_s, samples in timed:
-        if held and time_s - (start_s + count / RATE_HZ) > _GAP_S:
+        hole = max(round((time_s - start_s) * RATE_HZ) - count, 0) if held else 0
+        if hole > _HOLE_S * RATE_HZ:
             yield Sound(start_s, np.concatenate(held))
             held, count = [], 0
+        elif hole:
+            held.append(np.zeros(hole, np.float32))
+            count += hole
         if not held:
             start_s = time_s
         held.append(samples)
