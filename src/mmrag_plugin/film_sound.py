@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ _HOLE_S = 5.0  # a longer hole in the sound begins a new piece
 _AUDIBLE_DB = -45  # below, encoders differ
 _NEAR_DB = 2.0
 _NEARLY_ALL = 0.95
+_SHIFTS = (0, 0.125, -0.125, 0.25, -0.25, 0.375, -0.375, 0.5, -0.5)  # encoders begin a bit later
 _ENOUGH_S = 5  # of audible sound, to compare
 _SAME_LENGTH_S = 2.0
 _RUN_UP_S = 1.0  # decoded before the place that is wanted: the first frames lack what was before
@@ -270,8 +271,14 @@ def sounds_alike(
     """
     if abs(len(known) - len(other)) * WINDOW_S > _SAME_LENGTH_S:
         return False
-    pairs = list(zip(_seconds(known), _seconds(other), strict=False))
     speech = {second for start_s, end_s in spoken for second in range(int(start_s), int(end_s) + 1)}
+    found = _seconds([10 ** (level / 10) for level in other])
+    powers = [10 ** (level / 10) for level in known]
+    return any(_alike(_seconds(_shifted(powers, part)), found, speech) for part in _SHIFTS)
+
+
+def _alike(known: Sequence[float], other: Sequence[float], speech: Set[int]) -> bool:
+    pairs = list(zip(known, other, strict=False))
     heard = {second for second, pair in enumerate(pairs) if max(pair) > _AUDIBLE_DB}
     same = {second for second in heard if abs(pairs[second][0] - pairs[second][1]) <= _NEAR_DB}
     return len(heard) >= _ENOUGH_S and all(
@@ -279,10 +286,16 @@ def sounds_alike(
     )
 
 
-def _seconds(levels: Sequence[int]) -> list[float]:
-    """Levels of whole seconds: there it does not matter that encoders begin a little later."""
+def _shifted(powers: Sequence[float], part: float) -> list[float]:
+    """The powers of windows that begin later by a part of a window; earlier, if that is below 0."""
+    whole = list(powers)
+    beside = [*whole[1:], *whole[-1:]] if part > 0 else [*whole[:1], *whole[:-1]]
+    return [(1 - abs(part)) * a + abs(part) * b for a, b in zip(whole, beside, strict=True)]
+
+
+def _seconds(powers: Sequence[float]) -> list[float]:
+    """How loud whole seconds are, in dB."""
     windows = round(1 / WINDOW_S)
-    powers = [10 ** (level / 10) for level in levels]
     return [
         10 * math.log10(sum(powers[at : at + windows]) / windows)
         for at in range(0, len(powers) - windows + 1, windows)
