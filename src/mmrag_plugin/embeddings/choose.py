@@ -40,7 +40,7 @@ def choose_visual(
         setting = default.name
     if find_text(setting) is not None or find_speech(setting) is not None:
         raise ModelError(
-            f"{setting} does not look at pictures.",
+            f"{setting} {'reads texts' if find_text(setting) else 'hears speech'}, not pictures.",
             f"Choose a visual model, such as {DEFAULT_VISUAL.name}; see `mmrag models list`.",
         )
     folder = locate(setting, models_home, allow_download=allow_download)
