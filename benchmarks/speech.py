@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,7 +55,6 @@ def _figures(folder: Path, length_s: float, model: Path | None) -> Iterator[tupl
     film = write_spoken(folder / "film.mp4", samples)
     other = write_spoken(folder / "other.mkv", samples, codec="libmp3lame", rate_hz=44100)
     yield "minutes of film", length_s / 60
-    before_mb = _peak_mb()
     yield (
         "real-time factor, decoding",
         _factor(lambda: list(map(levels_of, sound_of(film))), length_s),
@@ -63,7 +62,7 @@ def _figures(folder: Path, length_s: float, model: Path | None) -> Iterator[tupl
     one, two = (joined_levels([levels_of(s) for s in sound_of(path)]) for path in (film, other))
     yield "real-time factor, comparing levels", _factor(lambda: sounds_alike(one, two), length_s)
     yield "encoded anew, known as the same", float(sounds_alike(one, two))
-    yield "MB more at the peak", _peak_mb() - before_mb
+    yield "MB held at most while decoding", _held_mb(film)
     recognisers: dict[str, SpeechRecogniser] = {}
     if find_spec("pocketsphinx"):
         recognisers["PocketSphinx, 3 known sentences"] = SphinxRecogniser(SENTENCES)
@@ -92,8 +91,13 @@ def _factor(work: Callable[[], object], sound_s: float) -> float:
     return (time.perf_counter() - began) / sound_s
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _held_mb(film: Path) -> float:
+    tracemalloc.start()
+    for _ in sound_of(film):
+        pass
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak_bytes / 1e6
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from mmrag_plugin.cli import (
     making,
     models,
     taking_in,
+    transcripts,
     watching,
 )
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
@@ -50,6 +51,7 @@ for module in (
     chatting,
     annotating,
     making,
+    transcripts,
     duplicates,
     keeping,
     hiding,
