@@ -101,27 +101,25 @@ def test_of_several_tracks_the_one_in_the_language_is_heard_else_the_default(
 def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some minutes with a tone every ten seconds."""
     path = tmp_path_factory.mktemp("films") / "long.mp4"
-    return write_spoken(path, track(260, list(range(0, 260, 10))))
+    return write_spoken(path, track(150, list(range(0, 150, 10))))
 
 
 def test_pieces_join_and_are_cut_where_it_is_quiet(long_film: Path) -> None:
     pieces = list(sound_of(long_film))
-    assert len(pieces) == 3
+    assert len(pieces) == 2
     for piece, following in pairwise(pieces):
         assert piece.end_s == pytest.approx(following.start_s, abs=1e-6)
         assert piece.end_s - piece.start_s <= PIECE_S
         assert np.abs(piece.samples[-1600:]).max() < 0.05
-    assert loud_at(pieces) == list(range(0, 260, 10))
+    assert loud_at(pieces) == list(range(0, 150, 10))
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_what_begins_later_is_cut_in_the_same_places(number: int, long_film: Path) -> None:
+def test_what_begins_later_is_the_same_sound(long_film: Path) -> None:
     pieces = list(sound_of(long_film))
-    rest = list(sound_of(long_film, from_s=pieces[number].start_s))
-    assert [len(piece.samples) for piece in rest] == [len(p.samples) for p in pieces[number:]]
-    for piece, again in zip(pieces[number:], rest, strict=True):
-        assert again.start_s == pytest.approx(piece.start_s, abs=1e-6)
-        assert np.abs(again.samples - piece.samples).mean() < 1e-3
+    (again,) = sound_of(long_film, from_s=pieces[1].start_s)
+    assert again.start_s == pytest.approx(pieces[1].start_s, abs=1e-6)
+    assert len(again.samples) == len(pieces[1].samples)
+    assert np.abs(again.samples - pieces[1].samples).mean() < 1e-3
 
 
 def test_a_process_of_its_own_hears_the_same(long_film: Path) -> None:
@@ -150,7 +148,9 @@ def test_a_film_that_breaks_off_is_heard_up_to_there(tmp_path: Path) -> None:
     assert heard == [at for at in range(0, 60, 10) if at <= heard[-1]]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))]
+)
 def test_damage_inside_costs_what_is_damaged(seed: int, tmp_path: Path) -> None:
     film = write_spoken(tmp_path / "film.ts", track(60, list(range(0, 60, 10))))
     data = bytearray(film.read_bytes())
@@ -160,7 +160,7 @@ def test_damage_inside_costs_what_is_damaged(seed: int, tmp_path: Path) -> None:
     film.write_bytes(data)
     pieces = list(sound_of(film))
     assert all(np.isfinite(piece.samples).all() for piece in pieces)
-    assert pieces[-1].end_s < 70
+    assert 55 < pieces[-1].end_s < 65
     assert len(set(loud_at(pieces)) & set(range(0, 60, 10))) >= 4
 
 
@@ -192,7 +192,11 @@ SAID = {at: f"{word} comes home" for at, word in ((1, "anna"), (7, "peter"), (14
 
 @pytest.mark.parametrize(
     ("codec", "bit_rate", "rate_hz"),
-    [("aac", 48_000, 44100), ("libmp3lame", 64_000, 44100), ("libopus", 24_000, 48000)],
+    [
+        ("aac", 48_000, 44100),
+        pytest.param("libmp3lame", 64_000, 44100, marks=pytest.mark.slow),
+        pytest.param("libopus", 24_000, 48000, marks=pytest.mark.slow),
+    ],
 )
 def test_a_film_that_is_encoded_anew_sounds_the_same(
     codec: str, bit_rate: int, rate_hz: int, tmp_path: Path

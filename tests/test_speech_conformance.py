@@ -57,7 +57,10 @@ def whisper_apart(folder: Path) -> SpeechRecogniser:
 
 
 HEARS = [scripted, sphinx, apart]
-MAKERS = [*HEARS, whisper, pytest.param(whisper_apart, marks=pytest.mark.slow)]
+MAKERS = [
+    *HEARS,
+    *(pytest.param(make, marks=pytest.mark.slow) for make in (whisper, whisper_apart)),
+]
 Make = Callable[[Path], SpeechRecogniser]
 
 
@@ -136,7 +139,7 @@ def test_the_words_are_heard_when_they_are_said(hearing: SpeechRecogniser) -> No
         assert segment.language == "en"
 
 
-@pytest.mark.parametrize("make", [scripted, sphinx, whisper])
+@pytest.mark.parametrize("make", [scripted, sphinx, pytest.param(whisper, marks=pytest.mark.slow)])
 def test_it_can_be_sent_to_another_process(make: Make, tmp_path: Path) -> None:
     made = make(tmp_path)
     sent = pickle.loads(pickle.dumps(made))
@@ -153,6 +156,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_whisper(tmp_path_factory.mktemp("models") / "whisper")
 
 
+@pytest.mark.slow
 def test_whisper_believes_what_it_made_up_only_when_told_to(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
