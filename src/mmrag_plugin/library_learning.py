@@ -186,10 +186,11 @@ class LibraryLearning:
                 f"The file of {version} can't be read: {error.strerror or error}.",
                 "Learn again: mmrag learn",
             ) from error
-        query = LearnedQuery.from_bytes(content)
-        if digest_of(content) != about["digest"] or query.stamp != stamp:
-            raise ModelError(f"The file of {version} is not what it was.", "Learn: mmrag learn")
-        return query
+        if digest_of(content) != about["digest"]:
+            raise ModelError(
+                f"The file of {version} is not what it was.", "Learn again: mmrag learn"
+            )
+        return LearnedQuery.from_bytes(content)
 
     def _keep_and_use(self, query: LearnedQuery, about: dict[str, Any]) -> str:
         """Keep a version and use it: its file first, and then, all at once, the ledger's lines."""
