@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
+import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -279,7 +282,11 @@ def test_searches_follow_what_was_learned_and_are_the_same_to_the_bit_after_taki
     assert done.trial.all["MRR"].after > done.trial.all["MRR"].before
     after = {query: by_sight(library, query) for query in queries}
     wanted = next(colour for colour, called in CALLED.items() if called == "blue")
-    assert [colour_of(library, found[0]) for found in after["blue"][:5]] == [wanted] * 5
+
+    def first_ten(found: dict[str, Any]) -> int:
+        return sum(colour_of(library, hit[0]) == wanted for hit in found["blue"][:10])
+
+    assert first_ten(before) < first_ten(after) == 5
     assert after["white"] == before["white"]
     with opened(its_home) as other:  # another process would ask with it as well
         assert by_sight(other, "blue") == after["blue"]
@@ -430,12 +437,14 @@ def test_a_damaged_version_is_left_out_of_searches_and_they_say_so(
 
 
 def test_what_was_learned_for_another_model_is_not_asked_with(
-    library: MediaLibrary, its_home: Path, minidual: Path
+    library: MediaLibrary, its_home: Path
 ) -> None:
     annotate(library)
     library.learn()
-    with opened(its_home, visual_model=str(minidual)) as other:
-        other.finish()
+    known = library.ledger.fact("learned")
+    known["versions"]["v1"]["stamp"] = "a model that the library had before"
+    library.ledger.state(learned=known)
+    with opened(its_home) as other:
         warnings = other.search("blue", channels=["visual"]).warnings
         assert any("learned for another visual model" in line for line in warnings)
         with pytest.raises(ModelError, match="another visual model"):
@@ -477,6 +486,28 @@ def test_wrong_annotations_leave_the_model_in_use_and_exit_with_1(
     assert "Nothing was adopted: held-out searches" in done.stdout
     assert library.learned_in_use == "original"
     assert by_sight(library, "blue") == before
+
+
+@pytest.mark.slow
+def test_real_photos_are_found_by_what_others_of_them_are_called(
+    minidual: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = minidual.parents[1] / "data"
+    if not (data / "personal210").is_dir():
+        pytest.skip("../shared/data/personal210 is not there")
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1]))
+    words = ["learning", "--seeds", "2", "--general", str(data / "coco_train"), "--json"]
+    monkeypatch.setattr(sys, "argv", words)
+    importlib.import_module("benchmarks.learning").main()
+    found = json.loads(capsys.readouterr().out)
+    percent = {name: np.mean(pairs, axis=0) for name, pairs in found["percent"].items()}
+    assert (found["adopted"], found["refused_shuffled"]) == (2, 2)
+    for name, times in (("own things: R@1", 4), ("own things: R@10", 1.4)):
+        assert percent[name][1] >= times * percent[name][0]
+    assert percent["general: R@10"][1] >= percent["general: R@10"][0] - 0.3
+    for half in ("that half", "whole library"):
+        before, after = percent[f"near domain, {half}: R@10"]
+        assert after >= before - 1
 
 
 def test_hostile_texts_stay_text_on_the_page() -> None:

@@ -87,7 +87,9 @@ class Training:
         middle = lesson.library.mean(axis=0)
         counts = lesson.said.sum(axis=1, keepdims=True)
         self._begun = _unit((lesson.said @ (lesson.pictures - middle)) / counts)
-        asked, shown = lesson.general, lesson.library
+        understood = lesson.general[lesson.general.any(axis=1)]
+        asked = understood if len(understood) else lesson.text_vectors
+        shown = lesson.library
         spread = _spread(asked @ shown.T)
         self._scale = STRENGTH * spread / max(_spread(self._begun @ shown.T), 1e-6)
         self.temperature = WARMTH * max(_spread(lesson.text_vectors @ lesson.pictures.T), 1e-6)
