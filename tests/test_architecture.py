@@ -26,9 +26,10 @@ LAYERS: dict[str, str] = {
     "telling duplicates reasons neighbours results filters browsing hiding annotating "
     "annotation_files following listing plan planning planned_search searching retrieval reranking "
     "citations sources showing answering describing conversation conversation_files "
-    "chat_streams chat_turns chatting agent_tools making transcripts evaluation",
+    "chat_streams chat_turns chatting agent_tools making transcripts evaluation "
+    "general_phrases learn*",
     "library": "library library_annotating library_asking library_captions library_imagining "
-    "library_indexing "
+    "library_indexing library_learning "
     "library_keeping library_making library_media library_models library_place library_previews "
     "library_speech library_thumbnails kept_files",
     "upkeep": "upkeep watching asked_index",

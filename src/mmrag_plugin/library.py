@@ -12,6 +12,7 @@ from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
 from mmrag_plugin.library_indexing import LibraryIndexing
+from mmrag_plugin.library_learning import LibraryLearning
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.settings import Settings, load_settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.speech import SpeechRecogniser
 
 
-class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
+class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryAsking):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
     Heavy parts (models, Milvus) are loaded when they are first needed. ``caption_llm`` is the LLM
@@ -139,7 +140,7 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
         words = self.recorded("words")
         if words is None:
             raise NotALibrary("The ledger knows no words collection.", "Run mmrag index again.")
-        key = (model.collection, words.collection)
+        key = (model.collection, words.collection, self.learned_in_use)
         if key in self._searchers:
             return self._searchers[key]
         text = self.models.text_in_use(words, visual)
@@ -154,6 +155,7 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
             StandardScores(
                 WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS, without_text=WEIGHTS
             ),
+            self.learned_query(visual),
         )
         if text is not None or not words.dim:
             self._searchers[key] = searcher

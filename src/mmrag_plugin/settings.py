@@ -23,6 +23,7 @@ from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host
 
 CONFIG_FILE = "config.toml"
 MADE_FOLDER, CONVERSATIONS_FOLDER = "made", "conversations"  # the person's, in a library
+LEARNED_FOLDER = "learned"  # out of the person's annotations
 NOT_IN_FILE = frozenset({"home", "library"})  # they say where the file is
 FLAGS = frozenset(
     "home library visual_model text_model vlm allow_remote milvus_uri keyframes "

@@ -1,4 +1,4 @@
-"""`mmrag models`: what models there are, and fetching one."""
+"""`mmrag models`: what models there are, fetching one, and which of those learned is in use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.measure import Measurement
@@ -15,9 +15,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mmrag_plugin.cli import options
+from mmrag_plugin.cli import learning, options
 from mmrag_plugin.cli.console import errors, on_one_line, output, print_json
-from mmrag_plugin.errors import UsageError
+from mmrag_plugin.errors import NotFound, UsageError
 
 _READS = {"visual": "pictures", "text": "texts", "speech": "speech"}
 _LANGUAGES = {True: "many languages", False: "English"}
@@ -25,14 +25,20 @@ _LANGUAGES = {True: "many languages", False: "English"}
 
 def add_to(app: typer.Typer) -> None:
     """Enter the commands."""
-    group = typer.Typer(help="List models, or fetch one.", no_args_is_help=True)
+    group = typer.Typer(
+        help="List models, fetch one, or choose among those learned.", no_args_is_help=True
+    )
     group.command("list")(list_models)
     group.command("pull")(pull)
+    group.command("use")(learning.use)
+    group.command("rollback")(learning.roll_back)
     app.add_typer(group, name="models")
 
 
-def list_models(home: options.Home = None, json: options.Json = False) -> None:
-    """List the models of the catalogue, and which are on this disk."""
+def list_models(
+    library: options.Library = None, home: options.Home = None, json: options.Json = False
+) -> None:
+    """List the models of the catalogue, which are on this disk, and what the library learned."""
     from mmrag_plugin.embeddings.catalogue import ALL_MODELS
     from mmrag_plugin.embeddings.local_models import models_on_disk
     from mmrag_plugin.settings import load_settings
@@ -57,8 +63,9 @@ def list_models(home: options.Home = None, json: options.Json = False) -> None:
         for name, model in here.items()
         if name not in known
     ]
+    learned = _learned(library, home)
     if json:
-        print_json({"models": rows})
+        print_json({"models": rows, "learned": learned})
         return
     cells = [
         (
@@ -73,6 +80,24 @@ def list_models(home: options.Home = None, json: options.Json = False) -> None:
     ]
     _show_models(cells)
     output.print("palette (colours only) needs no download. Fetch one: mmrag models pull NAME")
+    for version in learned:
+        mark = " (in use)" if version["in_use"] else ""
+        change = version["trial"]["all"]["MRR"]
+        output.print(
+            f"learned {version['version']}{mark}: {version['made_at']}, from {version['media']} "
+            f"media; mean reciprocal rank {change['before']:.3f}, then {change['after']:.3f}"
+        )
+
+
+def _learned(library: str | None, home: Path | None) -> list[dict[str, Any]]:
+    """The versions of what the library learned; none where there is no library yet."""
+    try:
+        with options.open_library(library=library, home=home) as opened:
+            return opened.learned_versions()
+    except NotFound:
+        if library is not None:
+            raise
+        return []
 
 
 def pull(
