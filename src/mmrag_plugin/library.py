@@ -13,6 +13,7 @@ from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
 from mmrag_plugin.library_evaluating import LibraryEvaluating
 from mmrag_plugin.library_indexing import LibraryIndexing
+from mmrag_plugin.library_learning import LibraryLearning
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.settings import Settings, load_settings
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.searching import Searcher
+    from mmrag_plugin.signals.speech import SpeechRecogniser
 
 
-class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking, LibraryEvaluating):
+class MediaLibrary(
+    LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryAsking, LibraryEvaluating
+):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
     Heavy parts (models, Milvus) are loaded when they are first needed. ``caption_llm`` is the LLM
-    that captions, where it is to be another than the settings' VLM.
+    that captions, where it is to be another than the settings' VLM, ``speech_recogniser`` who
+    listens to films.
 
     ``for_assistants`` is the same library as assistants see it. What is hidden from them is shut
     off where both kinds of storage are read: their ledger looks at its tables through views without
@@ -48,6 +53,7 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking, LibraryEva
         self.ledger = ledger
         self.warnings: list[str] = []
         self.caption_llm: LLM | None = None
+        self.speech_recogniser: SpeechRecogniser | None = None
         self.whole: MediaLibrary = whole or self  # as the person sees it
         self.models = whole.models if whole else LibraryModels(settings, ledger)
         self._seen_by_assistants: MediaLibrary | None = None
@@ -144,7 +150,12 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking, LibraryEva
         if words is None:
             raise NotALibrary("The ledger knows no words collection.", "Run mmrag index again.")
         tuned = self.tuned()
-        key = (model.collection, words.collection, None if tuned is None else str(tuned.about))
+        key = (
+            model.collection,
+            words.collection,
+            self.learned_in_use,
+            None if tuned is None else str(tuned.about),
+        )
         if key in self._searchers:
             return self._searchers[key]
         text = self.models.text_in_use(words, visual)
@@ -161,8 +172,9 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking, LibraryEva
                 or (WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS),
                 without_text=(tuned and tuned.without_text) or WEIGHTS_WITHOUT_TEXT,
             ),
-            (tuned and tuned.calibration)
+            calibration=(tuned and tuned.calibration)
             or (CALIBRATION_WITH_SENTENCE_MODEL if sentences else CALIBRATION),
+            learned=self.learned_query(visual),
         )
         if text is not None or not words.dim:
             self._searchers[key] = searcher

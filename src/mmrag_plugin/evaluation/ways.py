@@ -128,6 +128,7 @@ def over(searcher: Searcher, words: WordsLeft) -> Searcher:
         searcher.text,
         searcher.fusion,
         searcher.calibration,
+        searcher.learned,
     )
 
 
