@@ -52,10 +52,7 @@ class Telling:
         self._pieces: dict[str, _Pieces] = {}
 
     def in_order(self, ranked: Sequence[Ranked]) -> list[Ranked]:
-        """Put first what says just the query; one word, which may name what is seen, not as far.
-
-        What is said in one word comes first among what was found by words in films.
-        """
+        """Put first what says just the query; among films alone if that is one word."""
         near = [item for item in ranked if _is_near(item)]
         self._look_up([candidate for candidate, _, _ in near])
         said = [(item, self._said_in(item[0])) for item in near]
@@ -68,7 +65,7 @@ class Telling:
             return list(ranked)
         place = 0
         if len(words_of(self._query)) < 2:
-            place = next(n for n, item in enumerate(ranked) if item[0].by_words)
+            place = next(n for n, item in enumerate(ranked) if item[0].kind == "video")
         ahead = [item for item in ranked[:place] if item not in exact]
         rest = [item for item in ranked[place:] if item not in exact]
         least = rest[0][1] if rest else 0.0
