@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.searching import Searcher
+    from mmrag_plugin.signals.speech import SpeechRecogniser
 
 
 class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryAsking):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
     Heavy parts (models, Milvus) are loaded when they are first needed. ``caption_llm`` is the LLM
-    that captions, where it is to be another than the settings' VLM.
+    that captions, where it is to be another than the settings' VLM, ``speech_recogniser`` who
+    listens to films.
 
     ``for_assistants`` is the same library as assistants see it. What is hidden from them is shut
     off where both kinds of storage are read: their ledger looks at its tables through views without
@@ -48,6 +50,7 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryA
         self.ledger = ledger
         self.warnings: list[str] = []
         self.caption_llm: LLM | None = None
+        self.speech_recogniser: SpeechRecogniser | None = None
         self.whole: MediaLibrary = whole or self  # as the person sees it
         self.models = whole.models if whole else LibraryModels(settings, ledger)
         self._seen_by_assistants: MediaLibrary | None = None

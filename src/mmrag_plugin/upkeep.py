@@ -65,13 +65,14 @@ def forget(library: MediaLibrary, target: Path) -> int:
 
 
 def _forget_media(library: MediaLibrary, gone: list[str]) -> None:
-    """Drop media, and what models said of their pictures, which a mere scan would keep."""
+    """Drop media, and what models saw and heard in them, which a mere scan would keep."""
     from mmrag_plugin.index_run import remove_media
     from mmrag_plugin.kept_files import FOLDERS
 
     for folder in FOLDERS:  # what is in them is named by contents, not by media
         shutil.rmtree(library.directory / folder, ignore_errors=True)
     library.ledger.forget_captions(gone)
+    library.ledger.forget_heard(gone)
     remove_media(library.ledger, library.models.other_stores(library.connection), gone)
 
 

@@ -25,6 +25,7 @@ from mmrag_plugin.cli import (
     making,
     models,
     taking_in,
+    transcripts,
     watching,
 )
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
@@ -52,6 +53,7 @@ for module in (
     annotating,
     learning,
     making,
+    transcripts,
     duplicates,
     keeping,
     hiding,
