@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Broadcast streams have no index: a seek may land behind its target, so the next starts earlier
+_EXACT_S = 1e-3  # times that were rounded to milliseconds find their frame
 _SEEK_BACK_S = (0.0, 10.0, 60.0, math.inf)
 
 
@@ -57,7 +58,9 @@ def _last_frame_until(
 ) -> Any | None:
     shown = None
     for shown_s, frame in film.frames(which, from_s=from_s):
-        if shown_s > time_s + 1e-3:  # times that were rounded to milliseconds find their frame
+        if shown_s > time_s + _EXACT_S:
             break
         shown = frame
+        if shown_s >= time_s - _EXACT_S:
+            break
     return shown

@@ -18,6 +18,8 @@ NEAR_S = 0.35  # samples this close are neighbouring frames; others lie a key fr
 _REGULAR_S = 2.5  # key frames as close as this show how much changes without a cut
 CUT = 0.035  # the least step of a cut, of the full range
 ABOVE_OTHERS = 2.5  # and so many times the steps around it
+_OTHER_PALETTE = 0.02  # things that move leave more of the palette
+_IN_MOTION = 1.3  # a cut amid motion: the picture changes more, and the palette as over a cut
 CHANGED = 0.06  # another picture, for samples that lie far apart
 ALIKE = 0.03  # the same picture, though things move in it
 _SAME_SCENE = 0.9  # correlation over a change of light
@@ -31,11 +33,15 @@ _LOOK_BACK_S, _LOOK_AHEAD_S = 3.0, 2.5
 
 @dataclass(frozen=True)
 class Boundary:
-    """A change of shot at ``time_s``, from what ``before`` shows to what ``after`` shows."""
+    """A change of shot at ``time_s``, from what ``before`` shows to what ``after`` shows.
+
+    A ``gradual`` one is the middle of a dissolve or a fade.
+    """
 
     time_s: float
     before: Sample
     after: Sample
+    gradual: bool = False
 
 
 def streamed(samples: Iterable[Sample]) -> Iterator[Boundary | Sample]:
@@ -59,9 +65,9 @@ def streamed(samples: Iterable[Sample]) -> Iterator[Boundary | Sample]:
 def _between(
     samples: Sequence[Sample], from_s: float, until_s: float
 ) -> Iterator[Boundary | Sample]:
-    found = [one for one in boundaries(samples) if from_s < one.time_s <= until_s]
-    given = [one for one in samples if from_s < one.time_s <= until_s]
-    yield from sorted([*found, *given], key=lambda one: (one.time_s, isinstance(one, Sample)))
+    found: list[Boundary | Sample] = [*boundaries(samples), *samples]
+    found = [one for one in found if from_s < one.time_s <= until_s]
+    yield from sorted(found, key=lambda one: one.time_s)  # stable: a boundary before its sample
 
 
 def boundaries(samples: Sequence[Sample]) -> list[Boundary]:
@@ -85,23 +91,32 @@ def _time_of(before: Sample, after: Sample) -> float:
 
 def _is_cut(samples: Sequence[Sample], steps: Sequence[float], n: int) -> bool:
     before, after, step = samples[n], samples[n + 1], steps[n]
-    if after.is_cut:
-        return True
     far = _far(before, after)
-    if step < (CHANGED if far else CUT):
-        return False
+    if after.is_cut or step < (CHANGED if far else CUT):
+        return after.is_cut
     around = [
-        steps[m]
+        m
         for m in range(max(n - 3, 0), min(n + 4, len(steps)))
         if m != n and _far(samples[m], samples[m + 1]) == far
     ]
-    second = sorted(around)[-2] if len(around) > 1 else 0.0  # another cut may be as near
+    usual = _second(steps[m] for m in around)
+    palette = before.palette_distance(after)
     if far:
         regular = after.time_s - before.time_s < _REGULAR_S
-        return (step > 1.2 * second or not regular) and not before.may_be_the_scene_of(after, 0.8)
-    if step < ABOVE_OTHERS * second:
+        alike = before.may_be_the_scene_of(after, 0.8) or palette < CUT
+        return not alike and (step > 1.2 * usual or not regular)
+    if before.is_flat == after.is_flat and before.may_be_the_scene_of(after, _SAME_SCENE):
         return False
-    return before.is_flat != after.is_flat or not before.may_be_the_scene_of(after, _SAME_SCENE)
+    if step >= ABOVE_OTHERS * usual:
+        return palette >= _OTHER_PALETTE or (step >= CHANGED and step >= 2 * ABOVE_OTHERS * usual)
+    moving = _second(samples[m].palette_distance(samples[m + 1]) for m in around)
+    return step >= _IN_MOTION * usual and palette >= max(CUT, ABOVE_OTHERS * moving)
+
+
+def _second(values: Iterable[float]) -> float:
+    """The second largest: beside the largest, another cut may be near."""
+    largest = sorted(values, reverse=True)
+    return largest[1] if len(largest) > 1 else 0.0
 
 
 def _far(before: Sample, after: Sample) -> bool:
@@ -126,7 +141,7 @@ def _gradual(samples: Sequence[Sample], cuts: Sequence[Boundary]) -> list[Bounda
                 continue
             time_s = _mixture_s(inside)
             if time_s is not None:
-                boundary = Boundary(time_s, begin, inside[-1])
+                boundary = Boundary(time_s, begin, inside[-1], gradual=True)
                 found.append((change, begin.time_s, inside[-1].time_s, boundary))
     best: list[tuple[float, float, float, Boundary]] = []
     for one in sorted(found, key=lambda item: -item[0]):
@@ -187,7 +202,7 @@ def joined(found: Iterable[Boundary]) -> list[Boundary]:
         elif gap_s < BLACK_S and (last.after.is_black and one.before.is_black):
             kept[-1] = Boundary((last.time_s + one.time_s) / 2, last.before, one.after)
         elif last.after is one.before and gap_s <= _WINDOWS_S[-1] and _is_mixture(last, one):
-            kept[-1] = Boundary(last.after.time_s, last.before, one.after)
+            kept[-1] = Boundary(last.after.time_s, last.before, one.after, gradual=True)
         elif gap_s < APART_S:
             kept[-1] = Boundary(last.time_s, last.before, one.after)
         else:

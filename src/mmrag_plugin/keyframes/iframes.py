@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from mmrag_plugin.keyframes.base import KeyframeSelector
 from mmrag_plugin.keyframes.boundaries import streamed
 from mmrag_plugin.keyframes.choice import Choice, with_spans
 from mmrag_plugin.keyframes.samples import Sample, sample_of
-from mmrag_plugin.keyframes.sampling import Chosen, chosen_frames
+from mmrag_plugin.keyframes.sampling import chosen_frames
 from mmrag_plugin.keyframes.shots import Looker
 from mmrag_plugin.media import Frame
 from mmrag_plugin.motion_photos import FilmPart
+
+_STEP_S = 0.1  # of a film without key frames no more are looked at
 
 
 class IFrameSelector(KeyframeSelector):
@@ -67,7 +70,7 @@ class IFrameSelector(KeyframeSelector):
             )
             pictures = _Pictures(source, opened)
             choices = (
-                Choice(one.time_s, lambda one=one: pictures.frame(one), one.shot) for one in found
+                Choice(one.time_s, partial(pictures.frame, one.sample), one.shot) for one in found
             )
             yield from with_spans(film, choices)
 
@@ -87,27 +90,22 @@ def _or_all(looker: Looker, film: Film | Animation, opened: ExitStack) -> Iterat
                 last_s = time_s
 
 
-_STEP_S = 0.1
-
-
 class _Pictures:
-    """Decodes the frames that were chosen, in a reader of its own: none is held meanwhile."""
+    """Decodes the frames that were chosen, in readers of its own: none is held meanwhile."""
 
     def __init__(self, source: Path | FilmPart, opened: ExitStack) -> None:
-        self._source, self._opened = source, opened
-        self._film: Film | Animation | None = None
-        self._keys: Iterator[tuple[float, Any]] = iter(())
+        another = cache(lambda _: opened.enter_context(open_film(source)))
+        self._seeking, self._reading = partial(another, "seeking"), partial(another, "reading")
+        self._keys: Iterator[tuple[float, Any]] | None = None
 
-    def frame(self, chosen: Chosen) -> Any | None:
+    def frame(self, sample: Sample) -> Any | None:
         """Decode the frame of a sample; None where that does not work twice."""
-        if self._film is None:
-            self._film = self._opened.enter_context(open_film(self._source))
-            if self._film.clock_may_jump:
-                self._keys = self._film.frames("keys")
-        time_s = chosen.sample.time_s
-        if not self._film.clock_may_jump:
-            return shown_at(self._film, time_s, "keys" if chosen.sample.is_key else "all")
+        film = self._seeking()
+        if not (sample.is_key and film.clock_may_jump):
+            return shown_at(film, sample.time_s, "keys" if sample.is_key else "all")
+        if self._keys is None:
+            self._keys = self._reading().frames("keys")
         for shown_s, frame in self._keys:  # seeking would lose the time
-            if shown_s >= time_s - 1e-3:
+            if shown_s >= sample.time_s - 1e-3:
                 return frame
         return None

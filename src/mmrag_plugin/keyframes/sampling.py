@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mmrag_plugin.keyframes.boundaries import NEAR_S, Boundary
+from mmrag_plugin.keyframes.boundaries import Boundary
 from mmrag_plugin.keyframes.samples import Sample
 from mmrag_plugin.media import FilmShot
 
@@ -69,7 +69,7 @@ def chosen_frames(
         begins = isinstance(one, Boundary) and bool(shot.samples)
         if begins or one.time_s - shot.start_s > LONGEST_S:
             yield from close(one.time_s)
-            gradual = isinstance(one, Boundary) and one.after.time_s - one.before.time_s > NEAR_S
+            gradual = isinstance(one, Boundary) and one.gradual
             shot = _Open(shot.number + 1, one.time_s, gradual)
         if isinstance(one, Sample):
             shot.samples.append(one)

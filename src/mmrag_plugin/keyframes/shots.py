@@ -24,7 +24,7 @@ from mmrag_plugin.motion_photos import FilmPart
 
 FAR_S = 10.0  # key frames that lie farther apart say too little
 STEP_S = 0.06  # of the frames between key frames no more are looked at
-_STANDS_OUT, _MAY_STAND_OUT = 2.5, 2.0  # a packet so many times as large as those before it
+_STANDS_OUT, _MAY_STAND_OUT = 2.5, 1.6  # a packet so many times as large as those before it
 _OF_KEY = 0.08  # and this large, of the key frame
 _USUAL = 16  # packets
 _BEGINS_ANEW, _UNLIKE = 0.06, 0.4  # distance and correlation over a cut that needs no second look
@@ -96,7 +96,7 @@ class Looker:
     ) -> Iterator[Sample]:
         """What is looked at behind the beginning of a group, with the key frame that ends it."""
         large = _standing_out(group)
-        spikes = [time_s for time_s, times in large if times >= _STANDS_OUT]
+        spikes = [time_s for time_s, times in large if times >= _MAY_STAND_OUT]
         if known is None or key is None:  # a part of a long group, a damaged key frame, or the end
             length_s = (end_s if end_s < math.inf else _last_s(group)) - group.time_s
             far = group.goes_on or length_s > self.far_s / 2
@@ -109,13 +109,17 @@ class Looker:
         distance = known.distance(key)
         due = length >= _REGULAR * self._longest
         self._longest = max(self._longest, length)
-        unlike = distance >= _BEGINS_ANEW and not known.may_be_the_scene_of(key, _UNLIKE)
-        is_cut = not due and not spikes and unlike
+        unlike = (
+            distance >= _BEGINS_ANEW
+            and known.palette_distance(key) >= ALIKE
+            and not known.may_be_the_scene_of(key, _UNLIKE)
+        )
+        is_cut = unlike and not due and all(times < _STANDS_OUT for _, times in large)
         same = distance < ALIKE or known.may_be_the_scene_of(key, _SAME)
         if self.refine and group.packets and not is_cut and (spikes or not same):
             yield from self._between.samples(group.time_s, end_s, spikes, key)
         changed_s, times = max(large, key=lambda one: one[1], default=(None, 0.0))
-        if is_cut or times < _MAY_STAND_OUT:
+        if is_cut or times < _STANDS_OUT:
             changed_s = None
         yield replace(key, changed_s=changed_s, is_cut=is_cut)
 
