@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 RATE = 25
@@ -45,6 +46,7 @@ TAKES = {
         ("mdn_tears-of-steel-battle-clip-medium.webm", 53.7, 56.0),
     ],
 }
+LOSSLESS = "-c:v libx264 -preset ultrafast -crf 12 -g 50 -pix_fmt yuv420p"  # nearly
 X264 = "-c:v libx264 -preset veryfast -crf 23 -pix_fmt yuv420p"
 ENCODINGS = {
     "x264, scene cuts": X264,
@@ -56,6 +58,17 @@ ENCODINGS = {
     "VP9": "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 2M -row-mt 1",
     "AV1": "-c:v libsvtav1 -preset 12 -crf 40 -pix_fmt yuv420p",
 }
+
+FADE_S = 1.0
+# What is done to every take of a kind, where that is all; a take has at least 50 frames
+_ADDED = {
+    "frozen": "",  # each take moves for FROZEN_AFTER frames and then stands still
+    "flashes": ",drawbox=color=white:t=fill:enable='between(mod(n,45),20,21)'",
+    "hand-held": ",scale=iw*1.2:ih*1.2,crop={width}:{height}:"
+    "x='(iw-ow)/2*(1+0.5*sin(n/5)+0.3*sin(n/1.7))':y='(ih-oh)/2*(1+0.5*cos(n/4)+0.3*sin(n/2.3))'",
+}
+FROZEN_AFTER, FROZEN = 40, 100
+KINDS = ("dissolves", "fades through black", "black between", *_ADDED)
 
 
 @dataclass(frozen=True)
@@ -81,25 +94,26 @@ def ffmpeg(*arguments: str) -> None:
     subprocess.run(command, check=True)  # noqa: S603  (our own command)
 
 
-def cut_film(
-    folder: Path, videos: Path, which: str, seconds: float, *, seed: int = 1, long_s: float = 5.0
+def cut_film(folder: Path, videos: Path, which: str, seconds: float, *, seed: int = 1) -> Joined:
+    """Join takes of up to nine seconds with hard cuts, nearly lossless, for ``encoded``."""
+    takes = _drawn(which, seconds, random.Random(seed))  # noqa: S311  (no secret)
+    return _joined(folder / f"{which}-{seconds:g}-{seed}.mp4", videos, takes, SIZE)
+
+
+def kind_film(
+    folder: Path, videos: Path, which: str, kind: str, seconds: float, *, seed: int = 1
 ) -> Joined:
-    """Join takes of about ``long_s`` with hard cuts, nearly lossless."""
-    lengths, takes = _drawn(which, seconds, random.Random(seed), long_s)  # noqa: S311  (no secret)
-    inputs, filters = [], []
-    for number, ((name, begin_s, _), frames) in enumerate(zip(takes, lengths, strict=True)):
-        inputs += ["-ss", f"{begin_s}", "-i", str(videos / name)]
-        filters.append(f"[{number}:v]{_same(frames)}[v{number}]")
-    joined = "".join(f"[v{number}]" for number in range(len(takes)))
-    filters.append(f"{joined}concat=n={len(takes)}[out]")
-    path = folder / f"{which}-{seconds:g}-{seed}.mp4"
-    lossless = "-c:v libx264 -preset ultrafast -crf 12 -g 50 -pix_fmt yuv420p"
-    _filtered(inputs, filters, path, lossless)
-    times_s, at = [], 0
-    for frames in lengths[:-1]:
-        at += frames
-        times_s.append(at / RATE)
-    return Joined(path, tuple(Boundary(s, s) for s in times_s), sum(lengths) / RATE)
+    """Join takes as films of a KIND do; small, encoded like ENCODINGS' first."""
+    takes = _drawn(which, seconds, random.Random(seed + len(kind)))  # noqa: S311  (no secret)
+    path = folder / f"{which}-{kind.replace(' ', '-')}-{seconds:g}-{seed}.mp4"
+    size = 640, 360
+    if kind in ("dissolves", "fades through black"):
+        return _faded(path, videos, takes, size, "fade" if kind == "dissolves" else "fadeblack")
+    if kind == "black between":
+        takes = [one for take in takes for one in (take, _Take(None, 0.0, int(1.6 * RATE)))][:-1]
+    if kind == "frozen":
+        takes = [replace(take, frames=FROZEN, moving=FROZEN_AFTER) for take in takes]
+    return _joined(path, videos, takes, size, _ADDED.get(kind, ""), encoder=X264)
 
 
 def encoded(film: Joined, encoding: str) -> Joined:
@@ -112,28 +126,75 @@ def encoded(film: Joined, encoding: str) -> Joined:
     return Joined(path, film.boundaries, film.seconds)
 
 
-def _drawn(
-    which: str, seconds: float, draw: random.Random, long_s: float
-) -> tuple[list[int], list[tuple[str, float, float]]]:
-    """Takes, none from the scene before, and how many frames of each."""
-    lengths, takes, total = [], [], 0
+@dataclass(frozen=True)
+class _Take:
+    name: str | None  # None is black
+    begin_s: float
+    frames: int
+    moving: int = 10_000
+
+
+def _drawn(which: str, seconds: float, draw: random.Random) -> list[_Take]:
+    """Takes, none from the scene before."""
+    takes, before, total = list[_Take](), None, 0
     while total < seconds * RATE:
-        take = draw.choice([one for one in TAKES[which] if not takes or one != takes[-1]])
-        longest = take[2] - take[1]
-        frames = int(min(longest, draw.uniform(0.4 * long_s, 1.8 * long_s)) * RATE)
-        lengths.append(frames)
-        takes.append(take)
-        total += frames
-    return lengths, takes
+        one = draw.choice([one for one in TAKES[which] if one != before])
+        frames = int(min(one[2] - one[1], draw.uniform(2.0, 9.0)) * RATE)
+        takes.append(_Take(one[0], one[1], frames))
+        before, total = one, total + frames
+    return takes
 
 
-def _same(frames: int) -> str:
+def _inputs(videos: Path, takes: Sequence[_Take], size: tuple[int, int]) -> list[str]:
+    inputs: list[str] = []
+    for take in takes:
+        if take.name is None:
+            black = f"color=black:s={size[0]}x{size[1]}:r={RATE}:d={take.frames / RATE}"
+            inputs += ["-f", "lavfi", "-i", black]
+        else:
+            inputs += ["-ss", f"{take.begin_s}", "-i", str(videos / take.name)]
+    return inputs
+
+
+def _joined(
+    path: Path,
+    videos: Path,
+    takes: Sequence[_Take],
+    size: tuple[int, int],
+    added: str = "",
+    encoder: str = LOSSLESS,
+) -> Joined:
+    filters = [f"[{n}:v]{_same(one, size, added)}[v{n}]" for n, one in enumerate(takes)]
+    filters.append("".join(f"[v{n}]" for n in range(len(takes))) + f"concat=n={len(takes)}[out]")
+    _filtered(_inputs(videos, takes, size), filters, path, encoder)
+    ends = [end / RATE for end in accumulate(take.frames for take in takes)]
+    return Joined(path, tuple(Boundary(s, s) for s in ends[:-1]), ends[-1])
+
+
+def _faded(
+    path: Path, videos: Path, takes: Sequence[_Take], size: tuple[int, int], transition: str
+) -> Joined:
+    """Takes that go over into each other within a second, which is a boundary as a whole."""
+    filters = [f"[{n}:v]{_same(one, size, '')}[v{n}]" for n, one in enumerate(takes)]
+    found, ends_s, last = [], takes[0].frames / RATE, "v0"
+    for number, take in enumerate(takes[1:], start=1):
+        name = "out" if number == len(takes) - 1 else f"x{number}"
+        fade = f"xfade=transition={transition}:duration={FADE_S}:offset={ends_s - FADE_S:.3f}"
+        filters.append(f"[{last}][v{number}]{fade}[{name}]")
+        found.append(Boundary(ends_s - FADE_S, ends_s))
+        ends_s, last = ends_s - FADE_S + take.frames / RATE, name
+    _filtered(_inputs(videos, takes, size), filters, path, X264)
+    return Joined(path, tuple(found), ends_s)
+
+
+def _same(take: _Take, size: tuple[int, int], added: str) -> str:
     """A filter that makes every take of one size, rate and number of frames."""
-    width, height = SIZE
+    width, height = size
     return (
         f"fps={RATE},scale={width}:{height}:force_original_aspect_ratio=increase,"
-        f"crop={width}:{height},setsar=1,format=yuv420p,"
-        f"tpad=stop_mode=clone:stop=10,trim=end_frame={frames},setpts=PTS-STARTPTS"
+        f"crop={width}:{height},setsar=1,format=yuv420p,trim=end_frame={take.moving},"
+        f"tpad=stop_mode=clone:stop={take.frames},trim=end_frame={take.frames},setpts=PTS-STARTPTS,"
+        f"settb=1/{RATE}{added.format(width=width, height=height)}"
     )
 
 
@@ -141,15 +202,6 @@ def _filtered(inputs: Sequence[str], filters: Sequence[str], path: Path, encoder
     if path.exists():
         return
     unfinished = path.with_name(f"unfinished-{path.name}")
-    ffmpeg(
-        *inputs,
-        "-filter_complex",
-        ";".join(filters),
-        "-map",
-        "[out]",
-        "-r",
-        str(RATE),
-        *encoder.split(),
-        str(unfinished),
-    )
+    graph = ["-filter_complex", ";".join(filters), "-map", "[out]", "-r", str(RATE)]
+    ffmpeg(*inputs, *graph, *encoder.split(), str(unfinished))
     unfinished.rename(path)

@@ -18,12 +18,14 @@ NEAR_S = 0.35  # samples this close are neighbouring frames; others lie a key fr
 _REGULAR_S = 2.5  # key frames as close as this show how much changes without a cut
 CUT = 0.035  # the least step of a cut, of the full range
 ABOVE_OTHERS = 2.5  # and so many times the steps around it
+_BLACK_STEP = 0.012  # of a cut between black and a dark picture
 _OTHER_PALETTE = 0.02  # things that move leave more of the palette
+_AT_LEAST = 1.1  # times what moves on one side of a cut, if the other is calm
 _IN_MOTION = 1.3  # a cut amid motion: the picture changes more, and the palette as over a cut
 CHANGED = 0.06  # another picture, for samples that lie far apart
 ALIKE = 0.03  # the same picture, though things move in it
 _SAME_SCENE = 0.9  # correlation over a change of light
-_MIXED = 0.3  # what a mixture of two pictures leaves unexplained of their difference
+_MIXED = 0.45  # what a mixture of two pictures leaves unexplained of their difference
 _WINDOWS_S = (0.5, 1.0, 2.0)  # how long dissolves and fades take
 FLASH_S = 0.4
 APART_S = 0.25  # the shortest shot
@@ -92,7 +94,8 @@ def _time_of(before: Sample, after: Sample) -> float:
 def _is_cut(samples: Sequence[Sample], steps: Sequence[float], n: int) -> bool:
     before, after, step = samples[n], samples[n + 1], steps[n]
     far = _far(before, after)
-    if after.is_cut or step < (CHANGED if far else CUT):
+    to_black = before.is_black != after.is_black
+    if after.is_cut or step < (_BLACK_STEP if to_black else CHANGED if far else CUT):
         return after.is_cut
     around = [
         m
@@ -101,16 +104,20 @@ def _is_cut(samples: Sequence[Sample], steps: Sequence[float], n: int) -> bool:
     ]
     usual = _second(steps[m] for m in around)
     palette = before.palette_distance(after)
-    if far:
+    if far and not to_black:
         regular = after.time_s - before.time_s < _REGULAR_S
         alike = before.may_be_the_scene_of(after, 0.8) or palette < CUT
         return not alike and (step > 1.2 * usual or not regular)
     if before.is_flat == after.is_flat and before.may_be_the_scene_of(after, _SAME_SCENE):
         return False
     if step >= ABOVE_OTHERS * usual:
-        return palette >= _OTHER_PALETTE or (step >= CHANGED and step >= 2 * ABOVE_OTHERS * usual)
+        return to_black or palette >= _OTHER_PALETTE or step >= 2 * ABOVE_OTHERS * usual
+    if palette < CUT:
+        return False
     moving = _second(samples[m].palette_distance(samples[m + 1]) for m in around)
-    return step >= _IN_MOTION * usual and palette >= max(CUT, ABOVE_OTHERS * moving)
+    sides = [max((steps[m] for m in around if (m < n) == early), default=0.0) for early in (0, 1)]
+    one_calm = step >= ABOVE_OTHERS * min(sides) and step >= _AT_LEAST * max(sides)
+    return one_calm or (step >= _IN_MOTION * usual and palette >= ABOVE_OTHERS * moving)
 
 
 def _second(values: Iterable[float]) -> float:
@@ -135,7 +142,7 @@ def _gradual(samples: Sequence[Sample], cuts: Sequence[Boundary]) -> list[Bounda
                 break
             inside = samples[first : last + 1]
             change = begin.distance(inside[-1])
-            if change < CHANGED or len(inside) < 5:
+            if change < CHANGED or len(inside) < 5 or begin.palette_distance(inside[-1]) < CUT:
                 continue
             if any(begin.time_s < cut.time_s <= inside[-1].time_s for cut in cuts):
                 continue

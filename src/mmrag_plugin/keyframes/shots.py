@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from mmrag_plugin.animations import Animation
@@ -26,7 +27,9 @@ FAR_S = 10.0  # key frames that lie farther apart say too little
 STEP_S = 0.06  # of the frames between key frames no more are looked at
 _STANDS_OUT, _MAY_STAND_OUT = 2.5, 1.6  # a packet so many times as large as those before it
 _OF_KEY = 0.08  # and this large, of the key frame
+_FROM_STILL = 6.0  # or so many times as large, where hardly anything moves
 _USUAL = 16  # packets
+_STRETCH, _FALLS_OFF = 8, 5  # packets; where they get so many times smaller, it may be black
 _BEGINS_ANEW, _UNLIKE = 0.06, 0.4  # distance and correlation over a cut that needs no second look
 _SAME = 0.85  # correlation of two key frames of one shot
 _REGULAR = 0.95  # of the longest group so far: the encoder was due for a key frame
@@ -112,10 +115,11 @@ class Looker:
         unlike = (
             distance >= _BEGINS_ANEW
             and known.palette_distance(key) >= ALIKE
-            and not known.may_be_the_scene_of(key, _UNLIKE)
+            and not (known.is_flat or key.is_flat or known.may_be_the_scene_of(key, _UNLIKE))
         )
-        is_cut = unlike and not due and all(times < _STANDS_OUT for _, times in large)
+        is_cut = unlike and not due and _is_even(group, large)
         same = distance < ALIKE or known.may_be_the_scene_of(key, _SAME)
+        same = same and known.is_black == key.is_black
         if self.refine and group.packets and not is_cut and (spikes or not same):
             yield from self._between.samples(group.time_s, end_s, spikes, key)
         changed_s, times = max(large, key=lambda one: one[1], default=(None, 0.0))
@@ -135,9 +139,18 @@ def _standing_out(group: Group) -> list[tuple[float, float]]:
     for number, (time_s, size) in enumerate(group.packets):
         before = sorted(sizes[max(number - _USUAL, 0) : number])
         usual = before[-2] if len(before) > 3 else group.key_bytes  # one of the large, regular ones
-        if size >= _OF_KEY * group.key_bytes:
-            found.append((time_s, size / max(usual, 1)))
+        times = size / max(usual, 1)
+        if size >= _OF_KEY * group.key_bytes or times >= _FROM_STILL:
+            found.append((time_s, times))
     return found
+
+
+def _is_even(group: Group, large: Sequence[tuple[float, float]]) -> bool:
+    """Whether a group goes on as it began: no packet stands out, and no stretch is all small."""
+    sizes = [size for _, size in group.packets]
+    stretches = [median(sizes[n : n + _STRETCH]) for n in range(0, len(sizes), _STRETCH)]
+    falls_off = len(stretches) > 1 and min(stretches) * _FALLS_OFF < max(stretches)
+    return not falls_off and all(times < _STANDS_OUT for _, times in large)
 
 
 class _Between:
