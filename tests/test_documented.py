@@ -108,6 +108,7 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "captions": "missing",
         "personal": "false",
         "caption_workers": "3",
+        "ocr_all_below": "3",
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",
     }.get(name, "something")
@@ -229,6 +230,7 @@ def test_the_commands_of_the_readme_work_one_after_the_other(pictures: Path) -> 
             assert (len(ollama.pictures) > looked) == asks_a_model, line
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_works(pictures: Path) -> None:
     (block,) = _blocks("python")
     assert len([line for line in block.splitlines() if line.strip()]) <= 10
