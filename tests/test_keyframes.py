@@ -260,11 +260,10 @@ def test_key_frames_of_a_still_picture_are_merged(tmp_path: Path) -> None:
     assert len(list(IFrameSelector().select(path))) == 1
 
 
-def test_a_dark_picture_stands_for_a_shot_rather_than_the_black_before_it(tmp_path: Path) -> None:
+def test_a_black_frame_is_not_merged_with_a_dark_picture(tmp_path: Path) -> None:
     path = write_film(tmp_path / "dark.mp4", [BLACK] * 10 + [(1, 1, 1)] * 10, gop=10)
-    [frame] = IFrameSelector().select(path)
-    assert (frame.time_s, frame.end_s) == (0, 2)
-    assert frame.picture.getpixel((2, 20))[0] > 15
+    frames = list(IFrameSelector().select(path))
+    assert [round(frame.time_s, 1) for frame in frames] == [0, 1]
 
 
 def test_a_black_stretch_is_a_shot_of_its_own(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
 READ_STAMP = "read-3"
-SHOTS_VERSION = 1  # how a film's frames become shots
+SHOTS_VERSION = 2  # how a film's frames become shots
 ANNOTATED_EVERY_S = 1.0
 COMMIT_S = 10.0  # no more work than this is lost by a kill
 

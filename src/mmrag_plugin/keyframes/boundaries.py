@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 from mmrag_plugin.keyframes.samples import Sample
 
@@ -105,9 +106,10 @@ def _is_cut(samples: Sequence[Sample], steps: Sequence[float], n: int) -> bool:
     usual = _second(steps[m] for m in around)
     palette = before.palette_distance(after)
     if far and not to_black:
-        regular = after.time_s - before.time_s < _REGULAR_S
-        alike = before.may_be_the_scene_of(after, 0.8) or palette < CUT
-        return not alike and (step > 1.2 * usual or not regular)
+        regular = after.time_s - before.time_s < _REGULAR_S and len(around) > 1
+        usual = median(steps[m] for m in around) if regular else 0.0
+        alike = before.may_be_the_scene_of(after, 0.8) or (palette < CUT and step < 2 * CHANGED)
+        return not alike and step > ABOVE_OTHERS * usual
     if before.is_flat == after.is_flat and before.may_be_the_scene_of(after, _SAME_SCENE):
         return False
     if step >= ABOVE_OTHERS * usual:
@@ -206,7 +208,11 @@ def joined(found: Iterable[Boundary]) -> list[Boundary]:
         gap_s = one.time_s - last.time_s
         if gap_s <= FLASH_S and last.before.distance(one.after) < CUT:
             kept.pop()
-        elif gap_s < BLACK_S and (last.after.is_black and one.before.is_black):
+        elif (
+            one.before.time_s - last.after.time_s < BLACK_S
+            and last.after.is_black
+            and one.before.is_black
+        ):
             kept[-1] = Boundary((last.time_s + one.time_s) / 2, last.before, one.after)
         elif last.after is one.before and gap_s <= _WINDOWS_S[-1] and _is_mixture(last, one):
             kept[-1] = Boundary(last.after.time_s, last.before, one.after, gradual=True)

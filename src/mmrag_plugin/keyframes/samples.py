@@ -15,6 +15,7 @@ _PLANES = (4, 2, 2)  # so many pixels a side of a cell: of brightness, and of bo
 _ALIKE_MEAN = 0.015  # of the full range: compression noise and a slight shake stay below
 _ALIKE_CELL = 0.2  # one cell's brightness: a person who walks in is above
 _SAME_COLOURS = 0.04
+_FADED_COLOURS = 0.9  # or else the cosine of colours, which are paler in less light
 _FLAT = 0.03  # a plain frame: its cells differ from their mean by less, of the full range
 _DARK = 0.1
 
@@ -50,8 +51,12 @@ class Sample:
 
     def may_be_the_scene_of(self, other: Sample, correlation: float) -> bool:
         """Whether the same things stand at the same places in the same colours, in any light."""
-        colours = float(abs(self.grid[1:] - other.grid[1:]).mean()) / 255
-        return colours < _SAME_COLOURS and self.correlation(other) >= correlation
+        mine, theirs = self.grid[1:].ravel() - 128, other.grid[1:].ravel() - 128
+        if float(abs(mine - theirs).mean()) / 255 >= _SAME_COLOURS:
+            size = float(mine @ mine) * float(theirs @ theirs)
+            if float(mine @ theirs) < _FADED_COLOURS * size**0.5:
+                return False
+        return self.correlation(other) >= correlation
 
     def looks_like(self, other: Sample) -> bool:
         """Whether the two are near-identical; a plain (black) frame is never like a picture."""
