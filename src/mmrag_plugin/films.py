@@ -40,6 +40,7 @@ class Film:
         self.path = source.path if isinstance(source, FilmPart) else source
         self.container = container
         self.stream = stream
+        self.tick_s = float(stream.time_base or 0)  # in which packets and frames are timed
         self._turns: dict[tuple[int, int], Any] = {}  # by the size of frames
         # where the film begins on the container's own clock
         started = container.start_time
@@ -161,8 +162,8 @@ class Film:
         for packet in self.container.demux(self.stream):
             if packet.dts is not None:
                 behind = 0 if last_dts is None else last_dts - (packet.dts + ahead)
-                if behind * packet.time_base > _JUMP_S:
-                    ahead += behind + (packet.duration or round(self.frame_s / packet.time_base))
+                if behind * self.tick_s > _JUMP_S:
+                    ahead += behind + (packet.duration or round(self.frame_s / self.tick_s))
                 last_dts = packet.dts = packet.dts + ahead
                 if packet.pts is not None:
                     packet.pts += ahead
@@ -171,9 +172,9 @@ class Film:
     def time_s_of(self, timed: Any, last_s: float) -> float:
         """When a packet or a frame is shown; one without a time follows what was last."""
         pts = timed.pts if timed.pts is not None else timed.dts
-        if pts is None or not timed.time_base:
+        if pts is None or not self.tick_s:
             return max(last_s, -self.frame_s) + self.frame_s
-        return max(float(pts * timed.time_base) - float(self.start_s), 0.0)
+        return max(pts * self.tick_s - self.start_s, 0.0)
 
     def _pts(self, time_s: float) -> int:
         return int((time_s + self.start_s) / self.stream.time_base)

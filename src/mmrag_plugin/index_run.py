@@ -107,13 +107,15 @@ def replace_rows(
     media_ids: Iterable[str],
     nodes: Sequence[BaseNode],
     terms: Sequence[Sequence[str]] | None = None,
+    *,
+    kept: Iterable[str] = (),
 ) -> None:
-    """Put rows in the place of all that some media have.
+    """Put rows in the place of all that some media have, but for those that are ``kept``.
 
     A search in between finds the new rows, perhaps beside old ones, and never none: rows keep
     their ids, so the new ones are written first, and what is left over is deleted after that.
     """
-    written = set(store.add(nodes, terms=terms)) if nodes else set()
+    written = {*kept, *(store.add(nodes, terms=terms) if nodes else ())}
     known = store.row_ids(RowFilter(media_ids=frozenset(media_ids)))
     store.delete_nodes([row_id for row_id, _ in known if row_id not in written])
 

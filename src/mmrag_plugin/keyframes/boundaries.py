@@ -21,6 +21,7 @@ CUT = 0.035  # the least step of a cut, of the full range
 ABOVE_OTHERS = 2.5  # and so many times the steps around it
 _BLACK_STEP = 0.012  # of a cut between black and a dark picture
 _OTHER_PALETTE = 0.02  # things that move leave more of the palette
+_OTHER_SCENE = 0.027  # between what violent motion changes of it (0.021) and the least cut (0.034)
 _AT_LEAST = 1.1  # times what moves on one side of a cut, if the other is calm
 _IN_MOTION = 1.3  # a cut amid motion: the picture changes more, and the palette as over a cut
 CHANGED = 0.06  # another picture, for samples that lie far apart
@@ -114,7 +115,7 @@ def _is_cut(samples: Sequence[Sample], steps: Sequence[float], n: int) -> bool:
         return False
     if step >= ABOVE_OTHERS * usual:
         return to_black or palette >= _OTHER_PALETTE or step >= 2 * ABOVE_OTHERS * usual
-    if palette < CUT:
+    if palette < _OTHER_SCENE:
         return False
     moving = _second(samples[m].palette_distance(samples[m + 1]) for m in around)
     sides = [max((steps[m] for m in around if (m < n) == early), default=0.0) for early in (0, 1)]

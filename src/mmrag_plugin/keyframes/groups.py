@@ -60,14 +60,14 @@ class Groups:
     def _of_film(self, film: Film) -> Iterator[Group]:
         import av
 
-        film.stream.codec_context.skip_frame = "NONKEY"
+        film.stream.codec_context.skip_frame, frame_s = "NONKEY", film.frame_s
         last_s, key_before, decoded_s = -1.0, False, -math.inf
         with suppress(av.FFmpegError):
             for packet in film.packets():
                 if not packet.size:
                     break
                 last_s = time_s = film.time_s_of(packet, last_s)
-                shown_s = float((packet.duration or 0) * (packet.time_base or 0)) or film.frame_s
+                shown_s = (packet.duration or 0) * film.tick_s or frame_s
                 self.end_s = max(self.end_s, time_s + shown_s)
                 if packet.is_keyframe and not (key_before and time_s - decoded_s < INTRA_STEP_S):
                     self._waiting.append(Group(time_s, packet.size))
