@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ class Sample:
 
     def distance(self, other: Sample) -> float:
         """How much differs, 0 to 1: half of it brightness, half colours."""
-        brightness, blue, red = abs(self.grid - other.grid).mean(1)
-        return float(2 * brightness + blue + red) / 4 / 255
+        return float(abs(self._weighed - other._weighed).sum())
 
     def correlation(self, other: Sample) -> float:
         """How alike the pictures are whatever their light, -1 to 1; 0 with a plain one."""
@@ -46,8 +45,7 @@ class Sample:
 
     def palette_distance(self, other: Sample) -> float:
         """How much differs when it does not matter where it is: little while things move."""
-        brightness, blue, red = abs(self._palette - other._palette).mean(1)
-        return float(2 * brightness + blue + red) / 4 / 255
+        return float(abs(self._palette - other._palette).sum())
 
     def may_be_the_scene_of(self, other: Sample, correlation: float) -> bool:
         """Whether the same things stand at the same places in the same colours, in any light."""
@@ -76,10 +74,18 @@ class Sample:
         return self.is_flat and float(self.grid[0].mean()) / 255 < _DARK
 
     @cached_property
+    def _weighed(self) -> NDArray[np.float32]:
+        import numpy as np
+
+        shares = np.array([[2], [1], [1]], np.float32) / (4 * 255 * self.grid.shape[1])
+        weighed: NDArray[np.float32] = self.grid * shares
+        return weighed
+
+    @cached_property
     def _palette(self) -> NDArray[np.float32]:
         import numpy as np
 
-        return np.sort(self.grid, axis=1)
+        return np.sort(self._weighed, axis=1)
 
     @cached_property
     def _relief(self) -> NDArray[np.float32]:
@@ -102,11 +108,20 @@ def sample_of(time_s: float, frame: Any, *, is_key: bool = False) -> Sample:
         shift = source.format.components[number].bits - 8
         pixels = np.frombuffer(plane, np.uint8 if not shift else np.uint16)
         pixels = pixels.reshape(-1, plane.line_size // pixels.itemsize)
-        rows = (np.arange(_ROWS * side) * 2 + 1) * plane.height // (2 * _ROWS * side)
-        columns = (np.arange(_COLUMNS * side) * 2 + 1) * plane.width // (2 * _COLUMNS * side)
-        some = pixels[rows[:, None], columns].reshape(_ROWS, side, _COLUMNS, side)
-        grid[number] = some.mean((1, 3), dtype=np.float32).ravel() / 2**shift
+        rows, columns = _picked(plane.height, plane.width, side)
+        some = pixels[rows, columns].reshape(_ROWS, side, _COLUMNS, side)
+        grid[number] = some.sum((1, 3), dtype=np.uint32).ravel() / (side * side * 2**shift)
     return Sample(time_s, grid, is_key)
+
+
+@lru_cache(maxsize=32)
+def _picked(height: int, width: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows and columns of a plane from which pixels are taken."""
+    import numpy as np
+
+    rows = (np.arange(_ROWS * side) * 2 + 1) * height // (2 * _ROWS * side)
+    columns = (np.arange(_COLUMNS * side) * 2 + 1) * width // (2 * _COLUMNS * side)
+    return rows[:, None], columns
 
 
 def _read_directly(layout: Any) -> bool:
