@@ -174,7 +174,8 @@ class Film:
         pts = timed.pts if timed.pts is not None else timed.dts
         if pts is None or not self.tick_s:
             return max(last_s, -self.frame_s) + self.frame_s
-        return max(pts * self.tick_s - self.start_s, 0.0)
+        time_s: float = pts * self.tick_s - self.start_s
+        return max(time_s, 0.0)
 
     def _pts(self, time_s: float) -> int:
         return int((time_s + self.start_s) / self.stream.time_base)
