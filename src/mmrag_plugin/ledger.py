@@ -22,7 +22,14 @@ from mmrag_plugin.ledger_hiding import HidingLines
 from mmrag_plugin.ledger_lease import WriterLease
 from mmrag_plugin.ledger_looks import LookLines
 from mmrag_plugin.ledger_marks import MarkLines
-from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
+from mmrag_plugin.ledger_media import (
+    KnownPath,
+    MediaLines,
+    MediaRow,
+    Seen,
+    at_or_under,
+    under,
+)
 from mmrag_plugin.ledger_names import NameLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure
 from mmrag_plugin.ledger_tables import (
@@ -48,6 +55,7 @@ __all__ = [
     "KnownPath",
     "Ledger",
     "MediaRow",
+    "Seen",
     "Shot",
     "sqlite_url",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -37,6 +37,7 @@ from mmrag_plugin.ledger_words import count_terms
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.metadata import camera_column
 
+_ROWS = 1000  # fetched at once: one by one takes twice as long, all together memory
 _ABOUT_MEDIA = (
     annotated,
     groups,
@@ -52,8 +53,12 @@ _ABOUT_MEDIA = (
 )
 
 
-@dataclass(frozen=True)
-class KnownPath:
+# What tells of a file, without a look into it, that it is as it was: size in bytes, time in
+# nanoseconds, sidecar stamp. A plain tuple, for a scan holds one of each file.
+Seen = tuple[int, int, str]
+
+
+class KnownPath(NamedTuple):
     """What the ledger knows about one file on disk."""
 
     path: str
@@ -62,6 +67,11 @@ class KnownPath:
     mtime_ns: int
     sidecar_stamp: str
     content_hash: str
+
+    @property
+    def seen(self) -> Seen:
+        """How the file was seen last."""
+        return self.size_bytes, self.mtime_ns, self.sidecar_stamp
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,14 @@ class MediaLines:
         with self._database.reading() as connection:
             rows = connection.execute(_known_query().where(under(root)))
             return {row.path: KnownPath(*row) for row in rows}
+
+    def seen_paths(self, root: str) -> dict[str, Seen]:
+        """All files at or under a folder as they were last seen, by path."""
+        seen = paths.c.size_bytes, paths.c.mtime_ns, paths.c.sidecar_stamp
+        query = sa.select(paths.c.path, *seen).where(under(root))
+        with self._database.reading() as connection:
+            parts = connection.execute(query).partitions(_ROWS)
+            return {row[0]: (row[1], row[2], row[3]) for part in parts for row in part}
 
     def known_files(self, files: Iterable[str]) -> dict[str, KnownPath]:
         """Those of some files that are known, by path; one query for many."""
@@ -332,12 +350,6 @@ class MediaLines:
     def media_ids_called(self, name: str) -> frozenset[str]:
         """Media with a file of just this name, in whatever folder."""
         query = sa.select(paths.c.media_id).where(_ends_with(paths.c.path, os.sep + name))
-        with self._database.reading() as connection:
-            return frozenset(connection.scalars(query))
-
-    def media_ids_with_text(self) -> frozenset[str]:
-        """Media in whose pictures text was read."""
-        query = sa.select(signals.c.media_id).where(signals.c.source == "ocr").distinct()
         with self._database.reading() as connection:
             return frozenset(connection.scalars(query))
 
