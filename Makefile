@@ -25,7 +25,7 @@ test: lint
 	@$(call step,tests,$(BIN)/python -m pytest -n 2 --dist loadfile)
 
 test-slow: $(VENV)/.installed-dev
-	@$(call step,slow tests,$(BIN)/python -m pytest -m "slow and not live" --timeout 1200)
+	@$(call step,slow tests,$(BIN)/python -m pytest -m "slow and not live" -n 2 --dist loadfile --timeout 1200)
 
 lint: $(VENV)/.installed-dev
 	@$(call step,format,$(BIN)/ruff format --check)

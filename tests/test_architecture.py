@@ -26,7 +26,7 @@ LAYERS: dict[str, str] = {
     "duplicates reasons neighbours results filters browsing hiding annotating annotation_files "
     "plan planning planned_search searching retrieval reranking citations sources showing "
     "answering describing conversation conversation_files chat_streams chat_turns chatting "
-    "agent_tools making",
+    "agent_tools making evaluation",
     "library": "library library_annotating library_asking library_captions library_imagining "
     "library_indexing "
     "library_keeping library_making library_media library_models library_place library_previews "

@@ -281,6 +281,7 @@ PLACEHOLDER = "\U0010eeee"  # where kitty draws
 OURS = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\]8;[^\x1b]*\x1b\\|_G[^\x1b]*\x1b\\)")
 
 
+@pytest.mark.slow
 def test_a_conversation_in_a_narrow_terminal_and_ctrl_c_stops_only_the_answer(
     home: Path, double: OllamaDouble
 ) -> None:
@@ -319,6 +320,7 @@ def test_a_conversation_in_a_narrow_terminal_and_ctrl_c_stops_only_the_answer(
     assert len(json.loads(kept.read_text())["turns"]) == 2
 
 
+@pytest.mark.slow
 def test_thumbnails_are_shown_with_the_sources_of_a_conversation(
     home: Path, double: OllamaDouble
 ) -> None:

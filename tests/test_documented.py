@@ -229,6 +229,7 @@ def test_the_commands_of_the_readme_work_one_after_the_other(pictures: Path) -> 
             assert (len(ollama.pictures) > looked) == asks_a_model, line
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_works(pictures: Path) -> None:
     (block,) = _blocks("python")
     assert len([line for line in block.splitlines() if line.strip()]) <= 10

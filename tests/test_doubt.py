@@ -105,6 +105,7 @@ def test_captions_that_their_pictures_contradict_are_doubtful_everywhere(
         assert [d.surplus + d.missing for d in verify(library)] == [[], []]
 
 
+@pytest.mark.slow
 def test_the_palette_alone_doubts_nothing(tmp_path: Path, photos: Path) -> None:
     with Captioning() as ollama, captioning(tmp_path / "home", ollama) as library:
         ollama.instead = lying
@@ -112,6 +113,7 @@ def test_the_palette_alone_doubts_nothing(tmp_path: Path, photos: Path) -> None:
         assert doubts(library) == set()
 
 
+@pytest.mark.slow
 def test_a_model_that_can_judge_does_so_later_without_a_vlm(tmp_path: Path, photos: Path) -> None:
     with Captioning() as ollama:
         with captioning(tmp_path / "home", ollama) as library:
@@ -126,6 +128,7 @@ def test_a_model_that_can_judge_does_so_later_without_a_vlm(tmp_path: Path, phot
         assert len(ollama.requests) == asked
 
 
+@pytest.mark.slow
 def test_another_rule_judges_again(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +143,7 @@ def test_another_rule_judges_again(
         assert "doubtful" not in first.reason
 
 
+@pytest.mark.slow
 def test_shots_of_a_film_are_judged_one_by_one(tmp_path: Path, photos: Path) -> None:
     write_film(photos / "film.mp4", [RED] * 10 + [GREEN] * 10 + [BLUE] * 10, gop=5)
     with Captioning() as ollama, captioning(tmp_path / "home", ollama) as library:
@@ -152,6 +156,7 @@ def test_shots_of_a_film_are_judged_one_by_one(tmp_path: Path, photos: Path) -> 
         assert "0:01 (doubtful caption by a model) a blue wall" in library.words_of(moment)
 
 
+@pytest.mark.slow
 def test_a_library_too_small_to_compare_with_waits_for_more(tmp_path: Path, photos: Path) -> None:
     rest = tmp_path / "rest"
     rest.mkdir()
@@ -168,6 +173,7 @@ def test_a_library_too_small_to_compare_with_waits_for_more(tmp_path: Path, phot
 # ---- a second model -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_model_is_asked_and_its_no_makes_doubt(tmp_path: Path, photos: Path) -> None:
     with Captioning("eye", "judge") as ollama:
         ollama.instead = lying

@@ -289,6 +289,7 @@ def ledger_of(library: MediaLibrary) -> list[Any]:
     return [*found, texts_in(library)]
 
 
+@pytest.mark.slow
 def test_several_workers_leave_what_one_leaves(tmp_path: Path) -> None:
     folder = tmp_path.resolve() / "photos"
     for number in range(12):

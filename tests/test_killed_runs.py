@@ -277,6 +277,7 @@ def broken_off_everywhere(
     print(f"{len(tried)} of {len(tried)} places to break (of {writes} writes): same library")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_changed_folder_is_taken_in_alike_wherever_the_run_breaks_off(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch

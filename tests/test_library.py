@@ -76,6 +76,7 @@ def assert_agrees(library: MediaLibrary) -> None:
 # ---- opened again ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_library_answers_new_processes_even_after_everything_was_killed(
     home: Path, photos: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_one_library_survives_its_owner_in_the_middle_of_its_life(home: Path, ph
         assert_agrees(library)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.99])
 def test_indexes_that_a_kill_cut_short_are_made_again(
     home: Path, photos: Path, part: float
@@ -123,6 +125,7 @@ def test_indexes_that_a_kill_cut_short_are_made_again(
 # ---- shared ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_others_search_while_one_process_indexes_and_may_not_index(
     home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +165,7 @@ def test_others_search_while_one_process_indexes_and_may_not_index(
         assert library.search("yellow").hits[0].path.endswith("later.png")
 
 
+@pytest.mark.slow
 def test_processes_that_make_a_new_library_together_make_one(home: Path, photos: Path) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[3]); from pathlib import Path; "
@@ -422,6 +426,7 @@ def test_switching_the_model_embeds_again_beside_and_then_drops_the_old(
         library.search("red")
 
 
+@pytest.mark.slow
 def test_a_switch_that_was_broken_off_is_gone_on_with_or_gone_back_on(
     home: Path, photos: Path, minidual: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,6 +514,7 @@ def test_a_drive_that_misses_the_switch_is_embedded_when_it_is_back(
 # ---- disks that are full or shut -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow_is_a_storage_error_and_nothing_is_lost(
     home: Path, photos: Path
 ) -> None:

@@ -38,6 +38,7 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
+from mmrag_plugin import milvus_rows
 from mmrag_plugin.bm25 import K1, USUAL_TERMS, B, query_vector
 from mmrag_plugin.errors import (
     MilvusUnavailable,
@@ -46,7 +47,8 @@ from mmrag_plugin.errors import (
     UsageError,
 )
 from mmrag_plugin.index_run import replace_rows
-from mmrag_plugin.metadata import NO_DATE_S, RowFilter, row_metadata, wall_clock_s
+from mmrag_plugin.media import FilmShot
+from mmrag_plugin.metadata import COLUMNS, NO_DATE_S, RowFilter, row_metadata, wall_clock_s
 from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.milvus_rows import same_weights
 from mmrag_plugin.milvus_store import (
@@ -178,6 +180,33 @@ def test_dense_search_gives_scalars_best_first_with_cosine_scores(frames: MediaV
     assert other.score == pytest.approx(cosine, abs=1e-4)
     assert other.start_s is None
     assert other.end_s is None
+
+
+def test_a_frame_is_found_with_the_edges_of_its_shot(frames: MediaVectorStore) -> None:
+    shot = FilmShot(3, 1.25, 9.5)
+    frames.add([frame("a", 1, "m1", kind="video", start_s=1.5, end_s=2.25, shot=shot)])
+    [found] = frames.search_dense(vector(1), 1)
+    assert (found.start_s, found.end_s) == (1.5, 2.25)
+    assert (found.shot_start_s, found.shot_end_s) == (1.25, 9.5)
+    [node] = frames.get_nodes(["a"])
+    assert node.metadata["shot"] == 3
+
+
+def test_a_collection_from_before_shots_is_read_and_goes_on(
+    connection: MilvusConnection, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        older = tuple(column for column in COLUMNS if "shot" not in column.name)
+        before.setattr(milvus_rows, "COLUMNS", older)
+        store = open_frames(connection, name, DIM)
+        store.add([frame("old", 1, "m1", kind="video", start_s=0.0, end_s=2.0)])
+    store = open_frames(connection, name, DIM)
+    shot = FilmShot(1, 2.0, 5.0)
+    store.add([frame("new", 2, "m2", kind="video", start_s=2.0, end_s=3.0, shot=shot)])
+    found = {row.row_id: row for row in store.search_dense(vector(1), 10)}
+    assert (found["old"].shot_start_s, found["old"].shot_end_s) == (None, None)
+    assert (found["new"].shot_start_s, found["new"].shot_end_s) == (2.0, 5.0)
+    store.drop()
 
 
 def test_limits_are_kept(frames: MediaVectorStore) -> None:

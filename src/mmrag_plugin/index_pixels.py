@@ -181,7 +181,7 @@ class PixelStages:
 def _frame_node(media: MediaRow, frame: Frame, vector: NDArray[np.float32]) -> ImageNode:
     return ImageNode(
         id_=frame_row_id(media.media_id, frame.index),
-        metadata=metadata_of(media, "embed", FRAME, frame.time_s, frame.end_s),
+        metadata=metadata_of(media, "embed", FRAME, frame.time_s, frame.end_s, frame.shot),
         embedding=vector.tolist(),
     )
 

@@ -16,7 +16,7 @@ from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import IndexStopped, MediaError, MissingExtra, MmragError
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
-from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
+from mmrag_plugin.media import FilmShot, Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import METADATA_VERSION, RowFilter, row_metadata
 from mmrag_plugin.places import PlaceName
 from mmrag_plugin.terms import TERMS_VERSION
@@ -249,7 +249,12 @@ class Run:
 
 
 def metadata_of(
-    media: MediaRow, stage: Stage, source: str, start_s: float | None, end_s: float | None
+    media: MediaRow,
+    stage: Stage,
+    source: str,
+    start_s: float | None,
+    end_s: float | None,
+    shot: FilmShot | None = None,
 ) -> dict[str, str | int]:
     """The metadata of a row in Milvus about a media, or about a part of it."""
     return row_metadata(
@@ -261,4 +266,5 @@ def metadata_of(
         end_s=end_s,
         taken_at=media.taken_at,
         camera=media.camera,
+        shot=shot,
     )

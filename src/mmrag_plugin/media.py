@@ -61,17 +61,28 @@ def kind_of(path: PurePath | str) -> Kind | None:
 
 
 @dataclass(frozen=True)
+class FilmShot:
+    """The ``number``-th shot of a film, ``start_s``..``end_s``: what one camera shows unbroken."""
+
+    number: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
 class Frame:
     """Something with pixels and a time: an image, or a video keyframe.
 
     ``picture`` is upright RGB. ``time_s`` is None for images; ``end_s`` is where the next keyframe
-    begins (or the film ends), so a frame stands for the span ``time_s``..``end_s``.
+    begins (or the film ends), so a frame stands for the span ``time_s``..``end_s``. ``shot`` is the
+    shot that the frame is of; None for images, and where nobody looked for shots.
     """
 
     index: int
     picture: Image
     time_s: float | None = None
     end_s: float | None = None
+    shot: FilmShot | None = None
 
 
 @dataclass(frozen=True)

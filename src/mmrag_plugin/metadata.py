@@ -3,6 +3,11 @@
 Both collections carry the same flat, typed columns. Milvus refuses nulls in typed fields, so each
 column has a sentinel. Times inside a media are milliseconds; ``taken_at`` is the camera's wall
 clock as seconds since 1970, whatever its offset: "photos from the evening" means the evening there.
+
+``start_ms`` and ``end_ms`` of a frame are the span that it stands for; ``shot_start_ms`` and
+``shot_end_ms`` are the edges of the shot that it is of, and ``shot`` is that shot's number in its
+film, from 0. Collections that are older than these three have no such columns: what is written into
+them keeps the same keys, and rows from before say nothing of shots.
 """
 
 from __future__ import annotations
@@ -11,11 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
 
-from mmrag_plugin.media import Kind
+from mmrag_plugin.media import FilmShot, Kind
 
 METADATA_VERSION = 1
 
 NO_TIME_MS = -1
+NO_SHOT = -1
 NO_DATE_S = -(2**62)
 COMBINED = "combined"  # the source of a row that holds all the words of a media or moment together
 DOUBTFUL = "doubtful"  # the source of a row with a caption that was contradicted
@@ -41,6 +47,9 @@ COLUMNS = (
     Column("end_ms", "int", NO_TIME_MS),
     Column("taken_at", "int", NO_DATE_S),
     Column("camera", "str", "", 128),
+    Column("shot", "int", NO_SHOT),
+    Column("shot_start_ms", "int", NO_TIME_MS),
+    Column("shot_end_ms", "int", NO_TIME_MS),
 )
 
 
@@ -90,6 +99,7 @@ def row_metadata(
     end_s: float | None,
     taken_at: str | None,
     camera: str,
+    shot: FilmShot | None = None,
 ) -> dict[str, str | int]:
     """Build the flat metadata of one row, sentinels filled in and strings cut to their column."""
     return {
@@ -101,6 +111,9 @@ def row_metadata(
         "end_ms": to_ms(end_s),
         "taken_at": wall_clock_s(taken_at),
         "camera": camera_column(camera),
+        "shot": NO_SHOT if shot is None else shot.number,
+        "shot_start_ms": to_ms(shot.start_s if shot else None),
+        "shot_end_ms": to_ms(shot.end_s if shot else None),
     }
 
 

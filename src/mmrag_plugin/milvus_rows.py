@@ -13,7 +13,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from mmrag_plugin.bm25 import dimension, document_vector
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import Kind
-from mmrag_plugin.metadata import COLUMNS, Column, from_ms
+from mmrag_plugin.metadata import COLUMNS, NO_TIME_MS, Column, from_ms
 
 ID_BYTES = 512
 TEXT_BYTES = 65_535  # a Milvus server's bound for one VARCHAR
@@ -25,7 +25,7 @@ DENSE, SPARSE, PLACEHOLDER = "embedding", "sparse_embedding", "placeholder"
 NO_TERMS = {2**32 - 2: 1.0}
 HNSW = {"M": 32, "efConstruction": 200}
 INDEXED_COLUMNS = ("media_id", "kind", "stage", "source", "taken_at", "camera")
-FOUND_FIELDS = ("media_id", "kind", "source", "start_ms", "end_ms")
+FOUND_FIELDS = tuple("media_id kind source start_ms end_ms shot_start_ms shot_end_ms".split())
 NODE_FIELDS = ("_node_content", "_node_type", "text")
 
 _WORD = re.compile(r"[a-z0-9]+")
@@ -35,7 +35,11 @@ _NOT_IN_CONTENT = {"embedding", "text", "image", "image_path", "image_url", "tex
 
 @dataclass(frozen=True)
 class FoundRow:
-    """A row that a search found; ``score`` is higher for a better match on every backend."""
+    """A row that a search found; ``score`` is higher for a better match on every backend.
+
+    ``shot_start_s`` and ``shot_end_s`` are the edges of the shot that a film's frame is of; None
+    for other rows, and for frames that were taken in before shots were known.
+    """
 
     row_id: str
     media_id: str
@@ -44,6 +48,8 @@ class FoundRow:
     start_s: float | None
     end_s: float | None
     score: float
+    shot_start_s: float | None = None
+    shot_end_s: float | None = None
 
 
 def ascii_words(text: str) -> list[str]:
@@ -153,6 +159,8 @@ def found_row(hit: Any) -> FoundRow:
         start_s=from_ms(entity["start_ms"]),
         end_s=from_ms(entity["end_ms"]),
         score=float(hit["distance"]),
+        shot_start_s=from_ms(entity.get("shot_start_ms", NO_TIME_MS)),
+        shot_end_s=from_ms(entity.get("shot_end_ms", NO_TIME_MS)),
     )
 
 

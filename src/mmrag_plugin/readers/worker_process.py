@@ -109,7 +109,7 @@ def _answer(connection: Connection, request: Request) -> None:
                 request.kind, request.path, request.at_s, at_least_px=request.at_least_px
             )
             pixels = picture.tobytes()
-        connection.send(("frame", (0, picture.size, request.at_s, None)))
+        connection.send(("frame", (0, picture.size, request.at_s, None, None)))
         connection.send_bytes(pixels)
         connection.send(("end", None))
         return
@@ -128,7 +128,7 @@ def _answer(connection: Connection, request: Request) -> None:
         if frame is None:
             connection.send(("end", None))
             return
-        about = frame.index, frame.picture.size, frame.time_s, frame.end_s
+        about = frame.index, frame.picture.size, frame.time_s, frame.end_s, frame.shot
         connection.send(("frame", about))
         connection.send_bytes(pixels)
 

@@ -86,9 +86,9 @@ class _Worker:
         if what == "frame":
             import PIL.Image
 
-            index, size, time_s, end_s = value
+            index, size, *about = value
             picture = PIL.Image.frombytes("RGB", size, self.connection.recv_bytes())
-            value = Frame(index, picture, time_s, end_s)
+            value = Frame(index, picture, *about)
         return what, value
 
     def end(self, *, at_once: bool = False) -> int:

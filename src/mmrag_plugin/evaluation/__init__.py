@@ -1,0 +1,1 @@
+"""Evaluation: queries with what answers them, how well a search does by them, and what to learn."""

@@ -1,0 +1,1 @@
+"""The formats of files with queries: one module each, behind ``base.SetFormat``."""
