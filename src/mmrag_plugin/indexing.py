@@ -23,6 +23,7 @@ from mmrag_plugin.index_looks import LookStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
+from mmrag_plugin.index_same_pixels import SamePixelsStage
 from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
 from mmrag_plugin.ledger_database import batches
@@ -204,6 +205,7 @@ class Indexer:
         self._read()
         self._leave_out()
         self._name_places()
+        SamePixelsStage(self._run).take_up()
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()

@@ -31,6 +31,8 @@ from mmrag_plugin.ledger_media import (
     under,
 )
 from mmrag_plugin.ledger_names import NameLines
+from mmrag_plugin.ledger_pixels import PixelLines
+from mmrag_plugin.ledger_relocating import RelocatingLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
@@ -69,6 +71,8 @@ class Ledger(
     MarkLines,
     FacetLines,
     LookLines,
+    PixelLines,
+    RelocatingLines,
     HidingLines,
     AnnotationLines,
 ):

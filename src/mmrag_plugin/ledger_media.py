@@ -13,25 +13,25 @@ from sqlalchemy.engine import Connection
 from mmrag_plugin.ledger_annotations import annotations_edited, give_back_annotations
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_hidden_contents import hide_again, keep_hidden
+from mmrag_plugin.ledger_pixels import drop_set_aside, put_aside
 from mmrag_plugin.ledger_tables import (
     WRITING,
     WRITTEN,
     annotated,
-    bad_sidecars,
     date_sources,
     groups,
-    hiding,
-    left_out,
     looks,
     marks,
     media,
     paths,
+    pixels,
     places,
     read_anew,
-    roots,
     shots,
     signals,
+    signals_aside,
     stages,
+    stages_aside,
 )
 from mmrag_plugin.ledger_words import count_terms
 from mmrag_plugin.media import Kind, Stage
@@ -39,6 +39,9 @@ from mmrag_plugin.metadata import camera_column
 
 _ROWS = 1000  # fetched at once: one by one takes twice as long, all together memory
 _ABOUT_MEDIA = (
+    signals_aside,
+    stages_aside,
+    pixels,
     annotated,
     groups,
     looks,
@@ -210,10 +213,11 @@ class MediaLines:
     def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:
         """Note an in-place edit: every stage has to look again, the id stays.
 
-        What was seen and heard in the old content is forgotten; what is written about the media
-        (path, sidecar) holds until it is read again.
+        What was seen in the old content is set aside, what was heard forgotten; what is written
+        about the media (path, sidecar) holds until it is read again.
         """
         with self._database.writing() as connection:
+            put_aside(connection, media_id)
             connection.execute(
                 media.update()
                 .where(media.c.media_id == media_id)
@@ -239,54 +243,8 @@ class MediaLines:
                     .where(stages.c.media_id.in_(batch), stages.c.stage == stage)
                     .values(state=WRITING, stamp="")
                 )
-
-    def relocate(self, old: str, new: str) -> int:
-        """Rewrite the beginning of all paths and roots from ``old`` to ``new``; says how many.
-
-        What is known at the new place already stays as it is there.
-        """
-        old, new = old.rstrip(os.sep), new.rstrip(os.sep)
-
-        def placed(path: str) -> str:
-            inside = path == old or path.startswith(old + os.sep)
-            return (new + path[len(old) :] or os.sep) if inside else path
-
-        with self._database.writing() as connection:
-            here = at_or_under(paths.c.path, old)
-            moved = [
-                dict(row) for row in connection.execute(sa.select(paths).where(here)).mappings()
-            ]
-            connection.execute(paths.delete().where(here))
-            known = {placed(root) for root in connection.scalars(sa.select(roots.c.path))}
-            for row in moved:
-                row["path"], row["root"] = placed(row["path"]), placed(row["root"])
-                if row["path"] != row["root"] and not row["path"].startswith(
-                    row["root"].rstrip(os.sep) + os.sep
-                ):
-                    row["root"] = new  # a part of a root went elsewhere: now a root of its own
-                    known.add(new)
-            insert = self._database.insert()
-            if moved:
-                connection.execute(insert(paths).on_conflict_do_nothing(), moved)
-            bad = [dict(row) for row in connection.execute(sa.select(bad_sidecars)).mappings()]
-            connection.execute(bad_sidecars.delete())
-            if bad:
-                bad = [row | {"path": placed(row["path"])} for row in bad]
-                connection.execute(insert(bad_sidecars).on_conflict_do_nothing(), bad)
-            for path in list(connection.scalars(sa.select(left_out.c.path))):
-                connection.execute(left_out.delete().where(left_out.c.path == path))
-                self._database.insert_missing(connection, left_out, {"path": placed(path)})
-            hidden = hiding.c.kind == "folder"
-            for rule in list(connection.execute(sa.select(hiding).where(hidden))):
-                here = sa.and_(hidden, hiding.c.target == rule.target)
-                moved_to = placed(rule.target)
-                connection.execute(hiding.delete().where(here))
-                row = {"kind": "folder", "target": moved_to, "level": rule.level}
-                self._database.insert_missing(connection, hiding, {**row, "name": moved_to})
-            connection.execute(roots.delete())
-            if known:
-                connection.execute(insert(roots), [{"path": root} for root in sorted(known)])
-            return len(moved)
+                if stage != "read":
+                    drop_set_aside(connection, batch)
 
     def media_rows(self, media_ids: Sequence[str] | None = None) -> dict[str, MediaRow]:
         """Media by id (all of them without ids); ids that are unknown are left out."""
