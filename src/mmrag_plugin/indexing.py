@@ -209,10 +209,7 @@ class Indexer:
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()
-        stages = self.report.stages
-        LookStage(self._run).group(
-            changed=bool(found.removed or stages["embed"].done or stages["read"].done)
-        )
+        LookStage(self._run).group()
         pixels.ocr()
         words.project()  # with what was read in the pictures
         captions.caption()
@@ -232,12 +229,12 @@ class Indexer:
             if bad in self._earlier:
                 report.failed_before.append(problem)
         waiting = self._run.absent | self._run.unreadable
+        stopped = isinstance(report.stopped_by, IndexStopped)
         stages: tuple[Stage, ...] = ("read", "embed", "ocr")
         for stage in stages:
-            if stage in report.stages:
+            if stage in report.stages and (waiting or stopped):
                 left = self._run.pending(stage).values()
                 owed = [media_id for ids in left for media_id in ids]
-                stopped = isinstance(report.stopped_by, IndexStopped)
                 report.stages[stage].pending = len(owed if stopped else waiting & set(owed))
         report.failed = list(dict.fromkeys(report.failed))  # by scan and by stages
         if self._run.absent:
@@ -245,7 +242,7 @@ class Indexer:
                 f"{len(self._run.absent)} media are not where they were (is a drive missing?) "
                 "and wait for the next run."
             )
-        total = sum(self.ledger.counts()["kinds"].values())
+        total = self.ledger.media_count(None)
         report.unchanged = max(total - report.added - report.updated - report.moved, 0)
         self._remember_rates()
         return report

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from mmrag_plugin.ledger_annotations import annotations_edited, give_back_annotations
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_hidden_contents import hide_again, keep_hidden
+from mmrag_plugin.ledger_looks import outdate_groups
 from mmrag_plugin.ledger_pixels import drop_set_aside, put_aside
 from mmrag_plugin.ledger_tables import (
     WRITING,
@@ -205,6 +206,7 @@ class MediaLines:
     def drop_media(self, media_ids: Iterable[str]) -> None:
         """Forget media with everything that hangs on them, but for what the person wrote."""
         with self._database.writing() as connection:
+            outdate_groups(connection)
             for batch in batches(media_ids):
                 count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
                 for table in _ABOUT_MEDIA:
