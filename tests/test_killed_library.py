@@ -134,7 +134,9 @@ class Life:
         return True
 
     def add(self) -> bool:
-        self._draw(self.folder / "coco_train" / self._numbered("added", ".jpg"))
+        place = self.folder / "coco_train"
+        place.mkdir(exist_ok=True)  # it may be called otherwise by now
+        self._draw(place / self._numbered("added", ".jpg"))
         return True
 
     def copy(self) -> bool:

@@ -104,10 +104,13 @@ def scan(
         for path in known.keys() - files.found
         if path not in unread and unread.isdisjoint(map(str, Path(path).parents))
     }
-    unplugged = _in_emptied_folders(gone)
+    mounts = set[str](ledger.fact("mounts") or ())
+    unplugged = _in_emptied_folders(gone) | _on_lost_drives(gone, mounts)
     gone -= unplugged.keys()
     unplugged |= emptied
     moved = _Comparison(ledger, files, gone, result, dry_run, between).run()
+    if not dry_run and mounts != (now := _mounts_now(mounts, result.mounts)):
+        ledger.state(mounts=sorted(now))
     missed = Counter(folder for path, folder in unplugged.items() if path not in moved)
     result.warnings += [_emptied(folder, count) for folder, count in sorted(missed.items())]
     return result
@@ -205,6 +208,17 @@ def _in_emptied_folders(gone: Iterable[str]) -> dict[str, Path]:
         if emptied[folder]:
             found[path] = folder
     return found
+
+
+def _on_lost_drives(gone: Iterable[str], mounts: Iterable[str]) -> dict[str, Path]:
+    """Paths that lay on drives whose folders went with them, each with that folder."""
+    lost = [Path(mount) for mount in mounts if not is_there(mount)]
+    return {path: mount for mount in lost for path in gone if Path(path).is_relative_to(mount)}
+
+
+def _mounts_now(before: Iterable[str], found: set[str]) -> set[str]:
+    """The folders that drives are mounted on, or were when they were there last."""
+    return found.union(mount for mount in before if not is_there(mount) or os.path.ismount(mount))
 
 
 class _Comparison:

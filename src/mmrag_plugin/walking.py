@@ -62,6 +62,7 @@ class News:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)  # media files and folders, by reason
+    mounts: set[str] = field(default_factory=set)  # folders inside roots that hold other drives
 
 
 # From a folder, its root and its files to what tells the sidecars of each of them apart.
@@ -139,6 +140,7 @@ def walk(
     rules = _rules_at(start, root, news)
     if rules is None:
         return
+    device = _device_of(root)
     folders, linked = [(start, rules)], list[tuple[Path, IgnoreRules]]()
     while folders or linked:
         # links come last: what lies inside the root is known by its own path, not by a link's
@@ -149,6 +151,8 @@ def walk(
             if is_link and (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
+            if status.st_dev != device and os.path.ismount(folder):
+                news.mounts.add(str(folder))
             entries, inside = _look_into(folder, root, news.problems)
             rules = rules.with_those_of(folder, entries, news.warnings)
         except OSError as error:
@@ -175,6 +179,13 @@ def walk(
                 _leads_into(path, place) for place in behind_links
             ):
                 linked.append((path, rules))
+
+
+def _device_of(folder: Path) -> int:
+    try:
+        return folder.stat().st_dev
+    except OSError:  # the walk says so
+        return -1
 
 
 def _may_follow(link: Path, start: Path, root: Path, news: News) -> bool:
