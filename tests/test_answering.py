@@ -72,6 +72,14 @@ class Shelf:
             raise MediaError(f"{hit.path} is not a readable picture.", "Restore it.")
         return PIL.Image.new("RGB", (64, 48), self.colours[(hit.rank - 1) % len(self.colours)])
 
+    def pictures_of(self, hit: Hit, count: int) -> list[tuple[float | None, PIL.Image.Image]]:
+        start_s, end_s = hit.moment.start_s, hit.moment.end_s
+        picture = self.picture_of(hit)
+        if picture is None or start_s is None or end_s is None:
+            return [] if picture is None else [(hit.at_s, picture)]
+        step_s = (end_s - start_s) / count
+        return [(start_s + (n + 0.5) * step_s, picture) for n in range(count)]
+
     def as_retriever(self, **kwargs: Any) -> Shelf:
         self.options = kwargs
         return self

@@ -22,11 +22,11 @@ LAYERS: dict[str, str] = {
     "content_hash ollama_host priority folder_names",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
-    "flows": "ignoring walking scanning pairing words index_* indexing fusion moments "
-    "duplicates reasons neighbours results filters browsing hiding annotating annotation_files "
-    "plan planning planned_search searching retrieval reranking citations sources showing "
-    "answering describing conversation conversation_files chat_streams chat_turns chatting "
-    "agent_tools making evaluation",
+    "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
+    "telling duplicates reasons neighbours results filters browsing hiding annotating "
+    "annotation_files following listing plan planning planned_search searching retrieval reranking "
+    "citations sources showing answering describing conversation conversation_files "
+    "chat_streams chat_turns chatting agent_tools making evaluation",
     "library": "library library_annotating library_asking library_captions library_imagining "
     "library_indexing "
     "library_keeping library_making library_media library_models library_place library_previews "

@@ -77,6 +77,10 @@ class Shelf:
         number = int(hit.moment.media_id[1:])
         return PIL.Image.new("RGB", (64, 48), COLOURS[(number - 1) % len(COLOURS)])
 
+    def pictures_of(self, hit: Hit, count: int) -> list[tuple[float | None, PIL.Image.Image]]:
+        picture = self.picture_of(hit)
+        return [] if picture is None else [(hit.at_s, picture)] * (count if hit.at_s else 1)
+
     def words_of(self, moment: Moment) -> str:
         return f"all words of {moment.media_id}"
 

@@ -24,7 +24,7 @@ from mmrag_plugin.embeddings.local_models import folder_name
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_place import LEDGER_FILE
-from mmrag_plugin.signals.ocr import RapidOcrReader
+from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from ollama_double import Model, OllamaDouble
 
 DEMO_MEDIA = Path(__file__).resolve().parents[1] / "src" / "mmrag_plugin" / "demo_media"

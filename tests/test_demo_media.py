@@ -14,7 +14,7 @@ from PIL import Image
 import mmrag_plugin
 from mmrag_plugin.media import kind_of
 from mmrag_plugin.pictures import open_picture
-from mmrag_plugin.signals.ocr import RapidOcrReader
+from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from mmrag_plugin.signals.path_words import path_words
 from mmrag_plugin.signals.sidecars import FolderSidecars
 

@@ -108,6 +108,7 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "captions": "missing",
         "personal": "false",
         "caption_workers": "3",
+        "ocr_all_below": "3",
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",
     }.get(name, "something")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from mmrag_plugin.conversation import Conversation, Turn
 from mmrag_plugin.media import Hit, Moment
-from mmrag_plugin.plan import Plan
+from mmrag_plugin.plan import Beside, Plan
 from mmrag_plugin.planning.base import GivenNames
 from mmrag_plugin.planning.follow_ups import FollowUp, follow_up
 from mmrag_plugin.planning.rules import Rules
@@ -239,6 +240,68 @@ def test_the_table_of_dialogues_is_understood() -> None:
     print(summary)
     assert len(DIALOGUES) >= 30
     assert accuracy >= ACCURACY, summary
+
+
+def of_a_film(cited: tuple[int, ...] = (), moment: Beside | None = None) -> Conversation:
+    """A conversation that shows two moments of a film and a photo."""
+    talk, numbers = Conversation().with_hits(
+        [
+            Hit(1, Moment("film", "video", 10.0, 12.0), "/f.mp4", 1.0, "strong", at_s=11.0),
+            Hit(2, Moment("film", "video", 40.0, 45.0), "/f.mp4", 1.0, "strong", at_s=42.0),
+            Hit(3, Moment("m3", "image"), "/3.jpg", 1.0, "strong", taken_at=_day(3)),
+        ]
+    )
+    asked = Plan("a bottle", visual="a bottle", moment=moment)
+    return talk.with_turn(Turn("a bottle", "answer", asked, tuple(numbers), cited))
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("and then?", ("film", 12.0, "after", 1)),
+        ("What happens next?", ("film", 12.0, "after", 1)),
+        ("what happened after that", ("film", 12.0, "after", 1)),
+        ("what does she do then?", ("film", 12.0, "after", 1)),
+        ("and what comes right after this?", ("film", 12.0, "after", 1)),
+        ("the next scene", ("film", 12.0, "after", 1)),
+        ("what came before that?", ("film", 10.0, "before", 1)),
+        ("and before that?", ("film", 10.0, "before", 1)),
+        ("what happened just before?", ("film", 10.0, "before", 1)),
+        ("the previous shot", ("film", 10.0, "before", 1)),
+        ("what happens after [2]?", ("film", 45.0, "after", 2)),
+        ("what comes before 2", ("film", 40.0, "before", 2)),
+        ("the scene after the second one", ("film", 45.0, "after", 2)),
+        ("und dann?", ("film", 12.0, "after", 1)),
+        ("the photo after number 3", ("m3", None, "after", 3)),
+        ("what was before 3?", ("m3", None, "before", 3)),
+    ],
+)
+def test_what_comes_next_is_asked_of_a_source(
+    message: str, expected: tuple[str, float | None, str, int]
+) -> None:
+    follow = follow_up(message, of_a_film(), plan)
+    assert follow.meaning == "beside"
+    assert follow.plan is not None
+    asked = follow.plan
+    assert (asked.like, asked.like_at_s, asked.moment, *follow.refers_to) == expected
+
+
+def test_a_step_goes_on_from_what_was_cited_or_from_where_the_last_one_led() -> None:
+    assert follow_up("and then?", of_a_film(cited=(2,)), plan).refers_to == (2,)
+    talk = of_a_film(moment="after")
+    hits = [replace(hit, moment=replace(hit.moment, kind="video")) for hit in talk.sources]
+    talk = replace(talk, sources=tuple(hits))
+    assert follow_up("and then?", talk, plan).refers_to == (3,)
+    assert follow_up("and before that?", of_a_film(moment="before"), plan).refers_to == (1,)
+
+
+@pytest.mark.parametrize("message", ["and then?", "what's next?"])
+def test_after_photos_and_then_wants_more_of_them(message: str) -> None:
+    assert follow_up(message, after([BEACH]), plan).meaning != "beside"
+
+
+def test_a_step_from_a_number_that_there_is_not_says_so() -> None:
+    assert follow_up("what happens after 9?", of_a_film(), plan).missing == (9,)
 
 
 def test_where_the_rules_are_not_sure_they_say_so() -> None:

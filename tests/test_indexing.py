@@ -37,7 +37,7 @@ from mmrag_plugin.milvus_store import MediaVectorStore
 from mmrag_plugin.readers.decoding import DecodesHere
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.readers.video import VideoReader
-from mmrag_plugin.signals.ocr import RapidOcrReader
+from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from mmrag_plugin.signals.sidecars import FolderSidecars
 from mmrag_plugin.upkeep import forget, relocate, status, verify
 
@@ -355,7 +355,7 @@ def test_text_is_read_from_the_beginning_of_a_long_film_to_its_end(
         return f"Slide {len(read) // 10}"
 
     monkeypatch.setattr(RapidOcrReader, "read", text_of)
-    colours = [RED, GREEN, BLUE] * 50
+    colours = [(RED, GREEN, BLUE)[(number + number // 3) % 3] for number in range(150)]
     times_s = [2.0 * number for number in range(150)]
     film = write_film(photos / "talk.mp4", colours, times_s=times_s, gop=1)
     with opened(home, ocr="auto") as library:

@@ -28,7 +28,7 @@ from mmrag_plugin.errors import (
     StorageError,
     UsageError,
 )
-from mmrag_plugin.index_pixels import PixelStages
+from mmrag_plugin.index_ocr import OcrStage
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.readers.photo import PhotoReader
 from mmrag_plugin.settings import load_settings
@@ -478,7 +478,7 @@ def test_what_is_removed_while_a_switch_is_broken_off_is_in_no_collection_afterw
         library.index([photos])
     (photos / "red.png").unlink()  # noticed in the run that is broken off
     with monkeypatch.context() as patch, opened(home, visual_model=str(minidual)) as library:
-        patch.setattr(PixelStages, "ocr", broken_off)
+        patch.setattr(OcrStage, "read", broken_off)
         with pytest.raises(KeyboardInterrupt):
             library.index([])
     with opened(home) as library:

@@ -18,6 +18,7 @@ from mmrag_plugin.planning.search_box import box_of, read_box
 from mmrag_plugin.terms import terms_of
 from planning_questions import NAMES, QUESTIONS, TODAY
 from planning_questions_later import LATER
+from planning_questions_moments import MOMENTS
 
 
 def _comparable(plan: Plan) -> dict[str, object]:
@@ -33,7 +34,7 @@ def _comparable(plan: Plan) -> dict[str, object]:
         "people": {name.casefold() for name in filters.people},
         "phrases": plan.phrases,
         "without": sorted(map(str.casefold, plan.without)),
-        "rest": (plan.aim, plan.one_each, plan.order, plan.limit, plan.like),
+        "rest": (plan.aim, plan.one_each, plan.order, plan.limit, plan.like, plan.moment),
     }
 
 
@@ -49,7 +50,9 @@ def misses(
     return found
 
 
-@pytest.mark.parametrize("table", [QUESTIONS, LATER], ids=["first table", "later table"])
+@pytest.mark.parametrize(
+    "table", [QUESTIONS, LATER, MOMENTS], ids=["first table", "later table", "moments"]
+)
 def test_at_least_95_percent_of_a_table_is_understood(
     table: list[tuple[str, str]], record_property: Callable[[str, object], None]
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmrag_plugin.errors import MissingExtra, ModelMissing
 from mmrag_plugin.pictures import open_picture
-from mmrag_plugin.signals import ocr
-from mmrag_plugin.signals.ocr import RapidOcrReader, TextReader
+from mmrag_plugin.signals import ocr_rapid
+from mmrag_plugin.signals.ocr import TextReader
+from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from mmrag_plugin.terms import terms_of
 
 
@@ -69,18 +69,6 @@ def test_a_wide_panorama_is_read_from_end_to_end(reader: TextReader) -> None:
     assert set(reader.read(picture).split("\n")) == set(words)
 
 
-@pytest.mark.parametrize("long_px", [2001, 5_000, 33_333, 1_000_000])
-def test_tiles_cover_a_long_picture_and_are_few(long_px: int) -> None:
-    tiles = list(ocr._tiles(100, long_px))
-    assert len(tiles) <= ocr.MAX_TILES
-    assert (tiles[0][0], tiles[-1][1]) == (0, long_px)
-    for (_, end_px, (_, own_to_px)), (begin_px, _, (own_from_px, _)) in pairwise(tiles):
-        assert end_px - begin_px >= 100
-        assert begin_px < own_from_px
-        assert own_to_px < end_px
-        assert abs(own_to_px - own_from_px) <= 1
-
-
 @pytest.mark.parametrize("size", [(640, 360), (8, 8), (16, 2000), (3000, 40), (1, 1)])
 def test_a_picture_without_text_gives_nothing(reader: TextReader, size: tuple[int, int]) -> None:
     assert reader.read(Image.new("RGB", size, "navy")) == ""
@@ -122,5 +110,5 @@ def test_the_stamp_names_engine_and_limits(monkeypatch: pytest.MonkeyPatch) -> N
     stamp = RapidOcrReader().stamp
     assert stamp.startswith("rapidocr-")
     assert stamp == RapidOcrReader(threads=1).stamp
-    monkeypatch.setattr(ocr, "MIN_CONFIDENCE", 0.9)
+    monkeypatch.setattr(ocr_rapid, "MIN_CONFIDENCE", 0.9)
     assert RapidOcrReader().stamp != stamp

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmrag_plugin.media import SIGNAL_SOURCES, Signal
-from mmrag_plugin.metadata import COMBINED
+from mmrag_plugin.metadata import COMBINED, is_run
+from mmrag_plugin.pieces import PAUSE_S, RUN_S
 from mmrag_plugin.terms import terms_of
-from mmrag_plugin.words import MAX_TEXT_BYTES, PAUSE_S, WINDOW_S, WordRow, word_rows
+from mmrag_plugin.words import MAX_TEXT_BYTES, WordRow, piece_of, word_rows
 
 some = settings(max_examples=60, deadline=None)
 TIMED = ("subtitle", "speech", "ocr", "caption")
@@ -59,7 +60,7 @@ def test_row_ids_are_unique_and_begin_with_the_media(found: list[Signal], dense:
 
 @some
 @given(found=signals(), dense=st.booleans())
-def test_windows_are_bounded_in_order_and_leave_nothing_out(
+def test_every_piece_has_a_row_of_its_own_and_runs_are_bounded(
     found: list[Signal], dense: bool
 ) -> None:
     rows = windows(word_rows("m", found, dense=dense))
@@ -69,25 +70,44 @@ def test_windows_are_bounded_in_order_and_leave_nothing_out(
         assert row.start_s is not None
         assert row.end_s is not None
         assert row.start_s <= row.end_s
-        assert row.end_s - row.start_s <= max(WINDOW_S, longest)
         assert row.text
-    assert [row.start_s for row in rows] == sorted(row.start_s or 0 for row in rows)
+        if is_run(row.row_id):
+            assert row.end_s - row.start_s <= 3 * max(RUN_S, longest)
     for signal in timed:
-        assert any(
-            signal.text in row.text and (row.start_s or 0) <= (signal.start_s or 0)
-            and (signal.end_s or signal.start_s or 0) <= (row.end_s or 0)
+        edges = [
+            (row.start_s, row.end_s)
             for row in rows
-        )  # fmt: skip
+            if row.text == signal.text and not is_run(row.row_id)
+        ]
+        start_s, end_s = signal.start_s, signal.end_s or signal.start_s
+        if signal.source == "ocr":  # a text that stays in the picture is one
+            assert any(one[0] <= start_s and end_s <= one[1] for one in edges)
+        else:
+            assert (start_s, end_s) in edges
+
+
+@some
+@given(found=signals(), dense=st.booleans())
+def test_the_row_of_a_piece_or_a_run_leads_back_to_its_words_and_times(
+    found: list[Signal], dense: bool
+) -> None:
+    for row in windows(word_rows("m", found, dense=dense)):
+        piece = piece_of(row.row_id, found)
+        assert piece is not None
+        assert (piece.text, piece.start_s) == (row.text, row.start_s)
+        assert (piece.end_s if piece.end_s is not None else piece.start_s) == row.end_s
 
 
 @some
 @given(found=signals())
-def test_the_order_in_which_signals_were_found_does_not_change_the_windows(
+def test_the_order_in_which_signals_were_found_does_not_change_the_pieces(
     found: list[Signal],
 ) -> None:
-    one = {(row.start_s, row.end_s) for row in windows(word_rows("m", found, dense=False))}
-    other = {(row.start_s, row.end_s) for row in windows(word_rows("m", found[::-1], dense=False))}
-    assert one == other
+    def pieces(said: list[Signal]) -> set[tuple[float | None, float | None, str]]:
+        rows = windows(word_rows("m", said, dense=False))
+        return {(r.start_s, r.end_s, r.text) for r in rows if not is_run(r.row_id)}
+
+    assert pieces(found) == pieces(found[::-1])
 
 
 def test_words_of_a_folder_and_of_a_picture_meet_in_one_row() -> None:
@@ -95,22 +115,57 @@ def test_words_of_a_folder_and_of_a_picture_meet_in_one_row() -> None:
     assert {"lisbon", "receipt"} <= set(row.terms)
 
 
-def test_a_pause_begins_a_new_window() -> None:
+def runs(rows: list[WordRow]) -> list[str]:
+    return [row.text for row in rows if is_run(row.row_id)]
+
+
+def test_each_cue_meets_the_next_in_a_run_and_a_pause_ends_it() -> None:
     spoken = [Signal("subtitle", "one", 0.0, 2.0), Signal("subtitle", "two", 2.5, 4.0)]
     later = Signal("subtitle", "three", 4.1 + PAUSE_S, 12.0)
     rows = windows(word_rows("m", [*spoken, later], dense=False))
-    assert [row.text for row in rows] == ["one\ntwo", "three"]
+    assert [row.text for row in rows if not is_run(row.row_id)] == ["one", "two", "three"]
+    assert runs(rows) == ["one\ntwo"]
 
 
-def test_a_cue_without_an_end_is_a_window_of_its_own_time() -> None:
+def test_any_three_cues_that_follow_each_other_stand_in_one_run() -> None:
+    spoken = [Signal("subtitle", f"w{n}", 2.0 * n, 2.0 * n + 2) for n in range(6)]
+    found = runs(word_rows("m", spoken, dense=False))
+    assert found == [f"w{n}\nw{n + 1}\nw{n + 2}" for n in range(4)]
+
+
+def test_cues_of_two_languages_follow_those_of_their_own() -> None:
+    spoken = [
+        Signal("subtitle", f"{language}{n}", 2.0 * n + late_s, 2.0 * n + 1.9 + late_s)
+        for n in range(3)
+        for language, late_s in (("en", 0.0), ("de", 0.05), ("fr", 0.0))
+    ]
+    found = runs(word_rows("m", spoken, dense=False))
+    assert sorted(found) == [f"{one}0\n{one}1\n{one}2" for one in ("de", "en", "fr")]
+
+
+def test_what_is_read_and_heard_at_one_time_meets_in_a_run() -> None:
+    found = [Signal("ocr", "Gate B42", 3.0, 5.0), Signal("subtitle", "Now boarding", 4.0, 6.0)]
+    rows = word_rows("m", found, dense=False)
+    [run] = [row for row in rows if is_run(row.row_id)]
+    assert {"gate", "board"} <= set(run.terms)
+
+
+def test_a_text_that_stays_in_the_picture_is_one_piece() -> None:
+    found = [Signal("ocr", "BREAKING NEWS", 2.0 * n, 2.0 * n + 2) for n in range(5)]
+    later = Signal("ocr", "BREAKING NEWS", 60.0, 62.0)
+    rows = windows(word_rows("m", [*found, later], dense=False))
+    assert [(row.start_s, row.end_s) for row in rows] == [(0, 10), (60, 62)]
+
+
+def test_a_cue_without_an_end_is_a_row_of_its_own_time() -> None:
     [row] = windows(word_rows("m", [Signal("subtitle", "now", 7.0)], dense=False))
     assert (row.start_s, row.end_s) == (7.0, 7.0)
 
 
-def test_one_cue_longer_than_a_window_is_kept_whole() -> None:
-    long = Signal("speech", "a long speech", 0.0, 3 * WINDOW_S)
+def test_a_long_cue_is_kept_whole() -> None:
+    long = Signal("speech", "a long speech", 0.0, 3 * RUN_S)
     [row] = windows(word_rows("m", [long], dense=False))
-    assert row.end_s == 3 * WINDOW_S
+    assert row.end_s == 3 * RUN_S
 
 
 def test_prose_gets_rows_of_its_own_for_the_dense_channel_only() -> None:

@@ -26,11 +26,19 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from PIL.Image import Image
 
 from mmrag_plugin.citations import Citations
+from mmrag_plugin.following import in_time
 from mmrag_plugin.media import Hit
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.planning.explaining import explained
 from mmrag_plugin.results import SearchResult
-from mmrag_plugin.showing import ALL_TEXT_CHARS, PictureOf, show
+from mmrag_plugin.showing import (
+    ALL_TEXT_CHARS,
+    PictureOf,
+    PicturesOf,
+    TimedPicture,
+    one_picture,
+    show,
+)
 from mmrag_plugin.untrusted import untrusted
 from mmrag_plugin.vlm.base import (
     aspoken,
@@ -68,6 +76,9 @@ class AnsweringLibrary(Protocol):
 
     def picture_of(self, hit: Hit) -> Image | None:
         """Open what a hit shows, upright RGB; None when its file is gone."""
+
+    def pictures_of(self, hit: Hit, count: int) -> list[TimedPicture]:
+        """Open up to so many pictures of a hit with their times, in order; none if it is gone."""
 
     def vlm(self, llm: LLM | None = None) -> LLM:
         """Make the VLM that the settings name, or make somebody's own one careful."""
@@ -125,7 +136,8 @@ class MediaQueryEngine(BaseQueryEngine):
 
     ``picture_of`` opens what a hit shows (None when its file is gone: the source then has words
     only, and a warning says so). Hits of confidence "none" are no sources; without any source the
-    model is not asked. Of the sources, the first ``max_pictures`` that have one show their picture.
+    model is not asked. ``max_pictures`` of the sources are shown, the first ones' first.
+    ``pictures_of`` opens several of a moment of a film, which are then shown with their times.
 
     The response's ``source_nodes`` are ImageNodes (TextNodes where there is no picture) with the
     facts of the hit and its ``number`` in their metadata: photos by ``image_path``, moments of a
@@ -141,6 +153,7 @@ class MediaQueryEngine(BaseQueryEngine):
         llm: LLM,
         picture_of: PictureOf,
         *,
+        pictures_of: PicturesOf | None = None,
         max_pictures: int = MAX_PICTURES,
         max_sources: int = MAX_SOURCES,
         streaming: bool = False,
@@ -150,7 +163,7 @@ class MediaQueryEngine(BaseQueryEngine):
         super().__init__(callback_manager)
         self._retriever = retriever
         self._llm = llm
-        self._picture_of = picture_of
+        self._pictures_of = pictures_of or one_picture(picture_of)
         self._max_pictures = max_pictures
         self._max_sources = max_sources
         self._streaming = streaming
@@ -222,7 +235,7 @@ class MediaQueryEngine(BaseQueryEngine):
 
     def _case(self, query: QueryBundle, found: SearchResult) -> _Case:
         """Open the pictures and write the message."""
-        hits = [hit for hit in found.hits if hit.confidence != "none"]
+        hits = [hit for hit in _told(found) if hit.confidence != "none"]
         case = _Case(hits[: self._max_sources], list(found.warnings))
         if not case.hits:
             return case
@@ -237,8 +250,8 @@ class MediaQueryEngine(BaseQueryEngine):
             blocks += [TextBlock(text=f"{ASKED_WITH}\n"), asked_with]
         blocks.append(TextBlock(text="The sources:\n"))
         shown = show(
-            enumerate(case.hits, start=1),
-            self._picture_of,
+            list(enumerate(case.hits, start=1)),
+            self._pictures_of,
             case.warnings,
             max_pictures=self._max_pictures,
             max_chars=ALL_TEXT_CHARS // len(case.hits),
@@ -276,6 +289,7 @@ def build_query_engine(
         library.as_retriever(**kwargs),
         library.vlm(llm),
         library.picture_of,
+        pictures_of=library.pictures_of,
         max_pictures=max_pictures,
         streaming=streaming,
     )
@@ -301,6 +315,11 @@ class _Case:
 
     def as_answer(self, text: str) -> Answer:
         return Answer(text, tuple(self.hits), self.model, tuple(self.warnings))
+
+
+def _told(found: SearchResult) -> list[Hit]:
+    """What an answer is from: with what comes after or before a moment, the moment, in order."""
+    return in_time([*found.beside, *found.hits]) if found.beside else found.hits
 
 
 def _how_found(found: SearchResult) -> str:

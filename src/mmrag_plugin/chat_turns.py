@@ -9,18 +9,18 @@ from typing import Any, Protocol
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.llms import LLM, ChatMessage, MessageRole
 from llama_index.core.schema import NodeWithScore
-from PIL.Image import Image
 from pydantic import BaseModel, Field
 
 from mmrag_plugin.citations import Citations
 from mmrag_plugin.conversation import Conversation, Turn
 from mmrag_plugin.filters import Filters
+from mmrag_plugin.following import in_time
 from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.plan import Plan
 from mmrag_plugin.planning.follow_ups import FollowUp, follow_up
 from mmrag_plugin.results import SearchResult
 from mmrag_plugin.retrieval import hit_node
-from mmrag_plugin.showing import ALL_TEXT_CHARS, Shown, show
+from mmrag_plugin.showing import ALL_TEXT_CHARS, Shown, TimedPicture, show
 from mmrag_plugin.sources import hit_facts
 from mmrag_plugin.untrusted import escape_picture_tags, quoted
 from mmrag_plugin.vlm.base import user_message
@@ -28,6 +28,7 @@ from mmrag_plugin.vlm.prompts import (
     CHAT_SYSTEM,
     CONDENSE_SYSTEM,
     NO_MORE,
+    NOTHING_BESIDE,
     NOTHING_FOUND,
     START_OVER,
 )
@@ -48,8 +49,8 @@ class ConversingLibrary(Protocol):
     def search_plan(self, plan: Plan, *, limit: int, **options: Any) -> SearchResult:
         """Find what a plan asks for, best first."""
 
-    def picture_of(self, hit: Hit) -> Image | None:
-        """Open what a hit shows, upright RGB; None when its file is gone."""
+    def pictures_of(self, hit: Hit, count: int) -> list[TimedPicture]:
+        """Open up to so many pictures of a hit with their times, in order; none if it is gone."""
 
     def words_of(self, moment: Moment) -> str:
         """What is known about a moment in words; not to be trusted."""
@@ -179,6 +180,8 @@ class Turns:
         found_before = before.found if follow.meaning == "more" else 0
         result, page = self._search(follow.plan, found_before)
         sure = [hit for hit in page if follow.plan.like or hit.confidence != "none"]
+        if result.beside and not follow.plan.like and not found_before:
+            sure = in_time([*result.beside, *sure])
         after, numbers = before.with_hits(sure)
         found = found_before + len(page)  # hits that show the same have one number
         return self._told(message, follow, after, numbers, history, result, found)
@@ -219,6 +222,8 @@ class Turns:
         nothing = result is not None and not numbers and count is None
         if nothing and not (earlier and follow.looks_again):
             at_work.answer = NO_MORE if follow.meaning == "more" else NOTHING_FOUND
+            if follow.plan and follow.plan.moment and result is not None and result.beside:
+                at_work.answer = NOTHING_BESIDE.format(which=follow.plan.moment)
             return at_work
         shown = self._shown(follow, after, numbers, earlier, warnings)
         blocks = shown.blocks
@@ -237,7 +242,7 @@ class Turns:
     def _earlier(self, follow: FollowUp, after: Conversation, numbers: list[int]) -> list[int]:
         """Sources of earlier turns that go along, the referred-to first, then the newest."""
         named = [number for number in follow.refers_to if number not in numbers]
-        by_itself = follow.meaning in ("talk", "look") or (
+        by_itself = follow.meaning in ("talk", "look", "beside") or (
             follow.meaning == "fresh" and follow.sure
         )
         if by_itself:
@@ -255,6 +260,8 @@ class Turns:
     ) -> Shown:
         """Show the sources of this turn and what is referred to, then those of earlier turns."""
         first = [*(n for n in earlier if n in follow.refers_to), *numbers]
+        if follow.meaning == "beside":  # what happens is told in order
+            first.sort(key=lambda number: _begins(after.sources[number - 1]))
         rest = [number for number in earlier if number not in first]
         if not first and not rest:
             return Shown()
@@ -263,7 +270,7 @@ class Turns:
         sources = [(number, self._source(after, number, in_full=looks)) for number in first]
         shown = show(
             sources,
-            self._library.picture_of,
+            self._library.pictures_of,
             warnings,
             max_pictures=self._max_pictures,
             max_chars=chars,
@@ -274,7 +281,7 @@ class Turns:
             left = min(self._max_earlier_pictures, self._max_pictures - shown.pictures)
             others = show(
                 [(number, self._source(after, number)) for number in rest],
-                self._library.picture_of,
+                self._library.pictures_of,
                 warnings,
                 max_pictures=left,
                 max_chars=chars,
@@ -289,6 +296,10 @@ class Turns:
         hit = after.sources[number - 1]
         known = self._library.words_of(hit.moment) if in_full else ""
         return replace(hit, text=known, reason="") if known else hit
+
+
+def _begins(hit: Hit) -> tuple[float, str]:
+    return hit.moment.start_s or 0.0, hit.taken_at or ""
 
 
 def _retold(message: ChatMessage) -> ChatMessage:

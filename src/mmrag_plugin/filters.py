@@ -15,7 +15,7 @@ from mmrag_plugin.folder_names import folders_named
 from mmrag_plugin.marks import GENERATED
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import RowFilter
-from mmrag_plugin.walking import expand, real_path
+from mmrag_plugin.walking import expand, is_encodable, real_path
 
 if TYPE_CHECKING:
     from mmrag_plugin.ledger import Ledger
@@ -35,7 +35,7 @@ class Filters:
     names that stand in a folder's or file's name, in what the file says of itself or in what
     somebody wrote about it; ``phrases`` stand word for word in any text about it. ``tags`` are
     keywords. ``leave_out`` are ids of media. ``generated`` lets pictures in that mmrag had a model
-    make; the tag of these does, too.
+    make; the tag of these does, too. ``inside`` is the id of the one media that is searched.
     """
 
     kind: Kind | None = None
@@ -51,6 +51,7 @@ class Filters:
     yearly: tuple[str, str] | None = None
     tags: tuple[str, ...] = ()
     generated: bool | None = None
+    inside: str | None = None
 
     def resolve(self, ledger: Ledger) -> RowFilter | None:
         """Turn the restrictions into one on rows; None when there is none.
@@ -59,7 +60,7 @@ class Filters:
         doesn't know.
         """
         generated = frozenset[str]()
-        if not self.generated and GENERATED not in self.tags:
+        if not self.generated and GENERATED not in self.tags and not self.inside:
             generated = ledger.media_ids_marked("tag", GENERATED)
         if not generated and self in (Filters(), Filters(generated=True)):
             return None
@@ -89,6 +90,13 @@ class Filters:
 
     def _allowed(self, ledger: Ledger) -> Iterator[frozenset[str]]:
         """The media that pass each restriction that only the ledger can tell."""
+        if self.inside:
+            if not (is_encodable(self.inside) and ledger.media_rows([self.inside])):
+                raise UsageError(
+                    f"There is no media {self.inside!r} in this library.",
+                    "Take an id that a search showed.",
+                )
+            yield frozenset({self.inside})
         if self.folder:
             yield self._media_in_folder(ledger)
         if self.yearly:

@@ -1,13 +1,11 @@
-"""The stages that look at pixels: frames are decoded, embedded, and text is read off them."""
+"""The stage that looks at pixels: frames are decoded and embedded."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,26 +16,21 @@ from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.looks import LOOK_STAMP, PixelsHash, look_of
-from mmrag_plugin.media import Frame, Kind, Signal
+from mmrag_plugin.media import Frame, Kind
 from mmrag_plugin.metadata import FRAME, frame_row_id
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mmrag_plugin.signals.ocr import TextReader
-
-OCR_AT_LEAST_PX = 1400  # small print on a photo of a page stays readable
-OCR_MAX_FRAMES = 60  # of one film, spread over all of it
 _EMBED_BATCH = 32  # pictures in one call of the model
-_OCR_BATCH = 8
 _COMMIT_FRAMES = 512  # frames between two flushes
 
-_Group = list[tuple[MediaRow, Callable[[], Iterable[Frame]]]]
+Group = list[tuple[MediaRow, Callable[[], Iterable[Frame]]]]
 
 
 class PixelStages:
-    """Embeds frames and reads text off them in one run."""
+    """Embeds frames in one run."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -51,7 +44,7 @@ class PixelStages:
             for kind, media_ids in pending.items():
                 began, nodes, finished = time.monotonic(), list[ImageNode](), dict[str, int]()
                 at_least_px = 2 * self.run.parts.visual.input_px
-                for group in self._groups(kind, media_ids, at_least_px, _EMBED_BATCH):
+                for group in frames_in_groups(self.run, kind, media_ids, at_least_px, _EMBED_BATCH):
                     try:
                         self.run.between_media()
                         embedded = self._embed_group(group)
@@ -68,7 +61,7 @@ class PixelStages:
                     self.run.progress.advance("embed", len(group))
                 self._commit_frames(kind, nodes, finished)
 
-    def _embed_group(self, group: _Group) -> dict[str, list[ImageNode]]:
+    def _embed_group(self, group: Group) -> dict[str, list[ImageNode]]:
         """Embed the pictures of a group in one call, or a film in batches of its frames."""
         visual, made = self.run.parts.visual, dict[str, list[ImageNode]]()
         pictures: list[tuple[MediaRow, Frame]] = []
@@ -131,60 +124,34 @@ class PixelStages:
         self.run.ledger.done("embed", self.run.parts.stamps.of("embed", kind), finished)
         self.run.report.stages["embed"].done += len(finished)
 
-    def ocr(self) -> None:
-        """Read the text in the frames of media where nobody has looked for any yet."""
-        reader = self.run.parts.text_reader
-        if reader is None:
-            return
-        pending = self.run.pending("ocr", after="embed")
-        with self.run.timed("ocr", sum(map(len, pending.values()))):
-            for kind, media_ids in pending.items():
-                for group in self._groups(kind, media_ids, OCR_AT_LEAST_PX, _OCR_BATCH):
-                    read: dict[str, list[Signal]] = {}
-                    self.run.between_media()
-                    for media, frames in group:
-                        with self.run.failing("ocr", media):
-                            made = self.run.ledger.made("embed", media.media_id)
-                            every = max(math.ceil(made / OCR_MAX_FRAMES), 1)
-                            spread: Iterable[Frame] = islice(frames(), 0, None, every)
-                            if kind == "image":  # what moves in a photo is read in the photo
-                                spread = (frame for frame in frames() if frame.time_s is None)
-                            read[media.media_id] = _read_text(reader, spread)
-                        self.run.progress.advance("ocr", 1)
-                    self.run.enter_failures()
-                    self.run.ledger.put_signals("ocr", self.run.parts.stamps.of("ocr", kind), read)
-                    self.run.report.stages["ocr"].done += len(read)
 
-    def _groups(
-        self, kind: Kind, media_ids: Sequence[str], at_least_px: int, size: int
-    ) -> Iterator[_Group]:
-        """Pictures in groups, decoded while the group before is dealt with; films one by one.
+def frames_in_groups(
+    run: Run, kind: Kind, media_ids: Sequence[str], at_least_px: int, size: int
+) -> Iterator[Group]:
+    """Pictures in groups, decoded while the group before is dealt with; films one by one.
 
-        A film is decoded frame by frame, when it is asked for: it is too large to hold.
-        """
+    A film is decoded frame by frame, when it is asked for: it is too large to hold.
+    """
 
-        def frames_of(media: MediaRow) -> Iterator[Frame]:
-            reader = self.run.parts.readers[media.kind]
-            return reader.frames(Path(media.path), at_least_px=at_least_px)
+    def frames_of(media: MediaRow) -> Iterator[Frame]:
+        return run.parts.readers[media.kind].frames(Path(media.path), at_least_px=at_least_px)
 
-        def decoded(media: MediaRow) -> list[Frame]:
-            return list(frames_of(media))
+    def decoded(media: MediaRow) -> list[Frame]:
+        return list(frames_of(media))
 
-        if kind == "video":
-            for media in self.run.rows(media_ids):
-                yield [(media, partial(frames_of, media))]
-            return
-        with ThreadPoolExecutor(2, thread_name_prefix="mmrag-decode") as pool:
-            ahead: _Group = []
-            for batch in batches(media_ids, size):
-                group = ahead
-                ahead = [
-                    (media, pool.submit(decoded, media).result) for media in self.run.rows(batch)
-                ]
-                if group:
-                    yield group
-            if ahead:
-                yield ahead
+    if kind == "video":
+        for media in run.rows(media_ids):
+            yield [(media, partial(frames_of, media))]
+        return
+    with ThreadPoolExecutor(2, thread_name_prefix="mmrag-decode") as pool:
+        ahead: Group = []
+        for batch in batches(media_ids, size):
+            group = ahead
+            ahead = [(media, pool.submit(decoded, media).result) for media in run.rows(batch)]
+            if group:
+                yield group
+        if ahead:
+            yield ahead
 
 
 def _frame_node(media: MediaRow, frame: Frame, vector: NDArray[np.float32]) -> ImageNode:
@@ -193,18 +160,3 @@ def _frame_node(media: MediaRow, frame: Frame, vector: NDArray[np.float32]) -> I
         metadata=metadata_of(media, "embed", FRAME, frame.time_s, frame.end_s, frame.shot),
         embedding=vector.tolist(),
     )
-
-
-def _read_text(reader: TextReader, frames: Iterable[Frame]) -> list[Signal]:
-    """Read text off frames; what stays on the screen over several frames is one signal."""
-    signals: list[Signal] = []
-    before: Frame | None = None
-    for frame in frames:
-        text = reader.read(frame.picture).strip()
-        last = signals[-1] if signals else None
-        if text and last and before and (last.text, last.end_s) == (text, before.end_s):
-            signals[-1] = Signal("ocr", text, last.start_s, frame.end_s)
-        elif text:
-            signals.append(Signal("ocr", text, frame.time_s, frame.end_s))
-        before = frame
-    return signals

@@ -83,6 +83,7 @@ class Parts:
     visual: VisualEmbedding
     text: TextModel | None
     text_reader: TextReader | None
+    read_all_below: int | None  # pictures of a library in which all are read for text; None: always
     sidecars: type[FolderSidecars]
     path_signals: Callable[[Path], list[Signal]]
     path_date: Callable[[Path], str | None]

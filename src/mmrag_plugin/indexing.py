@@ -20,6 +20,7 @@ from mmrag_plugin.errors import IndexStopped, MediaError
 from mmrag_plugin.index_captions import CaptionStage
 from mmrag_plugin.index_dates import DateStage
 from mmrag_plugin.index_looks import LookStage
+from mmrag_plugin.index_ocr import OcrStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
@@ -210,7 +211,7 @@ class Indexer:
         DateStage(self._run).rewrite()
         pixels.embed()
         LookStage(self._run).group()
-        pixels.ocr()
+        OcrStage(self._run).read()
         words.project()  # with what was read in the pictures
         captions.caption()
         words.project_annotated()

@@ -15,6 +15,7 @@ from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_looks import outdate_groups
 from mmrag_plugin.ledger_marks import enter_signals
 from mmrag_plugin.ledger_tables import (
+    PASSED,
     WRITING,
     bad_sidecars,
     captioned_by_signals,
@@ -64,10 +65,10 @@ class StageLines:
     ) -> list[str]:
         """Media that a stage has still to do, oldest path first.
 
-        Done and failed count only with the same stamp; with ``after`` only media with which that
-        stage is done are named.
+        Done, failed and passed over count only with the same stamp; with ``after`` only media with
+        which that stage is done are named.
         """
-        finished = sa.and_(stages.c.state.in_(["done", "failed"]), stages.c.stamp == stamp)
+        finished = sa.and_(stages.c.state.in_(["done", "failed", PASSED]), stages.c.stamp == stamp)
         first_path = sa.func.min(paths.c.path)
         query = (
             sa.select(media.c.media_id)
@@ -159,6 +160,28 @@ class StageLines:
                 for m in sorted(made)
             ],
         )
+
+    def pass_over(self, stage: Stage, stamp: str, media_ids: Sequence[str]) -> None:
+        """Say that a stage does not look at media as long as nobody asks for it."""
+        with self._database.writing() as connection:
+            for media_id in media_ids:
+                self._replace_signals(connection, media_id, stage, ())
+        self._mark(stage, [{"media_id": m, "state": PASSED, "stamp": stamp} for m in media_ids])
+
+    def redo_passed_over(self, stage: Stage) -> None:
+        """Have a stage look at what it passed over."""
+        with self._database.writing() as connection:
+            connection.execute(
+                stages.update()
+                .where(stages.c.stage == stage, stages.c.state == PASSED)
+                .values(state=WRITING, stamp="")
+            )
+
+    def passed_over(self, stage: Stage) -> int:
+        """How many media a stage passed over."""
+        query = sa.select(sa.func.count()).where(stages.c.stage == stage, stages.c.state == PASSED)
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
 
     def failed(self, stage: Stage, stamp: str, media_id: str, reason: str, remedy: str) -> None:
         """Say that a stage can't deal with a media as it is; a change of the file tries again.

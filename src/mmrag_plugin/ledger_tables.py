@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 SCHEMA_VERSION = 1
 WRITING = "writing"  # rows may stand in Milvus that the ledger does not know of yet
+PASSED = "passed"  # a stage did not look, as it would hardly have found anything
 WRITTEN = "written"  # the "stage" of signals that the person wrote with mmrag itself
 
 metadata = sa.MetaData()
@@ -74,7 +75,7 @@ stages = sa.Table(
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
     sa.Column("stage", sa.String(16), primary_key=True),
-    sa.Column("state", sa.String(8), nullable=False),  # writing, done or failed
+    sa.Column("state", sa.String(8), nullable=False),  # writing, done, failed or passed
     sa.Column("stamp", sa.Text, nullable=False),
     sa.Column("made", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),

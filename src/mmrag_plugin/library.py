@@ -169,6 +169,14 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
         result.warnings[:0] = self._taken_warnings()
         return result
 
+    def shots(self, media_id: str) -> list[tuple[float, float]]:
+        """From when to when the shots of a film last, in order; nothing of what has none."""
+        from mmrag_plugin.following import shots_in
+
+        frames = self.searcher().frames
+        rows = frames.rows_of(media_id)
+        return shots_in(rows, lambda: frames.vectors(row.row_id for row in rows))
+
     def similar(self, target: str, *, at_s: float | None = None, **options: Any) -> SearchResult:
         """Find what looks like a picture: a file that the person names, a media id or a path.
 

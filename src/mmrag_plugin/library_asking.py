@@ -42,6 +42,10 @@ class LibraryAsking(LibraryImagining, LibraryKeeping):
         """Find moments in the order of the channels; the library knows how."""
         raise NotImplementedError
 
+    def shots(self, media_id: str) -> list[tuple[float, float]]:
+        """The shots of a film in order of time; the library knows where they are kept."""
+        raise NotImplementedError
+
     def search(
         self,
         query: str,
@@ -135,8 +139,8 @@ class LibraryAsking(LibraryImagining, LibraryKeeping):
         """
         from mmrag_plugin.planned_search import PlannedSearch
 
-        carrying = PlannedSearch(self.ledger, self.found, self._looks)
-        if not rerank or plan.aim != "find" or plan.one_each or plan.order != "best":
+        carrying = PlannedSearch(self.ledger, self.found, self._looks, self.shots)
+        if not rerank or plan.aim != "find" or plan.one_each or plan.moment or plan.order != "best":
             return carrying.run(plan, limit=limit, **options)
         if options.get("offset") is not None:
             raise UsageError("Pages of a search aren't reranked.", "Ask for more hits at once.")

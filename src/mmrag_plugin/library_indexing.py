@@ -143,6 +143,8 @@ class LibraryIndexing:
             for stage, media_ids in owed.items()
             if stage != "ocr" or self.settings.ocr != "off"
         }
+        if self.settings.ocr == "all":
+            pending["ocr"] += self.ledger.passed_over("ocr")
         if self.settings.captions != "off":
             pending["caption"] = to_be_captioned(
                 self.ledger, self.settings, wanted.visual, self._stamps(wanted), found
@@ -210,6 +212,7 @@ class LibraryIndexing:
             visual=wanted.visual,
             text=wanted.text,
             text_reader=self._text_reader,
+            read_all_below=None if self.settings.ocr == "all" else self.settings.ocr_all_below,
             sidecars=FolderSidecars,
             path_signals=path_signals,
             path_date=path_date,
@@ -232,11 +235,14 @@ class LibraryIndexing:
 
     @cached_property
     def _text_reader(self) -> TextReader | None:
-        if self.settings.ocr == "off":
+        settings = self.settings
+        if settings.ocr == "off":
             return None
-        from mmrag_plugin.signals.ocr import RapidOcrReader
+        from mmrag_plugin.signals.ocr_choice import choose_reader
 
-        return RapidOcrReader()
+        chosen = choose_reader(settings.ocr_languages, settings.ocr_models)
+        self.warnings += chosen.warnings
+        return chosen.reader
 
     def _switch(self, wanted: Wanted, parts: Parts) -> None:
         """Search what the run has built from now on, and drop what it replaces."""

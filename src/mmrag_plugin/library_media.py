@@ -95,6 +95,20 @@ class LibraryMedia:
         except NotFound:
             return None
 
+    def pictures_of(self, hit: Hit, count: int) -> list[tuple[float | None, Image]]:
+        """Up to so many pictures of a hit with their times, in order; none when the file is gone.
+
+        There are several of a moment of a film alone. Raises MediaError for a file that is there
+        and can't be read.
+        """
+        if count > 1 and hit.moment.kind == "video":
+            try:
+                return self.moment_pictures(hit.moment, count)
+            except NotFound:
+                return []
+        picture = self.picture_of(hit)
+        return [] if picture is None else [(hit.at_s, picture)]
+
     def thumbnail(
         self, media_id: str, at_s: float | None = None, *, long_side_px: int = 320
     ) -> bytes:

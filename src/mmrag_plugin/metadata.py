@@ -63,6 +63,11 @@ def words_row_id(media_id: str, part: str = COMBINED) -> str:
     return f"{media_id}:{part}"
 
 
+def is_run(row_id: str) -> bool:
+    """Whether a row of words holds pieces that follow each other, which have rows of their own."""
+    return row_id.rpartition(":")[2].startswith("j")
+
+
 def to_ms(time_s: float | None) -> int:
     """Turn seconds into the milliseconds of a column; None becomes the sentinel."""
     return NO_TIME_MS if time_s is None else round(time_s * 1000)

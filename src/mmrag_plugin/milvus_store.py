@@ -290,6 +290,12 @@ class MediaVectorStore(MilvusVectorStore):
                     break
                 last = page[-1]["id"]
 
+    def rows_of(self, media_id: str) -> list[FoundRow]:
+        """All rows of a media, in order of time; their scores say nothing."""
+        rows = self._read(one_of("media_id", [media_id]), ["id", *FOUND_FIELDS])
+        rows.sort(key=lambda row: row["start_ms"])
+        return [found_row({"id": row["id"], "entity": row, "distance": 0.0}) for row in rows]
+
     def vectors(self, row_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Read the vectors of rows by id; unknown ids are left out."""
         import numpy as np

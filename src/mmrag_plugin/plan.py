@@ -9,7 +9,8 @@ from mmrag_plugin.filters import Filters
 
 Aim = Literal["find", "count"]
 Period = Literal["year", "month", "day"]
-Order = Literal["best", "newest", "oldest"]
+Order = Literal["best", "newest", "oldest", "time"]
+Beside = Literal["after", "before"]
 Planner = Literal["given", "rules", "model"]
 
 
@@ -20,8 +21,11 @@ class Plan:
     ``visual`` is what the picture shows and ``text`` what is to be read or was said there; each is
     empty where there is nothing of the kind, and without both everything that passes the filters
     is meant. ``phrases`` must stand word for word in what is known of a media, ``without`` is what
-    it must not show. ``one_each`` asks for the best of each period, ``limit`` for so many hits.
-    ``like`` is the media whose looks are asked for, at ``like_at_s`` of a film.
+    it must not show. ``one_each`` asks for the best of each period, ``limit`` for so many hits. The
+    ``order`` "time" is that of moments within their film.
+    ``like`` is the media whose looks are asked for, at ``like_at_s`` of a film. ``moment`` asks for
+    what follows or precedes the moment of a film that is described; or the media ``like``, whose
+    looks don't matter then.
 
     ``given`` names the fields (of ``filters``, too) that a person wrote as such: they hold whatever
     comes of it, while filters that were made of a sentence are let go when nothing passes them.
@@ -40,6 +44,7 @@ class Plan:
     limit: int | None = None
     like: str | None = None
     like_at_s: float | None = None
+    moment: Beside | None = None
     planned_by: Planner = "rules"
     given: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.filters import Filters
-from mmrag_plugin.media import Hit, Moment
-from mmrag_plugin.plan import Period, Plan
+from mmrag_plugin.following import MOMENTS, Following, ShotsOf, in_time, nothing_beside
+from mmrag_plugin.listing import LENGTH, MAX_PERIODS, Passing, date_of, listed, one_each_page
+from mmrag_plugin.media import Hit
+from mmrag_plugin.plan import Beside, Plan, literal
 from mmrag_plugin.planning.relaxing import (
     LET_GO,
     droppings,
@@ -24,7 +26,7 @@ from mmrag_plugin.planning.relaxing import (
     without_filter,
 )
 from mmrag_plugin.results import Page, SearchResult
-from mmrag_plugin.walking import is_there
+from mmrag_plugin.telling import said_in_a_film
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 DEEP = 500  # hits among which the newest, the oldest and the unwanted are looked for
 LONGEST_PAGE = 50  # hits, where a question asks for more
 COUNTED = 1000  # media beyond which counting by looks stops
-MAX_PERIODS = 60
-_LENGTH: dict[Period, int] = {"year": 4, "month": 7, "day": 10}  # of a date that names it
 
 
 class PlainSearch(Protocol):
@@ -45,9 +45,6 @@ class PlainSearch(Protocol):
         """Find moments by words, by a picture or by both."""
 
 
-Passing: TypeAlias = "list[tuple[str, str | None]]"  # media and their dates, newest first
-
-
 @dataclass
 class PlannedSearch:
     """Carries plans out over one library."""
@@ -55,6 +52,7 @@ class PlannedSearch:
     ledger: Ledger
     search: PlainSearch
     picture_of: Callable[[str, float | None], Image]  # of a media, at a time of a film
+    shots_of: ShotsOf
 
     def run(
         self,
@@ -72,6 +70,9 @@ class PlannedSearch:
         Other options are those of a search. Raises UsageError for an impossible filter that was
         given by hand, and for a plan that asks for nothing.
         """
+        by_rules = plan.planned_by == "rules" and not plan.given
+        if by_rules and said_in_a_film(plan.question, self.ledger):
+            plan = literal(plan.question)
         plan = with_filters(plan, filters)
         page = _page(plan, limit, offset)
         result = self._found(plan, page, picture, options)
@@ -82,6 +83,8 @@ class PlannedSearch:
     def _found(
         self, plan: Plan, page: Page, picture: Image | None, options: dict[str, Any]
     ) -> SearchResult:
+        if plan.moment is not None and picture is None:
+            return self._beside(plan, page, options)
         if plan.like is not None and picture is None:
             picture = self.picture_of(plan.like, plan.like_at_s)
             plan = _leaving_out(plan, {plan.like})
@@ -95,7 +98,7 @@ class PlannedSearch:
             left_out = plan.filters.leave_out
             passing = [row for row in passing if row[0] not in left_out]
         if not (plan.words or plan.phrases or picture):
-            result = self._listed(plan, passing, page)
+            result = listed(self.ledger, plan, passing, page)
         elif plan.aim == "count":
             result = self._counted(plan, page, picture, options)
         elif plan.one_each:
@@ -104,6 +107,60 @@ class PlannedSearch:
             result = self._ranked(plan, page, picture, options)
         warnings = [*plan.warnings, *result.warnings]
         return replace(result, query=plan.question, plan=plan, warnings=warnings)
+
+    # ---- what comes after or before ------------------------------------------------------------
+
+    def _beside(self, plan: Plan, page: Page, options: dict[str, Any]) -> SearchResult:
+        """Find the moment that a plan describes or names, and what comes after or before it."""
+        which, following = plan.moment or "after", Following(self.ledger, self.shots_of)
+        described = replace(plan, moment=None, limit=None)
+        if plan.like is not None:
+            named = following.named(plan.like, plan.like_at_s)
+            if named.moment.kind == "image":
+                return self._photos_beside(described, named, which, page)
+            found = SearchResult(plan.question, [named], list(plan.warnings), plan)
+        else:
+            found = self._described(described, options)
+        if not found.hits:
+            result = self._found(described, page, None, options)
+            note = "No moment of a film fits, so what was described was searched for itself."
+            said = dict.fromkeys([*found.warnings, *result.warnings, note])
+            return replace(result, warnings=list(said))
+        moments = [hit for hit in found.hits if hit.confidence == found.hits[0].confidence]
+        moments = moments[:MOMENTS]
+        hits = following.beside(moments, which)
+        warnings = [*found.warnings, *([] if hits else [nothing_beside(moments[0], which)])]
+        result = SearchResult(plan.question, [], warnings, plan, beside=tuple(moments))
+        return page.of(result, hits)
+
+    def _described(self, plan: Plan, options: dict[str, Any]) -> SearchResult:
+        """The moments of films that a plan describes, as far as they are sure."""
+        options = {**options, "min_confidence": "weak", "per_media": MOMENTS}
+        films = replace(plan, filters=replace(plan.filters, kind="video"))
+        films = replace(films, given=films.given | {"kind"})
+        found = self._found(films, Page(MOMENTS), None, options)
+        hits = [hit for hit in found.hits if hit.moment.start_s is not None]
+        return replace(found, hits=hits)
+
+    def _photos_beside(self, plan: Plan, photo: Hit, which: Beside, page: Page) -> SearchResult:
+        """The photos and films that were taken next after, or before, a photo."""
+        plan = replace(plan, visual="", text="", like=None, order="best")
+        passing = self.ledger.media_passing(plan.filters.resolve(self.ledger))
+        this = date_of((photo.moment.media_id, photo.taken_at)), photo.moment.media_id
+        rows = sorted(
+            (row for row in passing if row[1] and row[0] != photo.moment.media_id),
+            key=lambda row: (date_of(row), row[0]),
+        )
+        if which == "after":
+            rows = [row for row in rows if (date_of(row), row[0]) > this]
+        else:
+            rows = [row for row in rows if (date_of(row), row[0]) < this][::-1]
+        found = listed(self.ledger, plan, rows if this[0] else [], page)
+        hits = [replace(hit, reason=f"taken next {which} it") for hit in found.hits]
+        warnings = list(plan.warnings)
+        if not this[0]:
+            warnings.append("Nobody knows when that photo was taken.")
+        return replace(found, hits=hits, warnings=warnings, plan=plan, beside=(photo,))
 
     # ---- searching -----------------------------------------------------------------------------
 
@@ -149,6 +206,12 @@ class PlannedSearch:
             many = max(3 * page.limit, 30) if page.offset is None else DEEP
             found = self._look(plan, many, picture, options)
             return page.of(found, self._unwanted_last(plan, found.hits))
+        if plan.order == "time":
+            all_of_each = {**options, "per_media": DEEP}
+            found = self._surely(plan, DEEP, picture, all_of_each)
+            if not found.hits:
+                found = self._look(plan, page.after, picture, options)
+            return page.of(found, in_time(found.hits))
         found = self._surely(plan, DEEP, picture, options)
         unsure = not found.hits and options.get("min_confidence", "none") == "none"
         if unsure:
@@ -220,14 +283,14 @@ class PlannedSearch:
         sure = [hit for hit in hits if hit.confidence != "none"]
         hits = sure or hits  # nothing is sure in a library of few media
         hits.sort(key=lambda hit: hit.taken_at or "", reverse=plan.order == "newest")
-        return _one_each_page(plan, page).of(SearchResult(plan.question, [], warnings), hits)
+        return one_each_page(plan, page).of(SearchResult(plan.question, [], warnings), hits)
 
     def _counted(
         self, plan: Plan, page: Page, picture: Image | None, options: dict[str, Any]
     ) -> SearchResult:
         if not plan.words and plan.phrases and picture is None:
             passing = self.ledger.media_passing(resolvable(plan).resolve(self.ledger))
-            return replace(self._listed(plan, passing, page), count=len(passing))
+            return replace(listed(self.ledger, plan, passing, page), count=len(passing))
         surely = {**options, "min_confidence": options.get("min_confidence", "weak")}
         if surely["min_confidence"] == "none":
             surely["min_confidence"] = "weak"
@@ -245,43 +308,6 @@ class PlannedSearch:
         )
         counted = replace(found, count=surely_count, warnings=[*found.warnings, note])
         return page.of(counted, hits)
-
-    # ---- filters alone -------------------------------------------------------------------------
-
-    def _listed(self, plan: Plan, passing: Passing, page: Page) -> SearchResult:
-        """List what passes the filters: newest first, or as the plan orders."""
-        rows = list(passing)
-        if plan.one_each:
-            length = _LENGTH[plan.one_each]
-            dated = [row for row in reversed(rows) if row[1]]  # the newest of each period stays
-            rows = list({_date_of(row)[:length]: row for row in dated}.values())
-            page = _one_each_page(plan, page)
-        elif plan.order == "oldest":
-            rows = sorted((row for row in rows if row[1]), key=_date_of)
-        shown = rows[page.first : page.after]
-        media = self.ledger.media_rows([media_id for media_id, _ in shown])
-        copies = self.ledger.paths_of(list(media))
-        hidden = self.ledger.hidden_among(list(media))
-        hits: list[Hit] = []
-        for media_id, taken_at in shown:
-            row = media.get(media_id)
-            if row is None:
-                continue  # forgotten a moment ago
-            path = next((path for path in copies[media_id] if is_there(path)), row.path)
-            hits.append(
-                Hit(
-                    rank=page.first + len(hits) + 1,
-                    moment=Moment(media_id, row.kind),
-                    path=path,
-                    score=0.0,
-                    confidence="strong",
-                    reason="passes the filters",
-                    taken_at=taken_at,
-                    hidden=media_id in hidden,
-                )
-            )
-        count = len(passing) if plan.aim == "count" else None
-        return SearchResult(plan.question, hits, count=count, next_offset=page.next_of(len(rows)))
 
     # ---- what restricts ------------------------------------------------------------------------
 
@@ -334,13 +360,9 @@ def _is_plain(plan: Plan) -> bool:
     return bool(plan.visual) and not (planned or special or plan.order != "best")
 
 
-def _date_of(row: tuple[str, str | None]) -> str:
-    return row[1] or ""
-
-
 def _periods(plan: Plan, passing: Passing) -> list[str]:
     """The years, months or days in which something that passes was taken; newest first."""
-    length = _LENGTH[plan.one_each or "year"]
+    length = LENGTH[plan.one_each or "year"]
     return list(dict.fromkeys(taken_at[:length] for _, taken_at in passing if taken_at))
 
 
@@ -352,11 +374,6 @@ def _page(plan: Plan, limit: int, offset: int | None) -> Page:
     if offset is None or plan.limit is None:
         return Page(size, offset)
     return Page(min(max(plan.limit - offset, 0), LONGEST_PAGE), offset)
-
-
-def _one_each_page(plan: Plan, page: Page) -> Page:
-    """Every period is shown unless a number was asked for."""
-    return page if plan.limit else replace(page, limit=max(page.limit, MAX_PERIODS))
 
 
 def _numbered(hits: Sequence[Hit], after: int = 0) -> list[Hit]:

@@ -18,6 +18,7 @@ class SearchResult:
 
     ``plan`` is how the question was understood, where it was planned, and ``count`` how many media
     there are, where that was asked. ``next_offset`` is where the next page begins, if there is one.
+    ``beside`` are the moments that the hits follow or precede, where that was asked.
     """
 
     query: str
@@ -26,12 +27,14 @@ class SearchResult:
     plan: Plan | None = None
     count: int | None = None
     next_offset: int | None = None
+    beside: tuple[Hit, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """The JSON contract of ``mmrag search``."""
         hits = [hit.as_dict() for hit in self.hits]
         counted = {} if self.count is None else {"count": self.count}
-        return {"query": self.query, "hits": hits, "warnings": self.warnings, **counted}
+        moments = {"beside": [hit.as_dict() for hit in self.beside]} if self.beside else {}
+        return {"query": self.query, "hits": hits, "warnings": self.warnings, **counted, **moments}
 
 
 @dataclass(frozen=True)

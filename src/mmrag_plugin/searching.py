@@ -25,6 +25,7 @@ from mmrag_plugin.reasons import (
     words_confidence,
 )
 from mmrag_plugin.results import Page, SearchResult
+from mmrag_plugin.telling import Ranked, Telling
 from mmrag_plugin.terms import terms_of
 from mmrag_plugin.walking import is_there
 from mmrag_plugin.words import piece_of, within
@@ -46,7 +47,6 @@ BACKGROUND_MEDIA = 256  # enough to know a query's mean and deviation over the l
 BACKGROUND_S = 60.0  # how long they are taken for the whole, while another process may index
 _LEVELS: tuple[Confidence, ...] = ("none", "weak", "strong")
 
-Ranked: TypeAlias = tuple[Candidate, float, dict[Channel, int]]  # with score and rank by channel
 Judge: TypeAlias = Callable[[float], Confidence]
 
 
@@ -117,7 +117,8 @@ class Searcher:
             if channel not in found
         ]
         judges = {channel: self._judge(channel, vector) for channel, vector in vectors.items()}
-        ranked = self.rank(found)
+        telling = Telling(query, self._signals)
+        ranked = telling.in_order(self.rank(found))
         if min_confidence != "none":
             ranked = self._surely(query, ranked, judges, min_confidence)
         alike: dict[str, list[str]] = {}
@@ -125,7 +126,8 @@ class Searcher:
             media_ids = list({candidate.media_id for candidate, _, _ in ranked})
             ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
         ranked = _spread(ranked, PER_MEDIA if per_media is None else per_media)
-        hits = self._hits(query, ranked[page.first : page.after], judges, alike, page.first)
+        shown = telling.narrowed(ranked[page.first : page.after])
+        hits = self._hits(query, shown, judges, alike, page.first)
         return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------

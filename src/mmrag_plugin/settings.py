@@ -83,7 +83,26 @@ class Settings(BaseSettings):
     ledger_url: str = Field(
         "", description="A PostgreSQL URL for the ledger; empty means SQLite in the library."
     )
-    ocr: Literal["auto", "off"] = Field("auto", description="Read text in pictures.")
+    ocr: Literal["auto", "all", "off"] = Field(
+        "auto",
+        description="Read text in pictures: `auto` in all of a small library, and in a large one "
+        "only where a quick look finds something like writing; `all` in every picture.",
+    )
+    ocr_all_below: int = Field(
+        10_000,
+        ge=0,
+        description="How many pictures make a library a large one, for `ocr`.",
+    )
+    ocr_languages: str = Field(
+        "",
+        description="The languages of text in pictures, as `en,de,ru`; empty means Chinese, "
+        "Japanese and those in Latin letters.",
+    )
+    ocr_models: str = Field(
+        "",
+        description="A folder with further recognition models of RapidOCR (`*_rec_*.onnx`), for "
+        "other scripts.",
+    )
     captions: Literal["off", "new", "missing", "all"] = Field(
         "off",
         description="What `mmrag index` has a VLM caption, after everything else: media that the "

@@ -72,6 +72,11 @@ def telling_terms(text: str) -> list[str]:
     return [term for terms, is_stop_word in analysed if not is_stop_word for term in terms]
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text as they are written, stop words too, without case, accents and signs."""
+    return _WORD.findall(_fold(text))
+
+
 def names_in(words: str, text: str) -> bool:
     """Whether words stand in a text one after the other, whatever their case and endings."""
     return _runs_in(terms_of(words), terms_of(text))
@@ -81,7 +86,7 @@ def quoted_in(phrase: str, text: str) -> bool:
     """Whether a phrase stands in a text word for word, whatever its case and its signs."""
     if _UNSPACED.search(phrase):
         return _fold(phrase) in _fold(text)
-    return _runs_in(_WORD.findall(_fold(phrase)), _WORD.findall(_fold(text)))
+    return _runs_in(words_of(phrase), words_of(text))
 
 
 def _runs_in(wanted: Sequence[str], words: Sequence[str]) -> bool:

@@ -54,6 +54,12 @@ def format_time(time_s: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+def format_instant(time_s: float) -> str:
+    """Print seconds to the tenth, where times lie close together: ``0:05.2``."""
+    tenths = math.floor(max(time_s, 0.0) * 10 + 0.5)
+    return f"{format_time(tenths // 10)}.{tenths % 10}"
+
+
 def format_span(start_s: float | None, end_s: float | None) -> str:
     """Print a span as ``0:05-0:09``; an empty string for images."""
     if start_s is None:

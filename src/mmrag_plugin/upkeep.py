@@ -227,6 +227,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         "stages": counts["stages"],
         "signals": counts["signals"],
         "captions": library.ledger.caption_counts(),
+        "not_read_for_text": library.ledger.passed_over("ocr"),
         "rows": counts["rows"],
         "taken_at": {"first": first, "last": last, "by": counts["dates"]},
         "models": {

@@ -1,9 +1,10 @@
 """Which rows of words stand in Milvus for one media: the projection of its signals.
 
 One combined row holds all the words of a media together, because "Lisbon receipt" is a folder and a
-text in the picture. What is said or shown at a time stands in rows of its own, windows of a few
-seconds, which say where in a film the words are. With a dense text channel each piece of prose has
-a row as well, since a vector of one caption is sharper than a vector of everything.
+text in the picture. What is said or shown at a time stands in rows of its own, which say where in a
+film the words are: one for each piece, and one for each run of neighbours, since a sentence goes on
+in the next cue. With a dense text channel each piece of prose has a row as well, since a vector of
+one caption is sharper than a vector of everything.
 
 A doubtful caption stands apart from all that, in a row of its own, and a search takes less of its
 score: what it says is found where nothing better is.
@@ -12,16 +13,15 @@ score: what it says is found where nothing better is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mmrag_plugin.media import Moment, Signal, SignalSource
 from mmrag_plugin.metadata import COMBINED, DOUBTFUL, words_row_id
+from mmrag_plugin.pieces import pieces_of, runs_of, span_of
 from mmrag_plugin.terms import terms_of
 
-WORDS_VERSION = 1
-WINDOW_S = 4.0  # short cues are joined up to this; a longer one stands alone
-PAUSE_S = 1.5  # a silence this long begins a new row
+WORDS_VERSION = 2
 MAX_TEXT_BYTES = 60_000  # of Milvus's 65,535
 _ORDER: tuple[SignalSource, ...] = (
     "annotation",
@@ -32,7 +32,6 @@ _ORDER: tuple[SignalSource, ...] = (
     "path",
     "exif",
 )
-_ALONE = ("annotation", "caption")
 _PROSE = ("annotation", "caption", "ocr", "subtitle", "speech")
 
 
@@ -72,23 +71,26 @@ def word_rows(media_id: str, signals: Sequence[Signal], *, dense: bool) -> list[
             tuple(terms_of(_joined(untimed + timed))),
         )
     )
-    rows += [
-        WordRow(
-            words_row_id(media_id, f"w{number}"),
-            window[0].source,
-            _joined(window),
-            tuple(terms_of(_joined(window))),
-            window[0].start_s,
-            max(signal.end_s or signal.start_s or 0.0 for signal in window),
-        )
-        for number, window in enumerate(_windows(timed))
-    ]
+    pieces = pieces_of(timed)
+    rows += [_timed_row(media_id, f"w{n}", [piece]) for n, piece in enumerate(pieces)]
+    rows += [_timed_row(media_id, f"j{n}", run) for n, run in runs_of(pieces).items()]
     if dense and len(prose) > 1:
         rows += [
             WordRow(words_row_id(media_id, f"s{number}"), signal.source, _joined([signal]), ())
             for number, signal in enumerate(prose)
         ]
     return rows
+
+
+def _timed_row(media_id: str, part: str, said: Sequence[Signal]) -> WordRow:
+    return WordRow(
+        words_row_id(media_id, part),
+        said[0].source,
+        _joined(said),
+        tuple(terms_of(_joined(said))),
+        span_of(said[0])[0],
+        max(span_of(signal)[1] for signal in said),
+    )
 
 
 def within(signals: Sequence[Signal], moment: Moment) -> list[Signal]:
@@ -115,10 +117,14 @@ def piece_of(row_id: str, signals: Sequence[Signal]) -> Signal | None:
     elif part.startswith("d"):
         said = _doubtful(signals)[int(part[1:]) :][:1]
     elif part.startswith("w"):
-        said = next(iter(_windows(timed)[int(part[1:]) :]), [])
+        said = pieces_of(timed)[int(part[1:]) :][:1]
+    elif part.startswith("j"):
+        said = runs_of(pieces_of(timed)).get(int(part[1:]), [])
     else:
         said = prose[int(part[1:]) :][:1]
-    return replace(said[0], text=_joined(said), end_s=said[-1].end_s) if said else None
+    if len(said) < 2:
+        return said[0] if said else None
+    return replace(said[0], text=_joined(said), end_s=max(span_of(one)[1] for one in said))
 
 
 def _sorted(signals: Sequence[Signal]) -> tuple[list[Signal], list[Signal], list[Signal]]:
@@ -140,30 +146,3 @@ def _doubtful(signals: Sequence[Signal]) -> list[Signal]:
 def _joined(signals: Sequence[Signal]) -> str:
     seen = dict.fromkeys(signal.text.strip() for signal in signals)
     return "\n".join(seen).encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
-
-
-def _span(signal: Signal) -> tuple[float, float, str, Signal]:
-    start_s = signal.start_s or 0.0
-    return start_s, signal.end_s or start_s, signal.source, signal
-
-
-def _windows(timed: Sequence[Signal]) -> list[list[Signal]]:
-    """Short cues together; apart from them what is about a whole shot or written about a moment."""
-    windows = [[signal] for signal in timed if signal.source in _ALONE]
-    windows += _cue_windows([signal for signal in timed if signal.source not in _ALONE])
-    return sorted(windows, key=lambda window: _span(window[0])[0])
-
-
-def _cue_windows(timed: Sequence[Signal]) -> Iterator[list[Signal]]:
-    window: list[Signal] = []
-    last_end_s = 0.0
-    for start_s, end_s, _, signal in sorted(map(_span, timed), key=lambda span: span[:3]):
-        if window and (
-            end_s - (window[0].start_s or 0.0) > WINDOW_S or start_s - last_end_s > PAUSE_S
-        ):
-            yield window
-            window, last_end_s = [], 0.0
-        window.append(signal)
-        last_end_s = max(last_end_s, end_s)
-    if window:
-        yield window

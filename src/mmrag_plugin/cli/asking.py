@@ -10,7 +10,7 @@ import typer
 
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import output, print_json, warn
-from mmrag_plugin.cli.finding import remember, require, resolve_hit
+from mmrag_plugin.cli.finding import inside_of, remember, require, resolve_hit
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Moment, kind_of
 from mmrag_plugin.results import SearchResult
@@ -42,6 +42,7 @@ def ask(
     folder: options.Folder = None,
     camera: options.Camera = None,
     has_text: options.HasText = None,
+    inside: options.Inside = None,
     min_confidence: options.MinConfidence = "none",
     rerank: options.Rerank = False,
     rerank_first: options.RerankFirst = None,
@@ -92,6 +93,7 @@ def ask(
         visual_model=visual_model,
         milvus_uri=milvus_uri,
     ) as opened:
+        asked["filters"] = inside_of(opened, inside, asked["filters"])
         asked["planned"] = plan != "literal"
         asked["planner"] = opened.vlm() if plan == "model" else None
         stream = opened.as_query_engine(**asked).stream_ask(question)

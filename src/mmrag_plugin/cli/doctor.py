@@ -68,7 +68,7 @@ def doctor(
                 ("Milvus", partial(_milvus, settings)),
                 ("visual model", place.visual),
                 ("text model", place.text),
-                ("text in pictures", _ocr),
+                ("text in pictures", partial(_ocr, settings)),
                 ("films", _films),
                 ("VLM (Ollama)", partial(_vlm, settings, sight)),
                 ("new pictures", partial(_generator, settings)),
@@ -191,21 +191,40 @@ def _described(directory: Path | None, uri: str, token: str) -> tuple[str, str]:
         connection.close()
 
 
-def _ocr() -> tuple[str, str]:
+def _ocr(settings: Settings) -> tuple[str, str]:
     import PIL.Image
     import PIL.ImageDraw
 
-    from mmrag_plugin.signals.ocr import RapidOcrReader
+    from mmrag_plugin.signals.ocr_choice import choose_reader
+    from mmrag_plugin.signals.ocr_tesseract import installed
 
+    if settings.ocr == "off":
+        return "is not read, as MMRAG_OCR is off", ""
+    chosen = choose_reader(settings.ocr_languages, settings.ocr_models)
     picture = PIL.Image.new("RGB", (320, 80), "white")
     PIL.ImageDraw.Draw(picture).text((20, 20), WRITTEN, "black", font_size=36)
-    text = RapidOcrReader().read(picture).strip()
+    text = chosen.reader.read(picture).strip()
     if WRITTEN not in text:
         raise ModelError(
             f"RapidOCR reads {text!r} where {WRITTEN!r} is written.",
             "Install it again: pip install --force-reinstall rapidocr",
         )
-    return f"RapidOCR reads {text!r} where {WRITTEN!r} is written", ""
+    if chosen.missing:
+        names = ", ".join(language.name for language in chosen.missing)
+        raise ModelError(f"{names} can't be read in pictures", chosen.how_to_read_all)
+    readers = dict.fromkeys(chosen.by.values())
+    said = [
+        f"{', '.join(language.name for language, by in chosen.by.items() if by == reader)} "
+        f"by {reader}"
+        for reader in readers
+    ]
+    found = f"RapidOCR reads {text!r} where {WRITTEN!r} is written"
+    if said:
+        return f"{found}; {'; '.join(said)}", ""
+    return f"{found}; it reads Chinese, Japanese and languages in Latin letters", (
+        "For others set MMRAG_OCR_LANGUAGES (as en,ru); Tesseract reads "
+        f"{', '.join(sorted(installed())) or 'none, as it is not installed'} here."
+    )
 
 
 def _films() -> tuple[str, str]:

@@ -23,6 +23,7 @@ from mmrag_plugin.media import kind_of
 from mmrag_plugin.walking import expand, is_there
 
 if TYPE_CHECKING:
+    from mmrag_plugin.filters import Filters
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.results import SearchResult
 
@@ -55,6 +56,8 @@ def search(
     camera: options.Camera = None,
     has_text: options.HasText = None,
     generated: options.Generated = False,
+    inside: options.Inside = None,
+    in_order: options.InOrder = False,
     channels: options.Channels = None,
     min_confidence: options.MinConfidence = "none",
     rerank: options.Rerank = False,
@@ -130,10 +133,12 @@ def search(
         visual_model=visual_model,
         milvus_uri=milvus_uri,
     ) as opened:
+        asked["filters"] = inside_of(opened, inside, asked["filters"])
+        said: dict[str, Any] = {"literal": literal, "limit": limit, "in_order": in_order}
         if batch is not None:
-            _search_batch(opened, batch, asked, literal=literal, limit=limit)
+            _search_batch(opened, batch, asked, said)
             return
-        result = _searched(opened, query or "", asked, literal=literal, limit=limit)
+        result = _searched(opened, query or "", asked, **said)
         _show(opened, result, explain=explain, export=export, pictures=pictures, json=json)
 
 
@@ -263,23 +268,44 @@ def require(library: MediaLibrary, target: str) -> None:
     )
 
 
+def inside_of(library: MediaLibrary, target: str | None, filters: Filters) -> Filters:
+    """Restrict a search to the one media that ``--in`` names. Raises NotFound."""
+    if target is None:
+        return filters
+    target, _ = resolve_hit(library, target)
+    row = library.find(target)
+    if row is None:
+        raise NotFound(
+            f"Nothing in library {library.settings.library!r} is known as {target}.",
+            "Name the number of a hit that was shown last, a media id or a file of the library.",
+        )
+    return replace(filters, inside=row.media_id)
+
+
 def _searched(
-    library: MediaLibrary, query: str, asked: dict[str, Any], *, literal: bool, limit: int | None
+    library: MediaLibrary,
+    query: str,
+    asked: dict[str, Any],
+    *,
+    literal: bool,
+    limit: int | None,
+    in_order: bool,
 ) -> SearchResult:
-    """Search for what a question asks, or for its words; a limit that was given wins."""
-    if literal or not query.strip():
+    """Search for what a question asks, or for its words; what was given by flags wins."""
+    from mmrag_plugin.plan import literal as as_it_is
+
+    if not query.strip() or (literal and not in_order):
         return library.search(query, **asked)
-    plan = library.plan_question(query)
-    return library.search_plan(plan if limit is None else replace(plan, limit=limit), **asked)
+    plan = as_it_is(query) if literal else library.plan_question(query)
+    plan = plan if limit is None else replace(plan, limit=limit)
+    return library.search_plan(replace(plan, order="time") if in_order else plan, **asked)
 
 
 def _search_batch(
     library: MediaLibrary,
     batch: Path,
     asked: dict[str, Any],
-    *,
-    literal: bool,
-    limit: int | None,
+    said: dict[str, Any],
 ) -> None:
     asked["filters"].resolve(library.ledger)  # what nothing can pass is wrong for every line
     for line in lines_of(batch):
@@ -290,7 +316,7 @@ def _search_batch(
             print_json({"query": query, "hits": [], "warnings": ["This line is empty."]})
         else:
             try:
-                found = _searched(library, query, asked, literal=literal, limit=limit)
+                found = _searched(library, query, asked, **said)
             except UsageError as error:  # of this line's own grammar
                 print_json({"query": query, "hits": [], "warnings": [str(error)]})
             else:

@@ -163,6 +163,12 @@ def _show_status(found: dict[str, Any]) -> None:
     table.add_row(
         "signals", ", ".join(f"{name} {count}" for name, count in found["signals"].items()) or "-"
     )
+    if passed := found["not_read_for_text"]:
+        table.add_row(
+            "not read",
+            f"{passed} pictures in which a quick look found nothing like writing; "
+            "to have their text read: mmrag index --ocr-all",
+        )
     captions = found["captions"]
     if captions["captions"]:
         table.add_row(

@@ -76,6 +76,17 @@ HasText = Annotated[
 Generated = Annotated[
     bool, typer.Option("--generated", help="Also pictures that mmrag had a model make.")
 ]
+Inside = Annotated[
+    str | None,
+    typer.Option(
+        "--in",
+        help="Only inside this film: the number of a hit that was shown last, an id, or a file.",
+        metavar="FILM",
+    ),
+]
+InOrder = Annotated[
+    bool, typer.Option("--in-order", help="Show moments of a film in the order of their times.")
+]
 Channels = Annotated[
     str | None,
     typer.Option(help=f"Search only these, of {','.join(CHANNELS)}.", metavar="A,B"),

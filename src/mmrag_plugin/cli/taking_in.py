@@ -14,7 +14,7 @@ from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import errors, on_one_line, output, print_json, warn
 from mmrag_plugin.cli.failures import show_failures
 from mmrag_plugin.cli.interrupting import INTERRUPTED, stopped_by_ctrl_c
-from mmrag_plugin.errors import IndexStopped
+from mmrag_plugin.errors import IndexStopped, UsageError
 from mmrag_plugin.ignoring import in_words
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ def index(
         bool, typer.Option("--retry", help="Try unchanged files again that failed.")
     ] = False,
     no_ocr: Annotated[bool, typer.Option("--no-ocr", help="Don't read text in pictures.")] = False,
+    ocr_all: Annotated[
+        bool,
+        typer.Option("--ocr-all", help="Read text in every picture, also in a large library."),
+    ] = False,
     keyframes: Annotated[
         str | None,
         typer.Option(
@@ -93,6 +97,8 @@ def index(
     from mmrag_plugin.priority import give_way
     from mmrag_plugin.walking import resolve_root
 
+    if no_ocr and ocr_all:
+        raise UsageError("--no-ocr and --ocr-all don't go together.", "Leave one of them out.")
     paths = paths or []
     for path in paths:  # a wrong one must not leave an empty library behind
         resolve_root(path)
@@ -105,7 +111,7 @@ def index(
         text_model=text_model,
         milvus_uri=milvus_uri,
         keyframes=keyframes,
-        ocr="off" if no_ocr else None,
+        ocr="off" if no_ocr else "all" if ocr_all else None,
         captions=captions,
         caption_workers=caption_workers,
         verify_with=verify_with,

@@ -30,6 +30,7 @@ def words_of_filter(plan: Plan, name: str) -> str:
         "camera": f"taken with {filters.camera}",
         "folder": f"in the folder {filters.folder}",
         "near": f"near {filters.near}",
+        "inside": f"in {filters.inside}",
     }[name]
 
 
@@ -37,7 +38,10 @@ def explained(plan: Plan) -> Iterator[str]:
     """Say in words how a question was understood, one thing at a time."""
     if plan.aim == "count":
         yield "counts what is found"
-    names = ("dates", "yearly", "kind", "near", "people", "camera", "folder", "has_text", "phrases")
+    names = (
+        *("dates", "yearly", "kind", "near", "people", "camera", "folder", "inside", "has_text"),
+        "phrases",
+    )
     for name in names:
         if name == "dates":
             asked: object = plan.filters.since or plan.filters.until
@@ -45,8 +49,7 @@ def explained(plan: Plan) -> Iterator[str]:
             asked = plan.phrases if name == "phrases" else getattr(plan.filters, name)
         if asked not in (None, ()):
             yield words_of_filter(plan, name)
-    if plan.like:
-        yield f"looks like {plan.like}"
+    yield from _compared(plan)
     if plan.visual:
         yield f"shows {plan.visual}"
     if plan.text:
@@ -56,9 +59,16 @@ def explained(plan: Plan) -> Iterator[str]:
     if plan.one_each:
         yield f"one for each {plan.one_each}"
     if plan.order != "best":
-        yield f"{plan.order} first"
+        yield "in order of time" if plan.order == "time" else f"{plan.order} first"
     if plan.limit:
         yield f"at most {plan.limit}"
+
+
+def _compared(plan: Plan) -> Iterator[str]:
+    if plan.moment:
+        yield f"what comes {plan.moment} a moment of a film"
+    if plan.like:
+        yield f"{'the moment is in' if plan.moment else 'looks like'} {plan.like}"
 
 
 def plan_as_dict(plan: Plan) -> dict[str, Any]:
@@ -79,6 +89,7 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
         "order": plan.order,
         "limit": plan.limit,
         "like": plan.like,
+        "moment": plan.moment,
         "planned_by": plan.planned_by,
     }
     return {**said, "box": box_of(plan), "words": list(explained(plan))}

@@ -15,10 +15,11 @@ from mmrag_plugin.conversation import Conversation
 from mmrag_plugin.plan import Order, Plan
 from mmrag_plugin.planning.dates_shown import shifted_dates
 from mmrag_plugin.planning.merging import narrowed, replaced
+from mmrag_plugin.planning.next_steps import beside_which, last_number, next_step
 from mmrag_plugin.planning.numbers_named import numbers_named
 from mmrag_plugin.terms import terms_of
 
-Meaning = Literal["fresh", "refine", "more", "like", "look", "talk", "restart"]
+Meaning = Literal["fresh", "refine", "more", "like", "beside", "look", "talk", "restart"]
 MakePlan: TypeAlias = Callable[[str], Plan]
 
 
@@ -27,9 +28,10 @@ class FollowUp:
     """What a message means: a search for ``plan``, or a look at sources, or neither.
 
     ``fresh`` is a question of its own, ``refine`` changes the last plan, ``more`` wants its next
-    page, ``like`` what looks like a source, ``look`` asks about the sources ``refers_to``, ``talk``
-    wants nothing of the library, ``restart`` a new conversation. ``missing`` are numbers that were
-    named and that no source has. ``looks_again`` where what was shown may answer it, too.
+    page, ``like`` what looks like a source, ``beside`` what comes after or before one, ``look``
+    asks about the sources ``refers_to``, ``talk`` wants nothing of the library, ``restart`` a new
+    conversation. ``missing`` are numbers that were named and that no source has. ``looks_again``
+    where what was shown may answer it, too.
     """
 
     meaning: Meaning
@@ -129,6 +131,8 @@ def follow_up(message: str, before: Conversation, plan: MakePlan) -> FollowUp:
     last = before.last_plan
     if (last is None and not before.sources) or len(message) > _LONGEST:
         return FollowUp("fresh", plan(message))
+    if (step := _about_a_step(text, message, before)) is not None:
+        return step
     if last is not None and _MORE.fullmatch(text):
         return FollowUp("more", last)
     return (
@@ -138,6 +142,21 @@ def follow_up(message: str, before: Conversation, plan: MakePlan) -> FollowUp:
         or _refined(text, message, last, plan)
         or FollowUp("fresh", plan(message))
     )
+
+
+def _about_a_step(text: str, message: str, before: Conversation) -> FollowUp | None:
+    """What comes after or before a source."""
+    which = beside_which(text)
+    if which is None:
+        return None
+    named, missing = numbers_named(text, before)
+    if not named and not missing and (number := last_number(text)) is not None:
+        known = before.source(number) is not None
+        named, missing = ((number,), ()) if known else ((), (number,))
+    if missing:
+        return FollowUp("look", refers_to=named, missing=missing)
+    step = next_step(message, which, named, before)
+    return None if step is None else FollowUp("beside", step[0], (step[1],))
 
 
 def _about_numbers(

@@ -61,6 +61,7 @@ def _joined(last: Plan, asked: Plan, message: str, visual: str, text: str) -> Pl
         one_each=asked.one_each or last.one_each,
         order=last.order if asked.order == "best" else asked.order,
         limit=asked.limit or last.limit,
+        moment=asked.moment or last.moment,
         given=last.given | asked.given,
         warnings=asked.warnings,
     )

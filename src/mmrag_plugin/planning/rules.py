@@ -13,6 +13,7 @@ from mmrag_plugin.plan import Plan
 from mmrag_plugin.planning.base import KnownNames
 from mmrag_plugin.planning.date_phrases import find_dates
 from mmrag_plugin.planning.days import Days, day_after, day_before, written_date
+from mmrag_plugin.planning.following import take_following
 from mmrag_plugin.planning.people_places import take_names
 from mmrag_plugin.planning.reading import Reading, Sentence
 from mmrag_plugin.planning.requests import (
@@ -108,6 +109,7 @@ def _last(written: str) -> date:
 
 _STEPS = (
     take_quoted,
+    take_following,
     take_counting,
     take_order,
     take_one_each,

@@ -34,7 +34,13 @@ _KINDS = {
 }
 _YES = {"yes": True, "true": True, "no": False, "false": False}
 _PERIODS = ("year", "month", "day")
-_SORTS = {"newest": "newest", "oldest": "oldest", "best": "best", "latest": "newest"}
+_SORTS = {
+    "newest": "newest",
+    "oldest": "oldest",
+    "best": "best",
+    "latest": "newest",
+    "time": "time",
+}
 
 
 @dataclass
@@ -125,10 +131,12 @@ def _written(plan: Plan) -> Iterator[str]:
         "near": filters.near,
         "folder": filters.folder,
         "camera": filters.camera,
+        "in": filters.inside,
         "one": plan.one_each,
         "sort": plan.order if plan.order != "best" else None,
         "limit": str(plan.limit) if plan.limit else None,
         "count": "yes" if plan.aim == "count" else None,
+        "moment": plan.moment,
         "like": plan.like,
         "at": None if plan.like_at_s is None else str(plan.like_at_s),
     }
@@ -237,7 +245,9 @@ def _one(read: _Read, value: str) -> None:
 
 
 def _sort(read: _Read, value: str) -> None:
-    read.fields["order"] = _SORTS.get(value.lower()) or _refuse("sort", value, "newest or oldest")
+    read.fields["order"] = _SORTS.get(value.lower()) or _refuse(
+        "sort", value, "newest, oldest or time"
+    )
 
 
 def _limit(read: _Read, value: str) -> None:
@@ -251,6 +261,13 @@ def _count(read: _Read, value: str) -> None:
     read.fields["aim"] = "count" if answer else "find"
     if answer is None:
         _refuse("count", value, "yes or no")
+
+
+def _moment(read: _Read, value: str) -> None:
+    beside = value.lower()
+    if beside not in ("after", "before"):
+        _refuse("moment", value, "after or before")
+    read.fields["moment"] = beside
 
 
 def _at(read: _Read, value: str) -> None:
@@ -279,6 +296,7 @@ KEYS: dict[str, Callable[[_Read, str], None]] = {
     "near": _filter("near"),
     "person": _person,
     "camera": _filter("camera"),
+    "in": _filter("inside"),
     "folder": _filter("folder"),
     "text": _text,
     "without": _without,
@@ -286,6 +304,7 @@ KEYS: dict[str, Callable[[_Read, str], None]] = {
     "sort": _sort,
     "limit": _limit,
     "count": _count,
+    "moment": _moment,
     "like": _like,
     "at": _at,
 }

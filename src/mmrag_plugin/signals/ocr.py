@@ -1,35 +1,55 @@
-"""Read the text in pictures."""
+"""Read the text in pictures: the seam, and a line of text as its readers hand it on."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import math
-import os
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from mmrag_plugin.errors import MediaError, MissingExtra, ModelMissing
-from mmrag_plugin.signals.plain_text import plain_text
+from mmrag_plugin.signals.ocr_order import in_reading_order
+from mmrag_plugin.signals.plain_text import MAX_SIGNAL_CHARS, plain_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_SIDE_PX = 2000  # of the picture from which letters are read
-DETECTION_SIDE_PX = 1280  # of the picture in which lines are looked for
 MIN_SIDE_PX = 16  # nothing is written in fewer pixels
-MIN_CONFIDENCE = 0.7  # of a line, below which it is more often a texture than text
-MIN_LONE_CONFIDENCE = 0.95  # of a line of one character, which a texture gives easily
-MAX_THREADS = 4
-# A picture longer than this is read in tiles: scaled down whole, its letters would be dots
-MAX_ASPECT = 3
-TILE_ASPECT = 2
-MAX_TILES = 16
+SURE = 0.9  # a line that is read with this confidence is no other script
+MIN_DEGREES = 1.0  # a picture that is slanted by less is read as it is
+
+
+@dataclass(frozen=True)
+class Line:
+    """A piece of one line of text: its box in pixels, once the picture is turned upright."""
+
+    text: str
+    left: float
+    right: float
+    middle: float
+    height: float
+    confidence: float = 1.0
+
+    def lies_on(self, other: Line) -> bool:
+        """Whether the two boxes have the same place in the picture."""
+        across = min(self.right, other.right) - max(self.left, other.left)
+        near_px = max(self.height, other.height) / 2
+        return across > 0 and abs(self.middle - other.middle) < near_px
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a reader sees in a picture.
+
+    ``degrees`` is how far the picture has to be turned counterclockwise until its lines run from
+    left to right; the boxes are those of the turned picture. ``places`` counts what looks like
+    writing, also in letters that the reader doesn't know; ``left_unread`` of these were too many.
+    """
+
+    lines: Sequence[Line] = ()
+    degrees: float = 0.0
+    places: int = 0
+    left_unread: int = 0
 
 
 class TextReader(ABC):
@@ -41,174 +61,110 @@ class TextReader(ABC):
         """Name the models and every parameter that changes what is read."""
 
     @abstractmethod
+    def see(self, picture: Image) -> Sight:
+        """Find and read the lines of an RGB picture. Raises MediaError when it fails on it."""
+
+    def may_hold_text(self, picture: Image) -> bool:
+        """Whether a cheap look at a small version of a picture finds anything like writing."""
+        return True
+
     def read(self, picture: Image) -> str:
-        """Read an upright RGB picture: lines in reading order, "" where there is no text."""
+        """Read a picture: lines in reading order, "" where there is no text."""
+        if min(picture.size) < MIN_SIDE_PX:
+            return ""
+        return text_of(self.see(picture).lines)
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A piece of one line of text: where it begins and ends, its middle and height, in pixels."""
+class Turn:
+    """A turn of a picture about its middle, after which it is as large as it needs to be."""
 
-    text: str
-    left: float
-    right: float
-    middle: float
-    height: float
+    degrees: float
+    width_px: int
+    height_px: int
+    _cosine: float = field(init=False)
+    _sine: float = field(init=False)
 
-    def placed(self, scale: float, left_px: int, top_px: int) -> _Line:
-        """Where the line is in the picture from which its tile was cut and scaled down."""
-        return _Line(
-            self.text,
-            self.left * scale + left_px,
-            self.right * scale + left_px,
-            self.middle * scale + top_px,
-            self.height * scale,
+    def __post_init__(self) -> None:
+        radians = math.radians(self.degrees)
+        object.__setattr__(self, "_cosine", math.cos(radians))
+        object.__setattr__(self, "_sine", math.sin(radians))
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the turned picture."""
+        cosine, sine = abs(self._cosine), abs(self._sine)
+        return (
+            self.width_px * cosine + self.height_px * sine,
+            self.width_px * sine + self.height_px * cosine,
         )
 
-    def is_again(self, other: _Line) -> bool:
-        """Whether the two are one line that was read in two tiles."""
-        aside_px = (self.left + self.right - other.left - other.right) / 2
-        near_px = min(self.height, other.height) / 2
-        return abs(self.middle - other.middle) < near_px and abs(aside_px) < 2 * near_px
+    def of(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the picture is after the turn."""
+        x, y = x - self.width_px / 2, y - self.height_px / 2
+        width, height = self.size
+        return (
+            x * self._cosine + y * self._sine + width / 2,
+            y * self._cosine - x * self._sine + height / 2,
+        )
+
+    def picture(self, picture: Image) -> Image:
+        """The turned picture."""
+        import PIL.Image
+
+        if abs(self.degrees) < MIN_DEGREES:
+            return picture
+        bicubic = PIL.Image.Resampling.BICUBIC
+        return picture.rotate(self.degrees, bicubic, expand=True, fillcolor="white")
 
 
-class RapidOcrReader(TextReader):
-    """PP-OCR by RapidOCR (https://github.com/RapidAI/RapidOCR) with the models of its wheel.
+def text_of(lines: Sequence[Line]) -> str:
+    """Lines as text, in reading order, fit to be stored and shown."""
+    return plain_text("\n".join(in_reading_order(lines)))
 
-    Nothing is loaded before the first picture and nothing is ever downloaded. Calls from several
-    threads wait for each other. Raises MissingExtra when RapidOCR is not installed.
+
+class ReadsAlso(TextReader):
+    """Two readers as one: the second reads what is written in letters that the first knows not.
+
+    The second is only asked about pictures in which the first sees writing, turned upright.
     """
 
-    def __init__(self, *, threads: int = 0) -> None:
-        if not all(importlib.util.find_spec(name) for name in ("rapidocr", "onnxruntime")):
-            raise MissingExtra(
-                "Reading text in pictures needs the packages rapidocr and onnxruntime.",
-                "Install them with `pip install rapidocr onnxruntime`, or set MMRAG_OCR=off.",
-            )
-        cpus = os.cpu_count() or 1
-        self._threads = min(threads or MAX_THREADS, cpus)
-        self._engine: Any = None
-        self._lock = threading.Lock()
+    def __init__(self, first: TextReader, second: TextReader, letters: frozenset[str]) -> None:
+        """``letters`` are the second's own, small ones."""
+        self.first, self.second, self._letters = first, second, letters
 
     @property
     def stamp(self) -> str:
-        """Name the version of RapidOCR, whose wheel holds the models, and the limits."""
-        version = importlib.metadata.version("rapidocr")
-        limits = f"{DETECTION_SIDE_PX}px-{MAX_SIDE_PX}px-{MIN_CONFIDENCE}-{MIN_LONE_CONFIDENCE}"
-        return f"rapidocr-{version}/{limits}/{MAX_ASPECT}-{TILE_ASPECT}-{MAX_TILES}/2"
+        """Name both."""
+        return f"{self.first.stamp}+{self.second.stamp}"
 
-    def read(self, picture: Image) -> str:
-        """Read a picture. Raises MediaError when the engine fails on it."""
-        if min(picture.size) < MIN_SIDE_PX:
-            return ""
-        is_tall, across_px = picture.height > picture.width, min(picture.size)
-        lines: list[_Line] = []
-        for begin_px, end_px, own_px in _tiles(across_px, max(picture.size)):
-            before = list(lines)
-            box = (0, begin_px, across_px, end_px) if is_tall else (begin_px, 0, end_px, across_px)
-            tile = picture.crop(box)
-            tile.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-            scale = (end_px - begin_px) / max(tile.size)
-            for found in _lines(self._find(tile)):
-                line = found.placed(scale, *box[:2])
-                at_px = line.middle if is_tall else (line.left + line.right) / 2
-                slack_px = line.height / 2  # a line on the seam lies a little otherwise in each
-                is_own = own_px[0] - slack_px <= at_px < own_px[1] + slack_px
-                if is_own and not any(line.is_again(other) for other in before):
-                    lines.append(line)
-        return plain_text("\n".join(_in_reading_order(lines)))
+    def may_hold_text(self, picture: Image) -> bool:
+        """What the first says: it finds writing in any letters."""
+        return self.first.may_hold_text(picture)
 
-    def _find(self, picture: Image) -> Any:
-        import numpy as np
-
-        bgr = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
-        with self._lock:
-            if self._engine is None:
-                self._engine = _load_engine(self._threads)
-            try:
-                return self._engine(bgr)
-            except Exception as error:  # OpenCV and ONNX Runtime raise types of their own
-                raise MediaError(
-                    f"The text in the picture can't be read ({type(error).__name__}: {error}).",
-                    "Set MMRAG_OCR=off if it happens with many pictures.",
-                ) from error
+    def see(self, picture: Image) -> Sight:
+        """Take from the second the lines with letters of its own, where the first is not sure."""
+        seen = self.first.see(picture)
+        if not seen.places:
+            return seen
+        sure = [line for line in seen.lines if line.confidence >= SURE]
+        turn = Turn(seen.degrees, *picture.size)
+        others = [
+            line
+            for line in self.second.see(turn.picture(picture)).lines
+            if not self._letters.isdisjoint(line.text.lower())
+            and not any(line.lies_on(known) for known in sure)
+        ]
+        mine = [line for line in seen.lines if not any(line.lies_on(other) for other in others)]
+        return replace(seen, lines=cut([*mine, *others]))
 
 
-def _tiles(short_px: int, long_px: int) -> Iterator[tuple[int, int, tuple[float, float]]]:
-    """Cut the long side: where each tile begins and ends, and which part of it is its own.
-
-    Tiles overlap, so that a line across a seam is whole in one of them; the seams lie in the middle
-    of what two have in common.
-    """
-    if long_px <= max(MAX_ASPECT * short_px, MAX_SIDE_PX):
-        yield 0, long_px, (0, long_px)
-        return
-    tile_px = max(TILE_ASPECT * short_px, DETECTION_SIDE_PX)
-    overlap_px = tile_px // 8
-    tiles = min(math.ceil((long_px - overlap_px) / (tile_px - overlap_px)), MAX_TILES)
-    step_px = (long_px - overlap_px) / tiles
-    for number in range(tiles):
-        begin_px = round(number * step_px)
-        end_px = min(math.ceil((number + 1) * step_px) + overlap_px, long_px)
-        own_from_px = begin_px + overlap_px / 2 if number else 0
-        own_to_px = end_px - overlap_px / 2 if number < tiles - 1 else long_px
-        yield begin_px, end_px, (own_from_px, own_to_px)
-
-
-def _load_engine(threads: int) -> Any:
-    from rapidocr import RapidOCR
-
-    spec = importlib.util.find_spec("rapidocr")
-    models = Path(spec.origin or "").parent / "models" if spec else Path()
-    paths = {part: next(models.glob(f"*_{part}_*.onnx"), None) for part in ("det", "rec", "cls")}
-    missing = [part for part, path in paths.items() if path is None]
-    if missing:
-        raise ModelMissing(
-            f"RapidOCR's models ({', '.join(missing)}) are not in {models}.",
-            "Install it anew with `pip install --force-reinstall rapidocr`, or set MMRAG_OCR=off.",
-        )
-    return RapidOCR(
-        params={
-            "Global.log_level": "critical",
-            "Global.max_side_len": MAX_SIDE_PX,
-            "Global.text_score": MIN_CONFIDENCE,
-            # "min" would scale small pictures up to 736 px: 10 times the work for a thumbnail
-            "Det.limit_type": "max",
-            "Det.limit_side_len": DETECTION_SIDE_PX,
-            # a path, so that a file which is missing or damaged is never fetched
-            **{f"{part.capitalize()}.model_path": str(path) for part, path in paths.items()},
-            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
-
-
-def _lines(found: Any) -> Iterator[_Line]:
-    if getattr(found, "boxes", None) is None:  # then it is an empty result of another type
-        return
-    for box, text, confidence in zip(found.boxes, found.txts, found.scores, strict=True):
-        letters = sum(char.isalnum() for char in text)
-        if letters > 1 or (letters and confidence >= MIN_LONE_CONFIDENCE):
-            (left_x, left_y), _, _, (below_x, below_y) = box  # clockwise; it may be slanted
-            xs, ys = [float(x) for x, _ in box], [float(y) for _, y in box]
-            height = max(math.hypot(below_x - left_x, below_y - left_y), 1.0)
-            yield _Line(text.strip(), min(xs), max(xs), sum(ys) / len(ys), height)
-
-
-def _in_reading_order(lines: Sequence[_Line]) -> Iterator[str]:
-    """Sort pieces into rows, top to bottom and left to right; pieces that lie close make a line."""
-    rows: list[list[_Line]] = []
-    for line in sorted(lines, key=lambda line: line.middle):
-        first = rows[-1][0] if rows else None
-        if first and line.middle - first.middle < min(line.height, first.height) / 2:
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    for row in rows:
-        row.sort(key=lambda line: line.left)
-        text = row[0].text
-        for before, line in pairwise(row):
-            gap_px = line.left - before.right
-            near = -before.height < gap_px < before.height
-            text += (" " if near else "\n") + line.text
-        yield text
+def cut(lines: Sequence[Line]) -> list[Line]:
+    """No more lines than a signal can hold, the highest letters first."""
+    kept, chars = list[Line](), 0
+    for line in sorted(lines, key=lambda line: -line.height):
+        chars += len(line.text) + 1
+        if chars > MAX_SIGNAL_CHARS:
+            break
+        kept.append(line)
+    return kept

@@ -22,6 +22,8 @@ with a line of facts, text that belongs to it, and usually a picture.
 - After each statement cite its source by number in square brackets, like [1] or [1][3]. Cite no \
 other numbers.
 - Look at the picture before you believe the text; say so where they disagree.
+- A moment of a film may be shown in several pictures, in order of time: what happens in it is \
+what changes from one to the next. Give the times of what happens.
 - Answer in the language of the question, briefly and plainly.
 - {_UNTRUSTED_RULE}
 """
@@ -96,5 +98,7 @@ ASK_WITHOUT_WORDS = "The person asks with a picture of their own. Say what these
 NOTHING_FOUND = "This library has nothing about that."
 
 NO_MORE = "There is no more of that in this library."
+
+NOTHING_BESIDE = "Nothing comes {which} that."
 
 START_OVER = "We start over."
