@@ -16,7 +16,7 @@ from mmrag_plugin.filters import Filters
 from mmrag_plugin.indexing import Indexer
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Moment
-from mmrag_plugin.signals.ocr import RapidOcrReader
+from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from mmrag_plugin.upkeep import verify
 
 RATING = (
