@@ -212,3 +212,13 @@ def test_a_changed_library_costs_what_changed(
         nothing,
     ]
     assert sum("times as long" in line for line in lines) == 3
+
+
+def test_what_listening_costs_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = measured("speech", monkeypatch, capsys, "--minutes", "0.5")
+    assert found["minutes of film"] == 0.5
+    assert found["encoded anew, known as the same"] in (0, 1)  # half a minute is little to go by
+    assert 0 < found["real-time factor, decoding"] < 1  # type: ignore[operator]
+    assert found["% of sentences right, PocketSphinx, 3 known sentences"] == 100

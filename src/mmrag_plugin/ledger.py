@@ -33,6 +33,7 @@ from mmrag_plugin.ledger_media import (
 from mmrag_plugin.ledger_names import NameLines
 from mmrag_plugin.ledger_pixels import PixelLines
 from mmrag_plugin.ledger_relocating import RelocatingLines
+from mmrag_plugin.ledger_speech import HeardPiece, SpeechLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
@@ -54,6 +55,7 @@ __all__ = [
     "WRITING",
     "BadSidecar",
     "Failure",
+    "HeardPiece",
     "KnownPath",
     "Ledger",
     "MediaRow",
@@ -67,6 +69,7 @@ class Ledger(
     MediaLines,
     NameLines,
     CaptionLines,
+    SpeechLines,
     WordLines,
     MarkLines,
     FacetLines,

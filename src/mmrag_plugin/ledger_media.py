@@ -31,6 +31,7 @@ from mmrag_plugin.ledger_tables import (
     shots,
     signals,
     signals_aside,
+    sounding,
     stages,
     stages_aside,
 )
@@ -47,6 +48,7 @@ _ABOUT_MEDIA = (
     groups,
     looks,
     shots,
+    sounding,
     date_sources,
     places,
     marks,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.learned_query import LearnedQuery
     from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
 
 DOUBT_FACTOR = 0.75  # of its score, which a doubtful caption keeps; set on COCO training photos
@@ -61,9 +62,11 @@ class Searcher:
         visual: VisualEmbedding,
         text: TextModel | None,
         fusion: Fusion,
+        learned: LearnedQuery | None = None,
     ) -> None:
         self.ledger, self.frames, self.words = ledger, frames, words
         self.visual, self.text, self.fusion = visual, text, fusion
+        self.learned = learned
         self._backgrounds: dict[Channel, tuple[NDArray[np.float32], int, float]] = {}
 
     @property
@@ -203,12 +206,18 @@ class Searcher:
         if channel == "text" and self.text is not None:
             return np.asarray(self.text.embedding.get_query_embedding(query), dtype=np.float32)
         if picture is None:
-            return np.asarray(self.visual.embed_texts([query])[0])
+            return self._asked(query)
         seen = np.asarray(self.visual.embed_pictures([picture])[0])
         if not query or not self.visual.understands(query):
             return seen
-        both = seen + self.visual.embed_texts([query])[0]  # "this, but at night"
+        both = seen + self._asked(query)  # "this, but at night"
         return np.asarray(both / max(float(np.linalg.norm(both)), 1e-12), dtype=np.float32)
+
+    def _asked(self, words: str) -> NDArray[np.float32]:
+        import numpy as np
+
+        rows = self.visual.embed_texts([words])
+        return np.asarray((rows if self.learned is None else self.learned(rows, [words]))[0])
 
     # ---- ranking -----------------------------------------------------------------------------
 

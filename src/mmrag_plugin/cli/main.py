@@ -21,9 +21,11 @@ from mmrag_plugin.cli import (
     gallery,
     hiding,
     keeping,
+    learning,
     making,
     models,
     taking_in,
+    transcripts,
     watching,
 )
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
@@ -49,7 +51,9 @@ for module in (
     asking,
     chatting,
     annotating,
+    learning,
     making,
+    transcripts,
     duplicates,
     keeping,
     hiding,
