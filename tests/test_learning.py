@@ -302,12 +302,10 @@ def test_searches_follow_what_was_learned_and_are_the_same_to_the_bit_after_taki
 
 def test_without_enough_to_learn_from_it_says_how_much_is_missing(library: MediaLibrary) -> None:
     annotate(library, most=17)
-    with pytest.raises(UsageError, match=r"17 photos .*learning takes 20.* 3 more"):
+    with pytest.raises(
+        UsageError, match=r"words of yours: 17\. Learning takes 20\. Write to 3 more"
+    ):
         library.learn()
-    annotate(library, dict.fromkeys(CALLED, "x"))
-    library.ledger.annotate(
-        next(iter(library.ledger.media_rows())), annotations_of("y")
-    )  # one more text
     assert library.learned_versions() == []
     with pytest.raises(NotFound, match="nothing was learned yet"):
         library.roll_back_learned()
@@ -330,6 +328,18 @@ def test_texts_that_say_nothing_to_the_model_are_named(library: MediaLibrary) ->
         library.learn()
 
 
+def test_a_model_that_tells_no_texts_apart_is_named(library: MediaLibrary) -> None:
+    class OneForAll:
+        model_name, stamp, dim = "small-english", "one", visual_of(library).dim
+
+        def embed_texts(self, texts: Any) -> Any:
+            return np.full((len(texts), self.dim), self.dim**-0.5, dtype=np.float32)
+
+    annotate(library, {colour: f"عکس {number}" for number, colour in enumerate(CALLED)})
+    _, warnings = lesson_of(library.ledger, library.stores()["visual"], OneForAll())  # type: ignore[arg-type]
+    assert any("small-english hardly tells your texts apart" in line for line in warnings)
+
+
 def visual_of(library: MediaLibrary) -> Any:
     return library.models.in_use()[0]
 
@@ -340,7 +350,7 @@ def test_folders_and_files_count_less_than_the_person(home: Path, tmp_path: Path
         picture(folder / f"Red barn {number % 5}" / f"{number}.png", "red", number=number)
     with opened(home) as library:
         library.index([folder])
-        with pytest.raises(UsageError, match="0 photos"):  # folders alone teach nothing
+        with pytest.raises(UsageError, match="words of yours: 0"):  # folders alone teach nothing
             library.learn()
         annotate(library)
         lesson, _ = lesson_of(library.ledger, library.stores()["visual"], visual_of(library))

@@ -58,7 +58,7 @@ def lesson_of(
     }
     if len(annotated) < MEDIA_AT_LEAST:
         raise UsageError(
-            f"{len(annotated)} photos and films here have words of yours; learning takes "
+            f"Photos and films with words of yours: {len(annotated)}. Learning takes "
             f"{MEDIA_AT_LEAST}.",
             f"Write to {MEDIA_AT_LEAST - len(annotated)} more: mmrag annotate MEDIA --caption TEXT",
         )

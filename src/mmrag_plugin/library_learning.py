@@ -197,20 +197,20 @@ class LibraryLearning:
         from mmrag_plugin.learned_query import digest_of
 
         content = query.to_bytes()
-        known = self._learned()["versions"]
-        there = {path.stem for path in self._learned_file("v0").parent.glob("v*.npz")}
-        taken = {int(name[1:]) for name in {*known, *there} if _VERSION.fullmatch(name)}
-        version = f"v{max(taken, default=0) + 1}"
-        self._write_learned(f"{version}.npz", content)
-        about = {
-            "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "stamp": query.stamp,
-            "digest": digest_of(content),
-            **about,
-        }
-        with self.ledger.transaction():
+        with self.ledger.transaction():  # of two that learn at once, one waits
             found = self._learned()
-            found["versions"][version] = about
+            there = {path.stem for path in self._learned_file("v0").parent.glob("v*.npz")}
+            taken = [
+                int(name[1:]) for name in {*found["versions"], *there} if _VERSION.fullmatch(name)
+            ]
+            version = f"v{max(taken, default=0) + 1}"
+            self._write_learned(f"{version}.npz", content)
+            found["versions"][version] = {
+                "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "stamp": query.stamp,
+                "digest": digest_of(content),
+                **about,
+            }
             found["before"], found["in_use"] = [*found["before"], found["in_use"]], version
             self.ledger.state(learned=found)
         return version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,6 +22,26 @@ _SAID_WORDS = 3  # a shorter question means what it asks for
 _LOOKED_AT = 20  # moments of a channel among which one may say just the query
 
 
+class _Pieces:
+    """The pieces of a film, looked up by time."""
+
+    def __init__(self, timed: Sequence[Signal]) -> None:
+        self._pieces = pieces_of(timed)
+        spans = [span_of(piece) for piece in self._pieces]
+        self._starts = [start_s for start_s, _ in spans]
+        self._longest_s = max((end_s - start_s for start_s, end_s in spans), default=0.0)
+
+    def inside(self, start_s: float, end_s: float) -> list[Signal]:
+        """Those whose middle lies between two times, in order."""
+        first = bisect_left(self._starts, start_s - self._longest_s)
+        last = bisect_right(self._starts, end_s)
+        return [
+            piece
+            for piece in self._pieces[first:last]
+            if start_s <= sum(span_of(piece)) / 2 <= end_s
+        ]
+
+
 class Telling:
     """Looks at the words of films for one query; those of each media are looked up once."""
 
@@ -28,13 +49,10 @@ class Telling:
         self, query: str, signals_of: Callable[[Sequence[str]], Mapping[str, Sequence[Signal]]]
     ) -> None:
         self._query, self._signals_of = query, signals_of
-        self._pieces: dict[str, list[Signal]] = {}
+        self._pieces: dict[str, _Pieces] = {}
 
     def in_order(self, ranked: Sequence[Ranked]) -> list[Ranked]:
-        """Put first what says just the query; one word, which may name what is seen, not as far.
-
-        What is said in one word comes first among what was found by words in films.
-        """
+        """Put first what says just the query; among films alone if that is one word."""
         near = [item for item in ranked if _is_near(item)]
         self._look_up([candidate for candidate, _, _ in near])
         said = [(item, self._said_in(item[0])) for item in near]
@@ -47,7 +65,7 @@ class Telling:
             return list(ranked)
         place = 0
         if len(words_of(self._query)) < 2:
-            place = next(n for n, item in enumerate(ranked) if item[0].by_words)
+            place = next(n for n, item in enumerate(ranked) if item[0].kind == "video")
         ahead = [item for item in ranked[:place] if item not in exact]
         rest = [item for item in ranked[place:] if item not in exact]
         least = rest[0][1] if rest else 0.0
@@ -82,13 +100,7 @@ class Telling:
         """The pieces of a moment that hold the query's words; none of what was found by sight."""
         if not candidate.by_words or candidate.start_s is None or candidate.end_s is None:
             return []
-        inside = []
-        for piece in self._pieces[candidate.media_id]:
-            start_s, end_s = span_of(piece)
-            if start_s > candidate.end_s:
-                break
-            if candidate.start_s <= (start_s + end_s) / 2 <= candidate.end_s:
-                inside.append(piece)
+        inside = self._pieces[candidate.media_id].inside(candidate.start_s, candidate.end_s)
         found: list[Signal] = []
         for lane in lanes_of(inside):
             said = said_there(self._query, lane)
@@ -101,7 +113,7 @@ class Telling:
         missing = [media_id for media_id in wanted if media_id not in self._pieces]
         for media_id, signals in self._signals_of(missing).items() if missing else ():
             timed = [one for one in signals if one.start_s is not None and not one.doubtful]
-            self._pieces[media_id] = pieces_of(timed)
+            self._pieces[media_id] = _Pieces(timed)
 
 
 def said_in_a_film(question: str, ledger: Ledger) -> bool:
