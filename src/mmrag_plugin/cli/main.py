@@ -17,6 +17,7 @@ from mmrag_plugin.cli import (
     chatting,
     doctor,
     duplicates,
+    evaluating,
     finding,
     gallery,
     hiding,
@@ -26,6 +27,7 @@ from mmrag_plugin.cli import (
     models,
     taking_in,
     transcripts,
+    tuning,
     watching,
 )
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
@@ -52,6 +54,8 @@ for module in (
     chatting,
     annotating,
     learning,
+    evaluating,
+    tuning,
     making,
     transcripts,
     duplicates,
