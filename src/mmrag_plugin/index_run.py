@@ -233,6 +233,7 @@ class Run:
         failures, self._failures = self._failures, []
         lost = [media_id for stage, _, media_id, _, _ in failures if stage in ("read", "embed")]
         unread = [media_id for stage, _, media_id, _, _ in failures if stage == "read"]
+        self.ledger.forget_set_aside(lost)
         if seen := self.ledger.touched("embed", lost):
             self.ledger.begin("embed", sorted(seen))
             _delete_rows((self.parts.frames, *self.parts.others), sorted(seen))
