@@ -20,6 +20,8 @@ MAX_TILES = 16
 MAX_WINDOWS = 12  # that are looked at closely
 SMALL_PX = 16  # a line that is thinner, where it was found, is not seen whole
 CLEAR_PX = 22  # how thick it should be
+MAX_BLOCKS = 2  # things as high as long that are looked at closely, as if they were pages
+BLOCK_ZOOM = 3  # how much closer, where nothing tells how small their letters are
 SURE = 0.5  # the detector's score from which a box is one; below it is a hint
 MARGIN = 0.125  # of a cell that a window shows around it
 MAX_LINE_ASPECT = 60  # of what is read at once
@@ -201,20 +203,32 @@ def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
     cells = [(column, row) for column in range(grid.columns) for row in range(grid.rows)]
     scale = _scale(grid.window(*cells[len(cells) // 2]))
     found = _in_cells(grid, cells, scale, detect)
-    small = [box for box in found if box.thickness * scale < SMALL_PX]
     sure = [box for box in found if box.score >= SURE]
-    if not small or scale >= 1:
+    if scale >= 1:
         return sure
+    small = [box for box in found if box.thickness * scale < SMALL_PX]
+    blocks = sorted(filter(_is_block, sure), key=lambda box: -box.score)[:MAX_BLOCKS]
     closer, near = _close_grid(width_px, height_px, small, scale)
-    if near < 1.15 * scale:
+    if near < 1.15 * scale or not (small or blocks):
         return sure
-    looked_at, seen = _looked_at(closer, small, near, detect)
+    looked_at, seen = _looked_at(closer, [*small, *blocks], near, detect)
     large = [
         box
         for box in sure
         if box.thickness * scale >= SMALL_PX or closer.cell_of(box.middle) not in looked_at
     ]
+    # what seemed one thing and holds lines is a label or a page
+    large = [
+        box
+        for box in large
+        if not (_is_block(box) and sum(_covers(box, other) for other in seen) > 1)
+    ]
     return large + [box for box in seen if not any(_covers(other, box) for other in large)]
+
+
+def _is_block(box: Box) -> bool:
+    """Whether it is as high as long: a single letter, or many lines that were too small to see."""
+    return box.is_tall is None
 
 
 def _scale(window: Cell) -> float:
@@ -235,7 +249,7 @@ def _close_grid(
     width_px: int, height_px: int, small: Sequence[Box], scale: float
 ) -> tuple[Grid, float]:
     """The grid that shows small lines clearly enough in no more windows than may be looked at."""
-    sizes = sorted(box.thickness * scale for box in small)
+    sizes = sorted(box.thickness * scale for box in small) or [CLEAR_PX / BLOCK_ZOOM]
     near = min(scale * CLEAR_PX / max(sizes[len(sizes) // 4], 4.0), 1.0)
     while True:
         cell_px = DETECTION_SIDE_PX / near / (1 + 2 * MARGIN)
