@@ -107,8 +107,9 @@ def shut(*places: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(home: Path, library: str = "default", **flags: Any) -> Iterator[MediaLibrary]:
-    """Open a library with the fast model and without OCR, unless told otherwise."""
-    flags = {"visual_model": "palette", "text_model": "off", "ocr": "off", **flags}
+    """Open a library with the fast model, without OCR and speech, unless told otherwise."""
+    off = {"text_model": "off", "ocr": "off", "speech": "off"}
+    flags = {"visual_model": "palette", **off, **flags}
     settings = load_settings(home=home, library=library, **flags)
     with MediaLibrary.open(settings, create=True) as found:
         yield found

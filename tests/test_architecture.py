@@ -19,18 +19,19 @@ LAYERS: dict[str, str] = {
     "vocabulary": "child_process errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
-    "content_hash ollama_host priority folder_names",
+    "content_hash ollama_host priority folder_names film_sound",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
-    "telling duplicates reasons neighbours results filters browsing hiding annotating "
+    "telling duplicates reasons confidence neighbours results filters browsing hiding annotating "
     "annotation_files following listing plan planning planned_search searching retrieval reranking "
     "citations sources showing answering describing conversation conversation_files "
-    "chat_streams chat_turns chatting agent_tools making evaluation",
-    "library": "library library_annotating library_asking library_captions library_imagining "
-    "library_indexing "
+    "chat_streams chat_turns chatting agent_tools making transcripts evaluation "
+    "general_phrases learn*",
+    "library": "library library_annotating library_asking library_captions library_evaluating "
+    "library_imagining library_indexing library_learning "
     "library_keeping library_making library_media library_models library_place library_previews "
-    "library_thumbnails kept_files",
+    "library_speech library_thumbnails kept_files",
     "upkeep": "upkeep watching asked_index",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",
@@ -47,6 +48,7 @@ SEAMS = {
     "mmrag_plugin.vlm.canary",
     "mmrag_plugin.signals.ocr",
     "mmrag_plugin.signals.sidecars",
+    "mmrag_plugin.signals.speech",
 }
 EXCEPTIONS = {
     # What is decoded of a film is what a selector chooses: the seams meet here.

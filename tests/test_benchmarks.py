@@ -193,3 +193,13 @@ def test_what_tools_and_answers_cost_a_model_is_counted(
     assert characters == sum(row[0] for row in listed) + len(listed) - 1
     assert characters / 4 < tokens < characters
     assert found["answer search_media, text"][0] < found["answer search_media, structured"][0]
+
+
+def test_what_listening_costs_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = measured("speech", monkeypatch, capsys, "--minutes", "0.5")
+    assert found["minutes of film"] == 0.5
+    assert found["encoded anew, known as the same"] in (0, 1)  # half a minute is little to go by
+    assert 0 < found["real-time factor, decoding"] < 1  # type: ignore[operator]
+    assert found["% of sentences right, PocketSphinx, 3 known sentences"] == 100

@@ -65,6 +65,25 @@ def test_every_cue_is_found_first_with_its_edges(tmp_path: Path, suffix: str) ->
         assert max(score.edges_s) <= 0.001
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No, not the letter from 2019!",
+        "-Who is there? -Nobody.",
+        'He said "stop it now" and left.',
+        "What happens after the storm?",
+        "Show me the last two photos of Anna",
+        "How many videos are there?",
+    ],
+)
+def test_a_cue_that_reads_like_a_question_to_mmrag_is_found(tmp_path: Path, text: str) -> None:
+    others = ["The storm is over.", "Anna has two photos of a letter", "Nobody said anything"]
+    cues = [Cue(said, 3.0 * n + 1, 3.0 * n + 3, n) for n, said in enumerate([*others, text])]
+    indexed(tmp_path, cues)
+    with opened(tmp_path) as library:
+        all_found(library, "film.mp4", cues, ("bm25",))
+
+
 def test_the_cues_of_several_languages_in_one_film_are_found(tmp_path: Path) -> None:
     media = tmp_path / "media"
     media.mkdir()

@@ -108,6 +108,8 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "captions": "missing",
         "personal": "false",
         "caption_workers": "3",
+        "speech_language": "fr",
+        "speech_threads": "3",
         "ocr_all_below": "3",
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",

@@ -131,6 +131,18 @@ def test_a_search_inside_one_film_finds_nothing_else(library: MediaLibrary) -> N
     assert len(begins) >= 1
 
 
+def test_all_shots_of_a_film_are_listed_in_order_with_what_is_said(library: MediaLibrary) -> None:
+    film = library.search("kiss").hits[0].moment.media_id
+    found = library.search_question(f"in:{film} sort:time", limit=3)
+    assert spans(found.hits) == [(0.0, 4.0), (4.0, 8.0), (8.0, 12.0)]
+    assert [hit.text for hit in found.hits] == [
+        "Look at the bottle, it falls",
+        None,
+        "and then a kiss",
+    ]
+    assert found.next_offset == 3
+
+
 def test_a_media_that_is_not_there_can_not_be_searched(home: Path) -> None:
     done = mmrag(home, "search", "blue", "--in", "nothing-such", "--json")
     assert done.returncode == 1

@@ -55,6 +55,12 @@ def test_what_a_model_understands_becomes_the_plan() -> None:
     assert plan.warnings == ()
 
 
+def test_a_model_may_say_that_what_comes_next_is_asked_for() -> None:
+    plan = planned({"shows": "la botella se cae", "moment": "after"})
+    assert (plan.visual, plan.moment) == ("la botella se cae", "after")
+    assert planned({"shows": "a kiss"}).moment is None
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"since": "yesterday"}, {"until": "2019-13"}, {"since": "2020", "until": "2019"}],

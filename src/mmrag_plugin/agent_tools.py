@@ -157,7 +157,7 @@ class LibraryInfo(_Arguments):
 
 _SEARCH = (
     "Find the person's own photos, screenshots and moments of videos by what they show and say: "
-    "pictures, text in pictures, captions, subtitles, names and dates are searched at once. "
+    "pictures, text in them, captions, subtitles, speech, names and dates are searched at once. "
     "Returns ranked moments with a media_id for the other tools, and why each matched."
 )
 _LOOK = (
@@ -166,7 +166,7 @@ _LOOK = (
 )
 _LOOK_WITHOUT_PICTURES = (
     "Get all that is known about one photo or video in words: date, texts in it, captions, "
-    "subtitles. What it looks like is for describe_media to say."
+    "subtitles, speech. What it looks like is for describe_media to say."
 )
 _DESCRIBE = (
     "Have a vision model describe one photo, one video or a part of a video in words. Slow; "

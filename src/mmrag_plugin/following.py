@@ -65,8 +65,20 @@ class Following:
             for start_s, end_s in self._neighbours(hit.moment, which):
                 moment = replace(hit.moment, start_s=start_s, end_s=end_s)
                 if not any(_same(moment, other.moment) for other in (*hits, *found)):
-                    found.append(self._hit(hit, moment, which))
-        return [replace(hit, rank=rank) for rank, hit in enumerate(found, 1)]
+                    beside = f"comes {which} {format_span(hit.moment.start_s, hit.moment.end_s)}"
+                    reason = f"{beside}: {hit.reason}" if hit.reason else beside
+                    found.append(self._hit(hit, moment, reason, len(found) + 1))
+        return found
+
+    def all_of(self, media_id: str) -> list[Hit]:
+        """All shots of a film in order, with what is said in each. Raises NotFound."""
+        film = self.named(media_id, None)
+        shots = self.shots_of(media_id)
+        return [
+            self._hit(film, replace(film.moment, start_s=start_s, end_s=end_s), reason, rank)
+            for rank, (start_s, end_s) in enumerate(shots, 1)
+            for reason in [f"shot {rank} of {len(shots)}"]
+        ]
 
     def _neighbours(self, moment: Moment, which: Beside) -> Iterator[Span]:
         shots = self.shots_of(moment.media_id)
@@ -84,15 +96,15 @@ class Following:
             else:
                 yield max(start, end - LONGEST_S), end
 
-    def _hit(self, hit: Hit, moment: Moment, which: Beside) -> Hit:
+    def _hit(self, hit: Hit, moment: Moment, reason: str, rank: int) -> Hit:
         signals = self.ledger.signals_of([moment.media_id])[moment.media_id]
         said = [signal.text for _, signal in signals if _is_inside(signal, moment)]
-        span = format_span(hit.moment.start_s, hit.moment.end_s)
         return replace(
             hit,
+            rank=rank,
             moment=moment,
             why={},
-            reason=f"comes {which} {span}: {hit.reason}" if hit.reason else f"comes {which} {span}",
+            reason=reason,
             text=" ".join(dict.fromkeys(said))[:_WORDS_CHARS] or None,
             at_s=((moment.start_s or 0.0) + (moment.end_s or 0.0)) / 2,
             alike=(),

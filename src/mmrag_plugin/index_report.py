@@ -19,6 +19,9 @@ class Progress:
     def advance(self, stage: Stage, count: int) -> None:
         """Hear that some media are done."""
 
+    def note(self, stage: Stage, text: str) -> None:
+        """Hear, in words, how far a stage is with one media."""
+
     def end(self, stage: Stage) -> None:
         """Hear that a stage is over."""
 
@@ -30,6 +33,12 @@ class StageReport:
     done: int = 0
     pending: int = 0
     seconds: float = 0.0
+    sound_s: float = 0.0  # of sound that was listened to
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds of work for each second of sound; None where there was none."""
+        return self.seconds / self.sound_s if self.sound_s else None
 
 
 @dataclass
@@ -74,8 +83,15 @@ class IndexReport:
                     "done": report.done,
                     "pending": report.pending,
                     "seconds": round(report.seconds, 3),
+                    **_about_sound(report),
                 }
                 for stage, report in self.stages.items()
             },
             "warnings": self.warnings,
         }
+
+
+def _about_sound(report: StageReport) -> dict[str, float]:
+    if (factor := report.real_time_factor) is None:
+        return {}
+    return {"sound_s": round(report.sound_s, 3), "real_time_factor": round(factor, 4)}

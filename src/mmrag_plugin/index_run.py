@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.index_captions import CaptionWork
+    from mmrag_plugin.index_speech import SpeechWork
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.readers.base import MediaReader
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
-READ_STAMP = "read-3"
+READ_STAMP = "read-4"
 SHOTS_VERSION = 1  # how a film's frames become shots
 ANNOTATED_EVERY_S = 1.0
 COMMIT_S = 10.0  # no more work than this is lost by a kill
@@ -53,11 +54,14 @@ class Stamps:
     ocr: str
     keyframes: str
     caption: str = ""
+    speech: str = ""
 
     def of(self, stage: Stage, kind: Kind) -> str:
         """The stamp of a stage on a kind of media."""
         if stage == "read":
             return READ_STAMP
+        if stage == "speech":
+            return self.speech
         if stage == "caption":
             shots = f"|shots-{SHOTS_VERSION}|{self.keyframes}" if kind == "video" else ""
             return f"{self.caption}{shots}"
@@ -91,6 +95,7 @@ class Parts:
     place_name: Callable[[float, float], PlaceName]
     stamps: Stamps
     captions: CaptionWork
+    speech: SpeechWork
 
 
 def remove_media(

@@ -24,6 +24,7 @@ from mmrag_plugin.index_ocr import OcrStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
+from mmrag_plugin.index_speech import SpeechStage
 from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
 from mmrag_plugin.ledger_database import batches
@@ -139,6 +140,7 @@ def owed_media(
     """
     gone = set(found.removed)
     owed: dict[Stage, set[str]] = {"read": set(), "embed": set(), "ocr": set()}
+    owed["speech"] = set(ledger.to_hear(stamps.speech))
     after: dict[Stage, Stage] = {"embed": "read", "ocr": "embed"}
     for kind in kinds:
         coming = found.read_again.union(ledger.pending("read", stamps.of("read", kind), kind=kind))
@@ -214,6 +216,7 @@ class Indexer:
         )
         OcrStage(self._run).read()
         words.project()  # with what was read in the pictures
+        SpeechStage(self._run, words, parts.speech).listen()
         captions.caption()
         words.project_annotated()
 
@@ -238,6 +241,9 @@ class Indexer:
                 owed = [media_id for ids in left for media_id in ids]
                 stopped = isinstance(report.stopped_by, IndexStopped)
                 report.stages[stage].pending = len(owed if stopped else waiting & set(owed))
+        if "speech" in report.stages:
+            to_hear = self.ledger.to_hear(self.parts.stamps.speech)
+            report.stages["speech"].pending = len(to_hear)
         report.failed = list(dict.fromkeys(report.failed))  # by scan and by stages
         if self._run.absent:
             report.warnings.append(
@@ -291,6 +297,7 @@ class Indexer:
         """Take out again what a rule leaves out for what it is, now that it was read."""
         gone = self.ledger.leave_out_by_rules()
         self.ledger.forget_captions(gone)
+        self.ledger.forget_heard(gone)
         parts = self.parts
         remove_media(self.ledger, (parts.frames, parts.words, *parts.others), gone)
         self.report.removed += len(gone)

@@ -24,6 +24,7 @@ from mmrag_plugin.ledger_looks import LookLines
 from mmrag_plugin.ledger_marks import MarkLines
 from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
 from mmrag_plugin.ledger_names import NameLines
+from mmrag_plugin.ledger_speech import HeardPiece, SpeechLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure
 from mmrag_plugin.ledger_tables import (
     SCHEMA_VERSION,
@@ -45,6 +46,7 @@ __all__ = [
     "WRITING",
     "BadSidecar",
     "Failure",
+    "HeardPiece",
     "KnownPath",
     "Ledger",
     "MediaRow",
@@ -57,6 +59,7 @@ class Ledger(
     MediaLines,
     NameLines,
     CaptionLines,
+    SpeechLines,
     WordLines,
     MarkLines,
     FacetLines,

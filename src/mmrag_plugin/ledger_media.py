@@ -31,6 +31,7 @@ from mmrag_plugin.ledger_tables import (
     roots,
     shots,
     signals,
+    sounding,
     stages,
 )
 from mmrag_plugin.ledger_words import count_terms
@@ -42,6 +43,7 @@ _ABOUT_MEDIA = (
     groups,
     looks,
     shots,
+    sounding,
     date_sources,
     places,
     marks,

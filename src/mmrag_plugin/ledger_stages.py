@@ -29,6 +29,7 @@ from mmrag_plugin.ledger_tables import (
     roots,
     shots,
     signals,
+    sounding,
     stages,
 )
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
@@ -308,6 +309,9 @@ class StageLines:
                     )
                 )
                 self._replace_signals(connection, media_id, "read", words)
+                connection.execute(sounding.delete().where(sounding.c.media_id == media_id))
+                if found.has_sound:
+                    connection.execute(sounding.insert().values(media_id=media_id))
                 connection.execute(places.delete().where(places.c.media_id == media_id))
                 connection.execute(date_sources.delete().where(date_sources.c.media_id == media_id))
                 if source := found.dated_by:

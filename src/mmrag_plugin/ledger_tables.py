@@ -143,6 +143,34 @@ shots = sa.Table(
     sa.Column("denial_stamp", sa.Text, nullable=False, server_default=""),
 )
 
+# Films with a stream of sound.
+sounding = sa.Table(
+    "sounding",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+)
+
+# What was heard in films, piece by piece, by the content of their files, so that nothing is
+# listened to twice. ``content`` holds the segments and how loud it was.
+heard = sa.Table(
+    "heard",
+    metadata,
+    sa.Column("content_hash", sa.String(64), primary_key=True),
+    sa.Column("stamp", sa.String(255), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("end_s", sa.Float, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+)
+
+# Contents that were listened to up to the end, and how long the film is.
+heard_out = sa.Table(
+    "heard_out",
+    metadata,
+    sa.Column("content_hash", sa.String(64), primary_key=True),
+    sa.Column("stamp", sa.String(255), primary_key=True),
+    sa.Column("duration_s", sa.Float, nullable=False),
+)
+
 # How photos look, to find those that are much alike, and the groups of such.
 looks = sa.Table(
     "looks",

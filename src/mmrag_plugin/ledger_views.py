@@ -20,7 +20,7 @@ from mmrag_plugin.ledger_tables import metadata
 
 # Tables about media, by ``media_id``; about places, by ``path``; and what is nobody else's affair.
 _PLACES = frozenset({"roots", "left_out", "not_taken_in", "bad_sidecars"})
-_PRIVATE = frozenset({"hiding", "hidden_contents", "left_out_files"})
+_PRIVATE = frozenset({"hiding", "hidden_contents", "left_out_files", "heard", "heard_out"})
 # What is about the library or about words alone. A new table needs its place here, or a media_id.
 OPEN = frozenset({"facts", "terms", "captions", "lease"})
 

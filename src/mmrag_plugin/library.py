@@ -11,7 +11,9 @@ from mmrag_plugin.errors import NotALibrary, NotFound, ServiceError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
+from mmrag_plugin.library_evaluating import LibraryEvaluating
 from mmrag_plugin.library_indexing import LibraryIndexing
+from mmrag_plugin.library_learning import LibraryLearning
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.settings import Settings, load_settings
@@ -25,13 +27,17 @@ if TYPE_CHECKING:
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.searching import Searcher
+    from mmrag_plugin.signals.speech import SpeechRecogniser
 
 
-class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
+class MediaLibrary(
+    LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryAsking, LibraryEvaluating
+):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
     Heavy parts (models, Milvus) are loaded when they are first needed. ``caption_llm`` is the LLM
-    that captions, where it is to be another than the settings' VLM.
+    that captions, where it is to be another than the settings' VLM, ``speech_recogniser`` who
+    listens to films.
 
     ``for_assistants`` is the same library as assistants see it. What is hidden from them is shut
     off where both kinds of storage are read: their ledger looks at its tables through views without
@@ -47,6 +53,7 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
         self.ledger = ledger
         self.warnings: list[str] = []
         self.caption_llm: LLM | None = None
+        self.speech_recogniser: SpeechRecogniser | None = None
         self.whole: MediaLibrary = whole or self  # as the person sees it
         self.models = whole.models if whole else LibraryModels(settings, ledger)
         self._seen_by_assistants: MediaLibrary | None = None
@@ -129,14 +136,26 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
             return self._searcher()
 
     def _searcher(self) -> Searcher:
-        from mmrag_plugin.fusion import WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL, StandardScores
+        from mmrag_plugin.confidence import CALIBRATION, CALIBRATION_WITH_SENTENCE_MODEL
+        from mmrag_plugin.fusion import (
+            WEIGHTS,
+            WEIGHTS_WITH_SENTENCE_MODEL,
+            WEIGHTS_WITHOUT_TEXT,
+            StandardScores,
+        )
         from mmrag_plugin.searching import Searcher
 
         visual, model = self.models.in_use()
         words = self.recorded("words")
         if words is None:
             raise NotALibrary("The ledger knows no words collection.", "Run mmrag index again.")
-        key = (model.collection, words.collection)
+        tuned = self.tuned()
+        key = (
+            model.collection,
+            words.collection,
+            self.learned_in_use,
+            None if tuned is None else str(tuned.about),
+        )
         if key in self._searchers:
             return self._searchers[key]
         text = self.models.text_in_use(words, visual)
@@ -149,8 +168,13 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryAsking):
             visual,
             text,
             StandardScores(
-                WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS, without_text=WEIGHTS
+                (tuned and tuned.weights)
+                or (WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS),
+                without_text=(tuned and tuned.without_text) or WEIGHTS_WITHOUT_TEXT,
             ),
+            calibration=(tuned and tuned.calibration)
+            or (CALIBRATION_WITH_SENTENCE_MODEL if sentences else CALIBRATION),
+            learned=self.learned_query(visual),
         )
         if text is not None or not words.dim:
             self._searchers[key] = searcher

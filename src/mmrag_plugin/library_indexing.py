@@ -14,6 +14,7 @@ from mmrag_plugin.errors import IndexStopped, UsageError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_captions import caption_work, to_be_captioned
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
+from mmrag_plugin.library_speech import recogniser_of
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.settings import Settings
 from mmrag_plugin.walking import is_there
@@ -26,14 +27,17 @@ if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
     from mmrag_plugin.milvus_connection import MilvusConnection
     from mmrag_plugin.readers.base import MediaReader
+    from mmrag_plugin.readers.decoding import Decoder
     from mmrag_plugin.scanning import ScanResult
     from mmrag_plugin.signals.ocr import TextReader
+    from mmrag_plugin.signals.speech import SpeechRecogniser
 
 _DEFAULT_RATES = {
     "read": 0.005,
     "embed": 0.03,
     "ocr": 0.4,
     "caption": 8.0,
+    "speech": 60.0,
 }  # seconds a media, before any run
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
@@ -58,6 +62,7 @@ class LibraryIndexing:
     models: LibraryModels
     warnings: list[str]
     caption_llm: LLM | None
+    speech_recogniser: SpeechRecogniser | None
 
     @property
     def connection(self) -> MilvusConnection:
@@ -138,11 +143,13 @@ class LibraryIndexing:
         wanted = self.models.wanted()
         rates = _DEFAULT_RATES | (self.ledger.fact("rates") or {})
         owed = owed_media(self.ledger, self._stamps(wanted), self.readers, found)
-        pending = {
+        pending: dict[Stage, int] = {
             stage: found.new_kinds.total() + len(media_ids)
             for stage, media_ids in owed.items()
-            if stage != "ocr" or self.settings.ocr != "off"
+            if stage != "speech" and (stage != "ocr" or self.settings.ocr != "off")
         }
+        if self._recogniser is not None:  # whether new films have sound, nobody knows yet
+            pending["speech"] = found.new_kinds["video"] + len(owed["speech"])
         if self.settings.ocr == "all":
             pending["ocr"] += self.ledger.passed_over("ocr")
         if self.settings.captions != "off":
@@ -194,6 +201,7 @@ class LibraryIndexing:
 
     def _parts(self, wanted: Wanted) -> Parts:
         """Build what the indexing flow joins."""
+        from mmrag_plugin.index_speech import SpeechWork
         from mmrag_plugin.indexing import Parts
         from mmrag_plugin.milvus_store import open_frames, open_signals
         from mmrag_plugin.signals.facts_words import facts_signals
@@ -220,6 +228,7 @@ class LibraryIndexing:
             place_name=place_name,
             stamps=self._stamps(wanted),
             captions=caption_work(self.settings, self.caption_llm),
+            speech=SpeechWork(self._recogniser, self._decoder.sound),
         )
 
     def _stamps(self, wanted: Wanted) -> Stamps:
@@ -231,7 +240,13 @@ class LibraryIndexing:
             wanted.text.stamp if wanted.text else "",
             reader.stamp if reader else "",
             self._selector().stamp,
+            speech=self._recogniser.stamp if self._recogniser else "",
         )
+
+    @cached_property
+    def _recogniser(self) -> SpeechRecogniser | None:
+        """Who writes down what is said: the one that was given, else as the settings say."""
+        return recogniser_of(self.settings, self.speech_recogniser)
 
     @cached_property
     def _text_reader(self) -> TextReader | None:
@@ -287,13 +302,18 @@ class LibraryIndexing:
         """The readers by kind of media."""
         from mmrag_plugin.readers.photo import PhotoReader
         from mmrag_plugin.readers.video import VideoReader
-        from mmrag_plugin.readers.workers import DecodesInWorkers
 
-        decoder = DecodesInWorkers()
+        decoder = self._decoder
         return {
             "image": PhotoReader(decoder=decoder),
             "video": VideoReader(self._selector(), decoder=decoder),
         }
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        from mmrag_plugin.readers.workers import DecodesInWorkers
+
+        return DecodesInWorkers()
 
     def _taken_warnings(self) -> list[str]:
         taken = list(dict.fromkeys([*self.models.warnings, *self.warnings]))

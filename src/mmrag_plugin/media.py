@@ -125,6 +125,7 @@ class MediaFacts:
     latitude: float | None = None
     longitude: float | None = None
     signals: tuple[Signal, ...] = ()
+    has_sound: bool = False
 
     @property
     def dated_by(self) -> DateSource | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 JOIN_GAP_S = 1.0  # rows this close together show the same moment
 MOMENT_S = 30.0  # the most that one moment grows to
 SHOT_S = 120.0  # a longer shot is no moment: its frames lead to parts of it
-_MUCH_WEAKER = 0.7  # of the way from the best row of the film down to its weakest
+_MUCH_WEAKER = 0.7  # of the best row's strength
 
 
 @dataclass
@@ -71,7 +71,7 @@ def join(found: Mapping[Channel, Sequence[FoundRow]]) -> list[Candidate]:
     for channel, channel_rows in found.items():
         for row in channel_rows:
             rows.setdefault(row.media_id, []).append((channel, row))
-    strength = {channel: _scale(channel_rows) for channel, channel_rows in found.items()}
+    strength = {channel: _scale(channel, channel_rows) for channel, channel_rows in found.items()}
     candidates: list[Candidate] = []
     for media_id, media_rows in rows.items():
         kind = media_rows[0][1].kind
@@ -215,10 +215,12 @@ class _Neighbours:
         return sorted(number for _, number in self._by_start[first:after])
 
 
-def _scale(rows: Sequence[FoundRow]) -> tuple[float, float]:
+def _scale(channel: Channel, rows: Sequence[FoundRow]) -> tuple[float, float]:
+    """What of a score counts for nothing, and how much more counts for all: the best has 1."""
     scores = [row.score for row in rows]
-    low, high = min(scores, default=0.0), max(scores, default=0.0)
-    return low, max(high - low, 1e-6)
+    high = max(scores, default=1.0)
+    low = 0.0 if channel == "bm25" else min(scores, default=0.0)
+    return (low, high - low) if high > low else (high - 1.0, 1.0)
 
 
 def _rank_of(row: FoundRow) -> int:

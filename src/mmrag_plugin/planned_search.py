@@ -70,8 +70,7 @@ class PlannedSearch:
         Other options are those of a search. Raises UsageError for an impossible filter that was
         given by hand, and for a plan that asks for nothing.
         """
-        by_rules = plan.planned_by == "rules" and not plan.given
-        if by_rules and said_in_a_film(plan.question, self.ledger):
+        if plan.words != plan.question.strip() and said_in_a_film(plan.question, self.ledger):
             plan = literal(plan.question)
         plan = with_filters(plan, filters)
         page = _page(plan, limit, offset)
@@ -99,6 +98,9 @@ class PlannedSearch:
             passing = [row for row in passing if row[0] not in left_out]
         if not (plan.words or plan.phrases or picture):
             result = listed(self.ledger, plan, passing, page)
+            if plan.order == "time" and plan.filters.inside:
+                shots = Following(self.ledger, self.shots_of).all_of(plan.filters.inside)
+                result = page.of(result, shots) if shots else result
         elif plan.aim == "count":
             result = self._counted(plan, page, picture, options)
         elif plan.one_each:

@@ -23,10 +23,11 @@ from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host
 
 CONFIG_FILE = "config.toml"
 MADE_FOLDER, CONVERSATIONS_FOLDER = "made", "conversations"  # the person's, in a library
+LEARNED_FOLDER = "learned"  # out of the person's annotations
 NOT_IN_FILE = frozenset({"home", "library"})  # they say where the file is
 FLAGS = frozenset(
     "home library visual_model text_model vlm allow_remote milvus_uri keyframes "
-    "captions caption_workers verify_with personal generator".split()
+    "speech captions caption_workers verify_with personal generator".split()
 )
 # no leading dot: `.` and `..` lead elsewhere, and `.models` lies beside the libraries
 _LIBRARY_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
@@ -103,6 +104,28 @@ class Settings(BaseSettings):
         description="A folder with further recognition models of RapidOCR (`*_rec_*.onnx`), for "
         "other scripts; empty means those that `mmrag models pull` fetched.",
     )
+    speech: str = Field(
+        "auto",
+        description="Who writes down what is said in films without subtitles (extra `[speech]`): "
+        "`auto` (the first Whisper of `mmrag models list` that is on this disk), `off`, a "
+        "catalogue name, a hub name or a folder; `script:FILE` hears what a subtitle file says, "
+        "for tests.",
+    )
+    speech_language: str = Field(
+        "",
+        pattern="^([a-z]{2,3})?$",
+        description="What is spoken in films, such as `en`; empty: it is found out. Of several "
+        "tracks the one in this language is heard.",
+    )
+    speech_threads: int = Field(
+        0, ge=0, le=256, description="Processor cores that listen; 0: up to 4."
+    )
+    speech_compute: str = Field(
+        "auto",
+        pattern="^[a-z0-9_]{3,20}$",
+        description="The numbers that Whisper calculates with, a compute type of CTranslate2 such "
+        "as `int8` or `float32`; `auto`: `int8`, or `float16` on a GPU.",
+    )
     captions: Literal["off", "new", "missing", "all"] = Field(
         "off",
         description="What `mmrag index` has a VLM caption, after everything else: media that the "
@@ -145,7 +168,7 @@ class Settings(BaseSettings):
             )
         return name
 
-    @field_validator("visual_model", "text_model", "vlm")
+    @field_validator("visual_model", "text_model", "vlm", "speech")
     @classmethod
     def _model_has_a_name(cls, name: str) -> str:
         if not name.strip():

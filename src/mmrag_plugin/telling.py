@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mmrag_plugin.media import Channel, Signal
 from mmrag_plugin.moments import Candidate, span_of_row
 from mmrag_plugin.pieces import lanes_of, pieces_of, said_there, says_just, span_of
-from mmrag_plugin.reasons import coverage, words_confidence
+from mmrag_plugin.reasons import coverage
 from mmrag_plugin.terms import words_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,28 @@ if TYPE_CHECKING:
 Ranked: TypeAlias = tuple[Candidate, float, dict[Channel, int]]  # with score and rank by channel
 
 _SAID_WORDS = 3  # a shorter question means what it asks for
+_MUCH = 0.6  # of a query's words: that says it
 _LOOKED_AT = 20  # moments of a channel among which one may say just the query
+
+
+class _Pieces:
+    """The pieces of a film, looked up by time."""
+
+    def __init__(self, timed: Sequence[Signal]) -> None:
+        self._pieces = pieces_of(timed)
+        spans = [span_of(piece) for piece in self._pieces]
+        self._starts = [start_s for start_s, _ in spans]
+        self._longest_s = max((end_s - start_s for start_s, end_s in spans), default=0.0)
+
+    def inside(self, start_s: float, end_s: float) -> list[Signal]:
+        """Those whose middle lies between two times, in order."""
+        first = bisect_left(self._starts, start_s - self._longest_s)
+        last = bisect_right(self._starts, end_s)
+        return [
+            piece
+            for piece in self._pieces[first:last]
+            if start_s <= sum(span_of(piece)) / 2 <= end_s
+        ]
 
 
 class Telling:
@@ -28,13 +50,10 @@ class Telling:
         self, query: str, signals_of: Callable[[Sequence[str]], Mapping[str, Sequence[Signal]]]
     ) -> None:
         self._query, self._signals_of = query, signals_of
-        self._pieces: dict[str, list[Signal]] = {}
+        self._pieces: dict[str, _Pieces] = {}
 
     def in_order(self, ranked: Sequence[Ranked]) -> list[Ranked]:
-        """Put first what says just the query; one word, which may name what is seen, not as far.
-
-        What is said in one word comes first among what was found by words in films.
-        """
+        """Put first what says just the query; among films alone if that is one word."""
         near = [item for item in ranked if _is_near(item)]
         self._look_up([candidate for candidate, _, _ in near])
         said = [(item, self._said_in(item[0])) for item in near]
@@ -47,7 +66,7 @@ class Telling:
             return list(ranked)
         place = 0
         if len(words_of(self._query)) < 2:
-            place = next(n for n, item in enumerate(ranked) if item[0].by_words)
+            place = next(n for n, item in enumerate(ranked) if item[0].kind == "video")
         ahead = [item for item in ranked[:place] if item not in exact]
         rest = [item for item in ranked[place:] if item not in exact]
         least = rest[0][1] if rest else 0.0
@@ -69,7 +88,7 @@ class Telling:
         seen = candidate.best.get("visual")
         told = min((rank for channel, rank in why.items() if channel != "visual"), default=1)
         as_seen = seen is not None and why.get("visual", told + 1) <= told
-        if seen and as_seen and words_confidence(coverage(self._query, said)) == "weak":
+        if seen and as_seen and coverage(self._query, said) < _MUCH:
             start_s, end_s = span_of_row(seen)
             return replace(candidate, start_s=start_s, end_s=end_s, by_words=False)
         return replace(
@@ -82,13 +101,7 @@ class Telling:
         """The pieces of a moment that hold the query's words; none of what was found by sight."""
         if not candidate.by_words or candidate.start_s is None or candidate.end_s is None:
             return []
-        inside = []
-        for piece in self._pieces[candidate.media_id]:
-            start_s, end_s = span_of(piece)
-            if start_s > candidate.end_s:
-                break
-            if candidate.start_s <= (start_s + end_s) / 2 <= candidate.end_s:
-                inside.append(piece)
+        inside = self._pieces[candidate.media_id].inside(candidate.start_s, candidate.end_s)
         found: list[Signal] = []
         for lane in lanes_of(inside):
             said = said_there(self._query, lane)
@@ -101,7 +114,7 @@ class Telling:
         missing = [media_id for media_id in wanted if media_id not in self._pieces]
         for media_id, signals in self._signals_of(missing).items() if missing else ():
             timed = [one for one in signals if one.start_s is not None and not one.doubtful]
-            self._pieces[media_id] = pieces_of(timed)
+            self._pieces[media_id] = _Pieces(timed)
 
 
 def said_in_a_film(question: str, ledger: Ledger) -> bool:

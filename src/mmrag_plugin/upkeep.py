@@ -16,7 +16,12 @@ from mmrag_plugin.ledger import Failure, Ledger, sqlite_url
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import LEDGER_FILE
-from mmrag_plugin.settings import CONFIG_FILE, CONVERSATIONS_FOLDER, MADE_FOLDER
+from mmrag_plugin.settings import (
+    CONFIG_FILE,
+    CONVERSATIONS_FOLDER,
+    LEARNED_FOLDER,
+    MADE_FOLDER,
+)
 from mmrag_plugin.walking import LIBRARY_MARKER, expand, is_there, real_path
 
 
@@ -60,13 +65,14 @@ def forget(library: MediaLibrary, target: Path) -> int:
 
 
 def _forget_media(library: MediaLibrary, gone: list[str]) -> None:
-    """Drop media, and what models said of their pictures, which a mere scan would keep."""
+    """Drop media, and what models saw and heard in them, which a mere scan would keep."""
     from mmrag_plugin.index_run import remove_media
     from mmrag_plugin.kept_files import FOLDERS
 
     for folder in FOLDERS:  # what is in them is named by contents, not by media
         shutil.rmtree(library.directory / folder, ignore_errors=True)
     library.ledger.forget_captions(gone)
+    library.ledger.forget_heard(gone)
     remove_media(library.ledger, library.models.other_stores(library.connection), gone)
 
 
@@ -148,7 +154,7 @@ def backup(library: MediaLibrary, target: Path) -> int:
         _copy_ledger(library, part)
         if not library.settings.milvus_uri:
             _copy_vectors(library, part)
-        for name in (MADE_FOLDER, CONVERSATIONS_FOLDER):
+        for name in (MADE_FOLDER, CONVERSATIONS_FOLDER, LEARNED_FOLDER):
             if (library.directory / name).is_dir():  # without what is being written now
                 shutil.copytree(
                     library.directory / name,
@@ -234,7 +240,9 @@ def status(library: MediaLibrary) -> dict[str, Any]:
             "visual": visual.setting if visual else None,
             "text": words.setting if words else None,
             "vlm": library.settings.vlm,
+            "learned": library.learned_in_use,
         },
+        "tuned": tuned.as_dict() if (tuned := library.tuned()) else None,
         "milvus": library.connection.describe(),
         "writer": library.ledger.lease_holder(),
         "failed": len(failures),

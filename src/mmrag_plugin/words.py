@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from mmrag_plugin.media import Moment, Signal, SignalSource
 from mmrag_plugin.metadata import COMBINED, DOUBTFUL, words_row_id
@@ -119,12 +120,17 @@ def piece_of(row_id: str, signals: Sequence[Signal]) -> Signal | None:
     elif part.startswith("w"):
         said = pieces_of(timed)[int(part[1:]) :][:1]
     elif part.startswith("j"):
-        said = runs_of(pieces_of(timed)).get(int(part[1:]), [])
+        said = _runs(tuple(pieces_of(timed))).get(int(part[1:]), [])
     else:
         said = prose[int(part[1:]) :][:1]
     if len(said) < 2:
         return said[0] if said else None
     return replace(said[0], text=_joined(said), end_s=max(span_of(one)[1] for one in said))
+
+
+@lru_cache(maxsize=16)  # of the films that a page of hits is of
+def _runs(pieces: tuple[Signal, ...]) -> dict[int, list[Signal]]:
+    return runs_of(pieces)
 
 
 def _sorted(signals: Sequence[Signal]) -> tuple[list[Signal], list[Signal], list[Signal]]:

@@ -111,6 +111,10 @@ class _Telling(Progress):
         self._done[stage] = self._done.get(stage, 0) + count
         self._tell(stage)
 
+    def note(self, stage: Stage, text: str) -> None:
+        self._tell(stage)
+        self._call.doing += f" ({text})"
+
     def _tell(self, stage: Stage) -> None:
         done, total = self._done.get(stage, 0), self._total.get(stage, 0)
         of_all = f" of {total}" if total else ""

@@ -48,10 +48,11 @@ class SearchMedia(MediaTool):
     ) -> Annotated[CallToolResult, SearchMediaResult]:
         """Find photos, screenshots and moments of videos by what they show and say.
 
-        Start here. Searches pictures, text in them, captions, subtitles, names, dates and places at
-        once; "receipts from Lisbon last spring", "exact words", -unwanted and one:year are
-        understood. Returns ranked moments with a media_id for the other tools. To list or count by
-        month, place or folder use browse_media; for more like one picture find_similar.
+        Start here. Searches pictures, text in them, captions, subtitles, speech, names, dates and
+        places at once; "receipts from Lisbon last spring", "what happens after the toast", "exact
+        words", -unwanted, one:year and in:MEDIA_ID (one video) are understood. Returns ranked
+        moments with a media_id for the other tools. To list or count by month, place or folder use
+        browse_media; for more like one picture find_similar.
         """
         call = self.call(ctx)
         where = given(kind=kind, since=since, until=until, camera=camera, has_text=has_text)

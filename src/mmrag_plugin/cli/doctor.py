@@ -70,6 +70,7 @@ def doctor(
                 ("text model", place.text),
                 ("text in pictures", partial(_ocr, settings)),
                 ("films", _films),
+                ("speech", partial(_speech, settings)),
                 ("VLM (Ollama)", partial(_vlm, settings, sight)),
                 ("new pictures", partial(_generator, settings)),
             )
@@ -244,6 +245,29 @@ def _films() -> tuple[str, str]:
                 "Install it again: pip install --force-reinstall av",
             ) from error
     return f"{versions} decode {FILM}, {picture.width} x {picture.height} pixels", ""
+
+
+def _speech(settings: Settings) -> tuple[str, str]:
+    """Who writes down what is said; everything else works without."""
+    from mmrag_plugin.embeddings.catalogue import DEFAULT_SPEECH
+    from mmrag_plugin.library_speech import recogniser_of, speech_model
+
+    if settings.speech == "off":
+        return "off: what is said in films is found where they have subtitles", ""
+    recogniser = recogniser_of(settings)
+    if recogniser is not None:
+        folder = None if settings.speech.startswith("script:") else speech_model(settings)
+        return f"{folder or settings.speech} writes down what is said in films", ""
+    if find_spec("faster_whisper") is None:
+        return (
+            "no recogniser is installed: what is said in films is found where they have subtitles",
+            "If you want it: pip install 'mmrag-plugin[speech]'",
+        )
+    return (
+        "faster-whisper is installed, a model is not: what is said in films is found where they "
+        "have subtitles",
+        f"If you want it: mmrag models pull {DEFAULT_SPEECH.name} ({DEFAULT_SPEECH.size_mb} MB)",
+    )
 
 
 def _generator(settings: Settings) -> tuple[str, str]:

@@ -1,12 +1,13 @@
-"""`mmrag models`: what models there are, and fetching one."""
+"""`mmrag models`: what models there are, fetching one, and which of those learned is in use."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.measure import Measurement
@@ -14,24 +15,31 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mmrag_plugin.cli import options
+from mmrag_plugin.cli import learning, options
 from mmrag_plugin.cli.console import errors, on_one_line, output, print_json
-from mmrag_plugin.errors import UsageError
+from mmrag_plugin.errors import NotFound, UsageError
 
+_READS = {"visual": "pictures", "text": "texts", "speech": "speech"}
 _LANGUAGES = {True: "many languages", False: "English"}
 
 
 def add_to(app: typer.Typer) -> None:
     """Enter the commands."""
-    group = typer.Typer(help="List models, or fetch one.", no_args_is_help=True)
+    group = typer.Typer(
+        help="List models, fetch one, or choose among those learned.", no_args_is_help=True
+    )
     group.command("list")(list_models)
     group.command("pull")(pull)
+    group.command("use")(learning.use)
+    group.command("rollback")(learning.roll_back)
     app.add_typer(group, name="models")
 
 
-def list_models(home: options.Home = None, json: options.Json = False) -> None:
-    """List the models of the catalogue, and which are on this disk."""
-    from mmrag_plugin.embeddings.catalogue import TEXT_MODELS, VISUAL_MODELS
+def list_models(
+    library: options.Library = None, home: options.Home = None, json: options.Json = False
+) -> None:
+    """List the models of the catalogue, which are on this disk, and what the library learned."""
+    from mmrag_plugin.embeddings.catalogue import ALL_MODELS
     from mmrag_plugin.embeddings.local_models import models_on_disk
     from mmrag_plugin.settings import load_settings
 
@@ -39,7 +47,7 @@ def list_models(home: options.Home = None, json: options.Json = False) -> None:
     rows = [
         {
             "name": row.name,
-            "reads": reads,
+            "reads": _READS[row.purpose],
             "hub_id": row.hub_id,
             "dim": row.dim,
             "size_mb": row.size_mb,
@@ -47,8 +55,7 @@ def list_models(home: options.Home = None, json: options.Json = False) -> None:
             "multilingual": row.multilingual,
             "on_disk": row.name in here,
         }
-        for reads, catalogue in (("pictures", VISUAL_MODELS), ("texts", TEXT_MODELS))
-        for row in catalogue
+        for row in ALL_MODELS
     ]
     known = {str(row["name"]) for row in rows}
     rows += [
@@ -56,8 +63,9 @@ def list_models(home: options.Home = None, json: options.Json = False) -> None:
         for name, model in here.items()
         if name not in known
     ]
+    learned = _learned(library, home)
     if json:
-        print_json({"models": rows})
+        print_json({"models": rows, "learned": learned})
         return
     cells = [
         (
@@ -72,6 +80,24 @@ def list_models(home: options.Home = None, json: options.Json = False) -> None:
     ]
     _show_models(cells)
     output.print("palette (colours only) needs no download. Fetch one: mmrag models pull NAME")
+    for version in learned:
+        mark = " (in use)" if version["in_use"] else ""
+        change = version["trial"]["all"]["MRR"]
+        output.print(
+            f"learned {version['version']}{mark}: {version['made_at']}, from {version['media']} "
+            f"media; mean reciprocal rank {change['before']:.3f}, then {change['after']:.3f}"
+        )
+
+
+def _learned(library: str | None, home: Path | None) -> list[dict[str, Any]]:
+    """The versions of what the library learned; none where there is no library yet."""
+    try:
+        with options.open_library(library=library, home=home) as opened:
+            return opened.learned_versions()
+    except NotFound:
+        if library is not None:
+            raise
+        return []
 
 
 def pull(
@@ -81,8 +107,8 @@ def pull(
     json: options.Json = False,
 ) -> None:
     """Fetch a model from its hub into MMRAG_HOME; asks first, with the size."""
-    from mmrag_plugin.embeddings.catalogue import TEXT_MODELS, VISUAL_MODELS, find
-    from mmrag_plugin.embeddings.local_models import is_hub_name, on_disk
+    from mmrag_plugin.embeddings.catalogue import ALL_MODELS, find
+    from mmrag_plugin.embeddings.local_models import is_hub_name, layout_of, on_disk
     from mmrag_plugin.embeddings.local_models import pull as fetch
     from mmrag_plugin.settings import load_settings
 
@@ -92,7 +118,7 @@ def pull(
         return
     row = find(name)
     if row is None and not is_hub_name(name):
-        names = [row.name for row in VISUAL_MODELS] + [row.name for row in TEXT_MODELS]
+        names = [row.name for row in ALL_MODELS]
         raise UsageError(
             f"{name} is no model that mmrag knows.",
             f"Name one of {', '.join(names)}; or OWNER/MODEL of a hub.",
@@ -109,6 +135,8 @@ def pull(
     else:
         output.print(on_one_line(f"{name} is in {folder}."), soft_wrap=True)
         output.print(f"Use it: mmrag index{_flag(name, folder, models_home)}", soft_wrap=True)
+        if layout_of(folder) == "whisper" and find_spec("faster_whisper") is None:
+            output.print("It needs faster-whisper: pip install 'mmrag-plugin[speech]'")
 
 
 def _pull_ocr(name: str, models_home: Path, *, yes: bool, json: bool) -> None:
@@ -152,16 +180,26 @@ def _somebody_is_there() -> bool:
 
 def _flag(name: str, folder: Path, models_home: Path) -> str:
     """What makes an index run take a model; nothing where it does so by itself."""
-    from mmrag_plugin.embeddings.catalogue import DEFAULT_VISUAL, TEXT_MODELS
+    from mmrag_plugin.embeddings.catalogue import (
+        DEFAULT_VISUAL,
+        SPEECH_MODELS,
+        TEXT_MODELS,
+        AnyModel,
+    )
     from mmrag_plugin.embeddings.local_models import layout_of, on_disk
 
-    reads_texts = layout_of(folder) == "sentence"
-    for row in TEXT_MODELS if reads_texts else (DEFAULT_VISUAL,):
+    kind = {"sentence": "text-model", "whisper": "speech"}.get(layout_of(folder) or "")
+    by_itself: dict[str | None, tuple[AnyModel, ...]] = {
+        "text-model": TEXT_MODELS,
+        "speech": SPEECH_MODELS,
+        None: (DEFAULT_VISUAL,),
+    }
+    for row in by_itself[kind]:
         if on_disk(row.name, models_home) is not None:  # of several, auto takes the first
             if name in (row.name, row.hub_id):
                 return ""
             break
-    return f" --{'text' if reads_texts else 'visual'}-model {shlex.quote(name)}"
+    return f" --{kind or 'visual-model'} {shlex.quote(name)}"
 
 
 def _show_models(rows: Sequence[tuple[str, str, str, str, str, str]]) -> None:

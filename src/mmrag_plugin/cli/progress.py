@@ -104,6 +104,11 @@ class IndexBars(Progress):
         if stage in self._tasks:
             self._bars.advance(self._tasks[stage], count)
 
+    def note(self, stage: Stage, text: str) -> None:
+        """Show beside a stage's bar how far it is with one media."""
+        if stage in self._tasks:
+            self._bars.update(self._tasks[stage], description=f"{_LABELS[stage]} ({text})")
+
     def end(self, stage: Stage) -> None:
         """Fill a bar whose length was not known."""
         if stage in self._tasks:

@@ -26,6 +26,7 @@ _PLANNED: dict[Stage, str] = {
     "read": "read what is written in and about",
     "embed": "look at",
     "ocr": "read the text in the pictures of",
+    "speech": "listen to",
     "caption": "have a model caption",
 }
 
@@ -46,6 +47,13 @@ def index(
         bool, typer.Option("--retry", help="Try unchanged files again that failed.")
     ] = False,
     no_ocr: Annotated[bool, typer.Option("--no-ocr", help="Don't read text in pictures.")] = False,
+    speech: Annotated[
+        str | None,
+        typer.Option(
+            help="Who writes down what is said in films: auto, off, a model's name or folder.",
+            metavar="MODEL",
+        ),
+    ] = None,
     ocr_all: Annotated[
         bool,
         typer.Option("--ocr-all", help="Read text in every picture, also in a large library."),
@@ -110,6 +118,7 @@ def index(
         milvus_uri=milvus_uri,
         keyframes=keyframes,
         ocr="off" if no_ocr else "all" if ocr_all else None,
+        speech=speech,
         captions=captions,
         caption_workers=caption_workers,
         verify_with=verify_with,
@@ -162,6 +171,11 @@ def show_report(report: IndexReport) -> None:
     ]
     seconds = sum(stage.seconds for stage in report.stages.values())
     output.print(f"{', '.join(counts)} in {seconds:.1f} s")
+    if (listening := report.stages.get("speech")) and listening.real_time_factor is not None:
+        output.print(
+            f"Listened to {_duration(listening.sound_s)} of sound in "
+            f"{_duration(listening.seconds)} (real-time factor {listening.real_time_factor:.2f})."
+        )
     if ignored := in_words(report.ignored):
         output.print(f"Left out: {ignored}.")
     show_failures(report.newly_failed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Family = Literal["clip", "siglip", "siglip2", "onnx"]
-Purpose = Literal["visual", "text"]
+Purpose = Literal["visual", "text", "speech"]
 
 _SIGLIP2_PAPER = "SigLIP 2, arXiv:2502.14786, table 1"
 
@@ -48,6 +48,22 @@ class SentenceModel:
     notes: str
     purpose: Purpose = "text"
 
+
+@dataclass(frozen=True)
+class SpeechModel:
+    """A Whisper that writes down what is said, as CTranslate2 (faster-whisper) has it."""
+
+    name: str
+    hub_id: str
+    size_mb: int
+    licence: str
+    multilingual: bool
+    notes: str
+    dim: int = 0  # it makes no vectors
+    purpose: Purpose = "speech"
+
+
+AnyModel = VisualModel | SentenceModel | SpeechModel
 
 VISUAL_MODELS: tuple[VisualModel, ...] = (
     VisualModel(
@@ -166,8 +182,62 @@ TEXT_MODELS: tuple[SentenceModel, ...] = (
     ),
 )
 
+SPEECH_MODELS: tuple[SpeechModel, ...] = (
+    SpeechModel(
+        name="whisper-small",
+        hub_id="Systran/faster-whisper-small",
+        size_mb=486,
+        licence="MIT",
+        multilingual=True,
+        notes="The default: usable in most languages without a GPU.",
+    ),
+    SpeechModel(
+        name="whisper-large-v3-turbo",
+        hub_id="mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+        size_mb=1622,
+        licence="MIT",
+        multilingual=True,
+        notes="Nearly the words of whisper-large-v3 with a small decoder; better with a GPU.",
+    ),
+    SpeechModel(
+        name="whisper-large-v3",
+        hub_id="Systran/faster-whisper-large-v3",
+        size_mb=3090,
+        licence="MIT",
+        multilingual=True,
+        notes="For a GPU; very slow without one.",
+    ),
+    SpeechModel(
+        name="whisper-medium",
+        hub_id="Systran/faster-whisper-medium",
+        size_mb=1530,
+        licence="MIT",
+        multilingual=True,
+        notes="Between whisper-small and whisper-large-v3.",
+    ),
+    SpeechModel(
+        name="whisper-base",
+        hub_id="Systran/faster-whisper-base",
+        size_mb=148,
+        licence="MIT",
+        multilingual=True,
+        notes="Quick; clear English, and not much else.",
+    ),
+    SpeechModel(
+        name="whisper-tiny",
+        hub_id="Systran/faster-whisper-tiny",
+        size_mb=78,
+        licence="MIT",
+        multilingual=True,
+        notes="The smallest: for trying it out.",
+    ),
+)
+
+ALL_MODELS: tuple[AnyModel, ...] = (*VISUAL_MODELS, *TEXT_MODELS, *SPEECH_MODELS)
+
 DEFAULT_VISUAL = VISUAL_MODELS[0]
 DEFAULT_TEXT = TEXT_MODELS[0]
+DEFAULT_SPEECH = SPEECH_MODELS[0]
 
 
 def find_visual(name: str) -> VisualModel | None:
@@ -180,6 +250,11 @@ def find_text(name: str) -> SentenceModel | None:
     return next((row for row in TEXT_MODELS if name in (row.name, row.hub_id)), None)
 
 
-def find(name: str) -> VisualModel | SentenceModel | None:
+def find_speech(name: str) -> SpeechModel | None:
+    """Look a speech model up by its name or hub name."""
+    return next((row for row in SPEECH_MODELS if name in (row.name, row.hub_id)), None)
+
+
+def find(name: str) -> AnyModel | None:
     """Look any model up by its name or hub name."""
-    return find_visual(name) or find_text(name)
+    return find_visual(name) or find_text(name) or find_speech(name)

@@ -9,6 +9,7 @@ from mmrag_plugin.embeddings.catalogue import (
     DEFAULT_TEXT,
     DEFAULT_VISUAL,
     TEXT_MODELS,
+    find_speech,
     find_text,
     find_visual,
 )
@@ -37,9 +38,9 @@ def choose_visual(
                 f"({default.size_mb} MB), then index again: only the embed stage is repeated."
             ]
         setting = default.name
-    if find_text(setting) is not None:
+    if find_text(setting) is not None or find_speech(setting) is not None:
         raise ModelError(
-            f"{setting} reads texts, not pictures.",
+            f"{setting} {'reads texts' if find_text(setting) else 'hears speech'}, not pictures.",
             f"Choose a visual model, such as {DEFAULT_VISUAL.name}; see `mmrag models list`.",
         )
     folder = locate(setting, models_home, allow_download=allow_download)
@@ -77,9 +78,9 @@ def choose_text(
         return _tower(visual), []
     if setting.startswith("ollama:"):
         return _ollama(setting.removeprefix("ollama:"), ollama_host, allow_remote), []
-    if find_visual(setting) is not None:
+    if find_visual(setting) is not None or find_speech(setting) is not None:
         raise ModelError(
-            f"{setting} is a visual model.",
+            f"{setting} is a {'visual' if find_visual(setting) else 'speech'} model.",
             "Say `visual` to use the visual model's text tower, or choose a text model; "
             "see `mmrag models list`.",
         )

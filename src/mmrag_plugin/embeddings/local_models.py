@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mmrag_plugin.embeddings.catalogue import TEXT_MODELS, VISUAL_MODELS, find
+from mmrag_plugin.embeddings.catalogue import ALL_MODELS, find
 from mmrag_plugin.errors import ModelError, ModelMissing, ServiceError, StorageError, UsageError
 
-Layout = Literal["onnx", "transformers", "sentence"]
+Layout = Literal["onnx", "transformers", "sentence", "whisper"]
 
 HUB_TIMEOUT_S = 15.0  # for the first answer
 
@@ -23,6 +23,7 @@ _WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+_WHISPER_FILES = ("model.bin", "config.json", "tokenizer.json")  # without one it would be fetched
 # what the loaders read; code, other frameworks' weights and documents stay away
 _CONFIG_PATTERNS = [
     "*.json",
@@ -59,6 +60,8 @@ def layout_of(folder: Path) -> Layout | None:
         folder / "textual" / "model.onnx"
     ).is_file():
         return "onnx"
+    if all((folder / name).is_file() for name in _WHISPER_FILES):
+        return "whisper"
     if (folder / "config.json").is_file() and any((folder / name).is_file() for name in _WEIGHTS):
         return "sentence" if (folder / "modules.json").is_file() else "transformers"
     return None
@@ -106,12 +109,10 @@ def models_on_disk(models_home: Path) -> list[LocalModel]:
         for folder in sorted(models_home.iterdir()):
             if not folder.name.startswith(".") and folder.is_dir() and layout_of(folder):
                 found[folder.name.replace("--", "/")] = folder
-    for name, hub_id in [(row.name, row.hub_id) for row in VISUAL_MODELS] + [
-        (row.name, row.hub_id) for row in TEXT_MODELS
-    ]:
-        cached = None if name in found else _in_hub_cache(hub_id)
+    for row in ALL_MODELS:
+        cached = None if row.name in found else _in_hub_cache(row.hub_id)
         if cached is not None:
-            found[name] = cached
+            found[row.name] = cached
     models = []
     for name, folder in found.items():
         layout = layout_of(folder)
@@ -137,7 +138,8 @@ def locate(setting: str | Path, models_home: Path | None, *, allow_download: boo
                 f"{folder} holds no model that mmrag can load.",
                 "A model folder holds visual/model.onnx and textual/model.onnx (ONNX), or "
                 "config.json and model.safetensors with the tokenizer's files "
-                "(transformers, sentence-transformers).",
+                "(transformers, sentence-transformers), or model.bin, config.json and "
+                "tokenizer.json (Whisper).",
             )
         return folder
     name = str(setting)
@@ -199,7 +201,8 @@ def pull(name: str, models_home: Path) -> Path:
             shutil.rmtree(partial)
             raise ModelError(
                 f"{hub_id} holds no model that mmrag can load.",
-                "Choose a CLIP, SigLIP or sentence-transformers model; see `mmrag models list`.",
+                "Choose a CLIP, SigLIP, sentence-transformers or CTranslate2 Whisper model; see "
+                "`mmrag models list`.",
             )
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub client's own bookkeeping
         partial.replace(target)
@@ -228,6 +231,8 @@ def pull(name: str, models_home: Path) -> Path:
 def _weight_patterns(files: list[str]) -> list[str]:
     if "visual/model.onnx" in files:
         return _ONNX_PATTERNS
+    if "model.bin" in files:
+        return ["model.bin"]
     if any("/" not in path and path.endswith(".safetensors") for path in files):
         return ["model*.safetensors"]
     return ["pytorch_model*.bin"]

@@ -20,6 +20,7 @@ from mmrag_plugin.motion_photos import motion_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag_plugin.film_sound import Sound
     from mmrag_plugin.keyframes.base import KeyframeSelector
 
 
@@ -57,6 +58,10 @@ class Decoder(ABC):
 
         Upright RGB, scaled down as of ``frames``. A film without a time shows its beginning.
         """
+
+    @abstractmethod
+    def sound(self, path: Path, *, from_s: float = 0.0, language: str = "") -> Iterator[Sound]:
+        """Yield the sound of a film from a time on, in pieces; nothing where it has none."""
 
 
 class DecodesHere(Decoder):
@@ -113,6 +118,12 @@ class DecodesHere(Decoder):
         else:
             picture = frame_at(path, at_s or 0.0)
         return picture if at_least_px is None else reduced(picture, at_least_px)
+
+    def sound(self, path: Path, *, from_s: float = 0.0, language: str = "") -> Iterator[Sound]:
+        """Yield the sound lazily."""
+        from mmrag_plugin.film_sound import sound_of
+
+        return sound_of(path, from_s=from_s, language=language)
 
 
 def _motion_s(photo: Path) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmrag_plugin.animations import Animation
 from mmrag_plugin.dates import dated, iso_date, most_trusted
+from mmrag_plugin.film_sound import has_sound
 from mmrag_plugin.films import Film, open_film, unreadable
 from mmrag_plugin.media import MediaFacts, Signal
 from mmrag_plugin.places import Position, degrees, position
@@ -66,6 +67,7 @@ def _facts(film: Film) -> MediaFacts:
         latitude=latitude,
         longitude=longitude,
         signals=(*signals, *_subtitles(film)),
+        has_sound=has_sound(film),
     )
 
 

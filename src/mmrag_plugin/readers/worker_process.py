@@ -48,7 +48,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of a file: its facts, its frames, or its picture at a time."""
+    """What is wanted of a file: its facts, frames, its picture at a time, or sound from there."""
 
     kind: Kind
     path: Path
@@ -58,6 +58,8 @@ class Request:
     selector: KeyframeSelector | None = None
     wants_picture: bool = False
     at_s: float | None = None
+    wants_sound: bool = False
+    language: str = ""
 
 
 class _Clock:
@@ -113,6 +115,16 @@ def _answer(connection: Connection, request: Request) -> None:
         connection.send_bytes(pixels)
         connection.send(("end", None))
         return
+    if request.wants_sound:
+        sound = HERE.sound(request.path, from_s=request.at_s or 0.0, language=request.language)
+        while True:
+            with clock.ticking():
+                piece = next(sound, None)
+            if piece is None:
+                connection.send(("end", None))
+                return
+            connection.send(("sound", piece.start_s))
+            connection.send_bytes(piece.samples.tobytes())
     if not request.wants_frames:
         with clock.ticking():
             facts = HERE.facts(request.kind, request.path)

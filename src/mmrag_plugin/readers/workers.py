@@ -20,6 +20,7 @@ from mmrag_plugin.readers.worker_process import Limits, Request
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from mmrag_plugin.film_sound import Sound
     from mmrag_plugin.keyframes.base import KeyframeSelector
 
 _BOOTSTRAP = (
@@ -71,6 +72,19 @@ class DecodesInWorkers(Decoder):
         picture: Image = frame.picture
         return picture
 
+    def sound(self, path: Path, *, from_s: float = 0.0, language: str = "") -> Iterator[Sound]:
+        """Yield the sound lazily; the next piece is decoded while one is dealt with."""
+        yield from _ask(
+            Request(
+                "video",
+                path.absolute(),
+                self.limits,
+                wants_sound=True,
+                at_s=from_s,
+                language=language,
+            )
+        )
+
 
 class _Worker:
     """One process and the connection to it."""
@@ -89,6 +103,12 @@ class _Worker:
             index, size, *about = value
             picture = PIL.Image.frombytes("RGB", size, self.connection.recv_bytes())
             value = Frame(index, picture, *about)
+        elif what == "sound":
+            import numpy as np
+
+            from mmrag_plugin.film_sound import Sound
+
+            value = Sound(value, np.frombuffer(self.connection.recv_bytes(), np.float32))
         return what, value
 
     def end(self, *, at_once: bool = False) -> int:
@@ -143,7 +163,7 @@ atexit.register(_workers.end)
 
 
 def _ask(request: Request) -> Iterator[Any]:
-    """Yield a worker's answers: facts, or frames.
+    """Yield a worker's answers: facts, frames, or pieces of sound.
 
     Raises what it reports. One that is not heard to the end, or breaks a limit, is ended.
     """
@@ -153,7 +173,7 @@ def _ask(request: Request) -> Iterator[Any]:
         worker.connection.send(request)
         while not ready:
             what, value = worker.hear(request.limits.step_s + _GRACE_S)
-            heard, ready = True, what != "frame"
+            heard, ready = True, what not in ("frame", "sound")
             if what == "error":
                 if isinstance(value, MediaError):
                     value.path = str(request.path)
