@@ -195,6 +195,25 @@ def test_what_tools_and_answers_cost_a_model_is_counted(
     assert found["answer search_media, text"][0] < found["answer search_media, structured"][0]
 
 
+def test_a_changed_library_costs_what_changed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(sys, "argv", ["change", "200"])
+    importlib.import_module("benchmarks.change").main()
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    calls = [line for line in lines if line.startswith("hashed")]
+    nothing = "hashed 0, facts read of 0, decoded 0, embedded 0"
+    assert calls == [
+        "hashed 200, facts read of 200, decoded 200, embedded 200",
+        nothing,
+        # one was edited and decoded to be compared and to be embedded, one was only rated
+        "hashed 2, facts read of 2, decoded 3, embedded 1",
+        nothing,
+    ]
+    assert sum("times as long" in line for line in lines) == 3
+
+
 def test_what_listening_costs_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

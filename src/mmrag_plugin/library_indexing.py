@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -290,8 +290,8 @@ class LibraryIndexing:
         from mmrag_plugin.keyframes.scenes import SceneSelector
         from mmrag_plugin.keyframes.uniform import UniformSelector
 
-        selectors: dict[str, type[KeyframeSelector]] = {
-            "iframes": IFrameSelector,
+        selectors: dict[str, Callable[[], KeyframeSelector]] = {
+            "iframes": partial(IFrameSelector, refine=self.settings.shots == "exact"),
             "scenes": SceneSelector,
             "uniform": UniformSelector,
         }

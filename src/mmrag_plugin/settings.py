@@ -153,6 +153,12 @@ class Settings(BaseSettings):
         description="How video frames are chosen; `auto` is as the library was made, else "
         "`iframes`.",
     )
+    shots: Literal["exact", "quick"] = Field(
+        "exact",
+        description="Where `iframes` looks for cuts: `exact` decodes frames between key frames "
+        "where the picture changes; `quick` looks at key frames alone, where these are not far "
+        "apart.",
+    )
 
     @field_validator("home")
     @classmethod

@@ -31,9 +31,9 @@ from mmrag_plugin.cli import (
     watching,
 )
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
+from mmrag_plugin.cli.interrupting import INTERRUPTED
 from mmrag_plugin.errors import MmragError, UsageError
 
-INTERRUPTED = 130  # what shells expect after Ctrl-C
 # Its base is what all wrong usage has in common, and typer exports only this one of the family
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
