@@ -255,7 +255,9 @@ class LibraryIndexing:
             return None
         from mmrag_plugin.signals.ocr_choice import choose_reader
 
-        chosen = choose_reader(settings.ocr_languages, settings.ocr_models)
+        chosen = choose_reader(
+            settings.ocr_languages, settings.ocr_models, models_home=settings.models_home
+        )
         self.warnings += chosen.warnings
         return chosen.reader
 

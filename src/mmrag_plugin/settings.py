@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     ocr_models: str = Field(
         "",
         description="A folder with further recognition models of RapidOCR (`*_rec_*.onnx`), for "
-        "other scripts.",
+        "other scripts; empty means those that `mmrag models pull` fetched.",
     )
     speech: str = Field(
         "auto",
