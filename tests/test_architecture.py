@@ -23,13 +23,13 @@ LAYERS: dict[str, str] = {
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
-    "telling duplicates reasons neighbours results filters browsing hiding annotating "
+    "telling duplicates reasons confidence neighbours results filters browsing hiding annotating "
     "annotation_files following listing plan planning planned_search searching retrieval reranking "
     "citations sources showing answering describing conversation conversation_files "
     "chat_streams chat_turns chatting agent_tools making transcripts evaluation "
     "general_phrases learn*",
-    "library": "library library_annotating library_asking library_captions library_imagining "
-    "library_indexing library_learning "
+    "library": "library library_annotating library_asking library_captions library_evaluating "
+    "library_imagining library_indexing library_learning "
     "library_keeping library_making library_media library_models library_place library_previews "
     "library_speech library_thumbnails kept_files",
     "upkeep": "upkeep watching asked_index",

@@ -49,6 +49,27 @@ def test_recall_of_what_each_channel_can_find_is_full(
     }
 
 
+def test_the_page_about_quality_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    quality = importlib.import_module("benchmarks.quality")
+    kept = json.loads(quality.KEPT.read_text())
+    assert quality.PAGE.read_text() == quality.page(kept), (
+        "run python -m benchmarks quality --write"
+    )
+
+
+def test_what_ships_is_derived_on_photos_that_no_claim_is_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    quality = importlib.import_module("benchmarks.quality")
+    names = [f"{number}.jpg" for number in range(40)]
+    asked = quality.asked_about("flickr8k_dev", {n: ["x", f"a {n}"] for n in names}, 1000)
+    about = {wanted.media for query in asked.queries for wanted in query.wanted}
+    assert about == {name for name in names if not quality.for_deriving(name)}
+    assert 0 < len(about) < len(names)
+
+
 def test_the_confidence_of_hits_is_counted_with_and_without_an_answer(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +214,25 @@ def test_what_tools_and_answers_cost_a_model_is_counted(
     assert characters == sum(row[0] for row in listed) + len(listed) - 1
     assert characters / 4 < tokens < characters
     assert found["answer search_media, text"][0] < found["answer search_media, structured"][0]
+
+
+def test_a_changed_library_costs_what_changed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(sys, "argv", ["change", "200"])
+    importlib.import_module("benchmarks.change").main()
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    calls = [line for line in lines if line.startswith("hashed")]
+    nothing = "hashed 0, facts read of 0, decoded 0, embedded 0"
+    assert calls == [
+        "hashed 200, facts read of 200, decoded 200, embedded 200",
+        nothing,
+        # one was edited and decoded to be compared and to be embedded, one was only rated
+        "hashed 2, facts read of 2, decoded 3, embedded 1",
+        nothing,
+    ]
+    assert sum("times as long" in line for line in lines) == 3
 
 
 def test_what_listening_costs_is_measured(

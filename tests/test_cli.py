@@ -18,7 +18,7 @@ import PIL.Image
 import pytest
 
 from commands import MMRAG, environment, mmrag, mmrag_here, refused, told
-from media_made import end_owners
+from media_made import end_owners, picture
 from mmrag_plugin.cli.finding import LAST_SEARCH
 from mmrag_plugin.embeddings.local_models import folder_name
 from mmrag_plugin.ledger import Ledger
@@ -183,6 +183,49 @@ def test_ctrl_c_stops_with_one_sentence(other_home: Path) -> None:
     assert process.returncode == 130
     assert "Stopped. Nothing is lost" in complaint
     assert "Traceback" not in complaint
+
+
+def test_ctrl_c_ends_an_index_in_good_order_and_a_second_one_at_once(
+    other_home: Path, tmp_path: Path
+) -> None:
+    many = tmp_path / "many"
+    for number in range(400):
+        picture(many / f"{number}.png", "red", number=number)
+    slow = (  # so that it is under way for a while, on whatever machine
+        "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from mmrag_plugin.embeddings.palette import PaletteEmbedding as P\n"
+        "embed = P.embed_pictures\n"
+        "def late(*a):\n    print('embedding', flush=True); time.sleep({}); return embed(*a)\n"
+        "P.embed_pictures = late\n"
+    )
+    python, option, program = MMRAG
+
+    def interrupted(times: int, sleep_s: float) -> tuple[int, str, str]:
+        with subprocess.Popen(
+            [python, option, slow.format(sleep_s) + program, "index", str(many)],
+            env=environment(other_home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "embedding\n"
+            for _ in range(times):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.5)
+            out, err = process.communicate(timeout=90)
+        return process.returncode, out, err
+
+    code, _, complaint = interrupted(2, 60)
+    assert code == 130
+    assert "Ctrl-C again ends it at once" in complaint
+    code, told, complaint = interrupted(1, 0.3)
+    assert code == 130
+    assert "400 unchanged" in told, "what was scanned is kept"
+    assert "Stopped. Nothing is lost" in complaint
+    assert "Traceback" not in complaint
+    report = json.loads(mmrag_here(other_home, "index", many, "--json").stdout)
+    assert 0 < report["stages"]["embed"]["done"] < 400, "what was embedded is kept"
 
 
 # -- search ---------------------------------------------------------------------------------------
@@ -684,6 +727,38 @@ def test_doctor_fails_what_reads_wrong_words_and_what_decodes_no_film(
     assert "'Cate 4Z' where 'Gate 42'" in checks["text in pictures"]["found"]
     assert not checks["films"]["works"]
     assert "pip install" in checks["films"]["remedy"]
+
+
+def _doctor_on_text(home: Path, **more: str) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patched:
+        for slow in ("_milvus", "_films", "_vlm"):
+            patched.setattr(f"mmrag_plugin.cli.doctor.{slow}", lambda *_: ("not tried", ""))
+        report = json.loads(mmrag_here(home, "doctor", "--json", **more).stdout)
+    found = {check["name"]: check for check in report["checks"]}["text in pictures"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_doctor_says_in_which_languages_text_is_read_and_how_to_get_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {"PATH": "/nowhere"}
+    plain = _doctor_on_text(tmp_path, **nothing)
+    assert plain["works"]
+    assert "Chinese, Japanese and languages in Latin letters" in plain["found"]
+    assert "MMRAG_OCR_LANGUAGES" in plain["remedy"]
+    asked = _doctor_on_text(tmp_path, **nothing, MMRAG_OCR_LANGUAGES="en,fr,ru,ka")
+    assert not asked["works"]
+    assert asked["found"] == "Russian, Georgian can't be read in pictures"
+    assert "rus.traineddata, kat.traineddata" in asked["remedy"]
+    assert asked["remedy"].endswith("mmrag models pull ocr-ru")
+    served = _doctor_on_text(tmp_path, **nothing, MMRAG_OCR_LANGUAGES="en,fr")
+    assert served["works"]
+    assert "English, French by RapidOCR" in served["found"]
+    wrong = _doctor_on_text(tmp_path, **nothing, MMRAG_OCR_LANGUAGES="germn")
+    assert "Write german." in wrong["remedy"]
+    off = _doctor_on_text(tmp_path, **nothing, MMRAG_OCR="off")
+    assert "not read" in off["found"]
 
 
 def test_models_are_listed(home: Path) -> None:

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from mmrag_plugin import duplicates
 from mmrag_plugin.cli.main import app
 from mmrag_plugin.duplicates import BURST_GAP_S, Looked, grouped
+from mmrag_plugin.index_looks import LookStage
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.looks import COLOUR_BYTES, HASH_BYTES, look_of
 from mmrag_plugin.settings import load_settings
@@ -113,6 +114,7 @@ def test_a_library_older_than_looks_learns_them_with_the_next_index(
     with library.ledger._database.writing() as connection:
         connection.exec_driver_sql("delete from looks")
         connection.exec_driver_sql("delete from groups")
+        connection.exec_driver_sql("delete from facts where key in ('looks', 'grouped')")
     assert "twins" not in names(library)
     report = library.index([folder])
     assert report.stages["embed"].done == 0  # nothing is embedded again for it
@@ -247,3 +249,28 @@ def test_what_is_compared_grows_with_the_library_and_not_with_its_square(
     photos = [Looked(f"{n:08}", look.tobytes().hex(), None, "") for n, look in enumerate(looks)]
     assert len(grouped(photos)) >= count // 50
     assert sum(compared) <= 32 * 28 * count  # whatever the pictures
+
+
+def test_groups_that_a_killed_run_did_not_make_are_made_by_the_next(
+    library: MediaLibrary, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = names(library)
+    with PIL.Image.open(folder / "1.jpg") as image:
+        image.resize((160, 120)).save(folder / "smaller.jpg")
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(_: LookStage) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LookStage, "group", kill)
+        with pytest.raises(KilledError):
+            library.index([folder])
+    assert names(library) == before
+    library.index([folder])
+    assert "smaller.jpg" in names(library)["twins"]
+    (folder / "smaller.jpg").unlink()
+    library.index([folder])
+    assert names(library) == before

@@ -160,7 +160,7 @@ def test_damage_inside_costs_what_is_damaged(seed: int, tmp_path: Path) -> None:
     film.write_bytes(data)
     pieces = list(sound_of(film))
     assert all(np.isfinite(piece.samples).all() for piece in pieces)
-    assert 55 < pieces[-1].end_s < 65
+    assert 50 < pieces[-1].end_s < 70
     assert len(set(loud_at(pieces)) & set(range(0, 60, 10))) >= 4
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -276,6 +277,32 @@ def test_the_four_rotations_of_a_film_give_the_same_picture(tmp_path: Path) -> N
         assert other.size == (96, 64)
         differences = [abs(a - b) for a, b in zip(seen[0].tobytes(), other.tobytes(), strict=True)]
         assert sum(differences) / len(differences) < 3  # of 255: what compression leaves
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_films_that_ffmpeg_marks_as_turned_give_the_same_picture(tmp_path: Path) -> None:
+    def ffmpeg(*arguments: str | Path) -> None:
+        command = ["ffmpeg", "-v", "error", "-y", *map(str, arguments)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+    scene = ["-f", "lavfi", "-i", "smptebars=size=96x64:rate=10:duration=1"]
+    seen = []
+    for degrees, turn in (
+        (0, "null"),
+        (90, "transpose=1"),
+        (180, "hflip,vflip"),
+        (270, "transpose=2"),
+    ):
+        stored, marked = tmp_path / "stored.mov", tmp_path / f"{degrees}.mov"
+        ffmpeg(*scene, "-vf", turn, "-c:v", "libx264", "-crf", "5", "-pix_fmt", "yuv444p", stored)
+        ffmpeg("-i", stored, "-c", "copy", "-metadata:s:v:0", f"rotate={degrees}", marked)
+        frame = next(iter(VideoReader().frames(marked)))
+        seen.append(frame.picture)
+    for other in seen:
+        assert other.size == (96, 64)
+        differences = [abs(a - b) for a, b in zip(seen[0].tobytes(), other.tobytes(), strict=True)]
+        print(f"differs by {sum(differences) / len(differences):.2f} of 255 on average")
+        assert sum(differences) / len(differences) < 3
 
 
 def test_a_real_film_that_was_taken_upside_down_is_upright(shared_data: Path) -> None:

@@ -180,7 +180,9 @@ def test_a_channel_without_weight_decides_nothing(make: Make) -> None:
 
 
 def test_reciprocal_ranks_are_those_of_the_paper() -> None:
-    fused = dict(ReciprocalRanks(k=60).fuse({"visual": [("a", 9), ("b", 1)], "text": [("b", 3)]}))
+    fused = dict(
+        ReciprocalRanks({}, k=60).fuse({"visual": [("a", 9), ("b", 1)], "text": [("b", 3)]})
+    )
     assert fused == pytest.approx({"a": 1 / 61, "b": 1 / 62 + 1 / 61})
 
 

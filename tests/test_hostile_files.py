@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 from collections import Counter
@@ -19,6 +20,8 @@ from mmrag_plugin.keyframes.iframes import IFrameSelector
 from mmrag_plugin.media import Kind
 from mmrag_plugin.readers.worker_process import Limits
 from mmrag_plugin.readers.workers import DecodesInWorkers
+from mmrag_plugin.xmp import parse_xmp
+from test_signals_sidecars import SAMPLES, HeldSidecars
 
 STILL = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"]
 MOVING = ["PNG", "WEBP", "GIF", "AVIF"]
@@ -129,3 +132,53 @@ def test_thousands_of_spoiled_files_end_well(tmp_path: Path, seed: int) -> None:
     assert ends["read"] > 200
     assert ends["failed"] > 200
     assert ends["too long"] == 0
+
+
+# ---- what stands beside media, and packets inside them -----------------------------------------
+
+
+NAMED = {".json": "farm.jpg.json", ".csv": "captions.csv", ".xmp": "farm.xmp"}
+
+
+def real_words() -> list[tuple[str, bytes]]:
+    """Files that speak about media, as sidecars of one: samples of each format, and real ones."""
+    made = [(name, content.encode()) for name, content in SAMPLES.values()]
+    paths = sorted(path for path in (SHARED / "data/tricky").rglob("*") if path.is_file())
+    real = [(NAMED[path.suffix], path.read_bytes()) for path in paths if path.suffix in NAMED]
+    return made + [(name, content) for name, content in real if 1 < len(content) < MAX_BYTES]
+
+
+def feed_words(count: int, seed: int) -> Counter[str]:
+    """Spoil files that speak about media, and have each read as the sidecar that it is."""
+    chance, files = random.Random(seed), real_words()
+    ends: Counter[str] = Counter()
+    for _ in range(count):
+        name, content = chance.choice(files)
+        data = spoiled(content, chance)
+        sidecars = HeldSidecars(name, data)
+        said = [sidecars.about(media) for media in ("farm.jpg", "farm.mp4")]
+        for signal in (signal for beside in said for signal in beside.signals):
+            assert signal.text.strip()
+            signal.text.encode()
+        problems = sidecars.problems()
+        assert all(problem.remedy and name in problem.message for problem in problems)
+        ends["failed" if problems else "read"] += 1
+        if name.endswith(".xmp"):
+            with contextlib.suppress(MediaError):
+                parse_xmp(data)
+    return ends
+
+
+def test_thousands_of_spoiled_sidecars_end_well() -> None:
+    ends = feed_words(3000, seed=1)
+    print(dict(ends))
+    assert ends["read"] > 300
+    assert ends["failed"] > 300
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_tens_of_thousands_of_spoiled_sidecars_end_well() -> None:
+    ends = feed_words(30_000, seed=2)
+    print(dict(ends))
+    assert ends["failed"] > 3000

@@ -36,7 +36,8 @@ def write(root: Path, *names: str, text: str = "x") -> None:
 def walked(root: Path, start: Path | None = None) -> tuple[list[str], News]:
     news = News()
     found = walk(start or root, root, NO_SIDECARS, news)
-    return sorted(os.path.relpath(file.path, root) for file in found), news
+    names = [os.path.relpath(file.path, root) for folder in found for file in folder]
+    return sorted(names), news
 
 
 def test_a_folder_with_nomedia_is_left_out_with_all_below_it(root: Path) -> None:

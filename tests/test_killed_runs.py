@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import sqlalchemy as sa
 
@@ -227,6 +228,10 @@ class Breaker:
 def change(photos: Path, folder: Path) -> None:
     """A folder's further life: edits, moves, a new file, a copy, a removal, a broken file."""
     picture(folder / "trip 0" / "picture 4.png", "pink", number=999)
+    with PIL.Image.open(folder / "trip 0" / "picture 8.png") as image:
+        exif = PIL.Image.Exif()
+        exif[0x010E] = "said in the file, which shows what it showed"
+        image.save(folder / "trip 0" / "picture 8.png", exif=exif)
     (folder / "trip 1" / "picture 1.png").rename(folder / "moved.png")
     picture(folder / "new.png", "white", number=500)
     shutil.copy(folder / "trip 2" / "picture 2.png", folder / "copy of 2.png")

@@ -38,7 +38,7 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
-from mmrag_plugin import milvus_rows
+from mmrag_plugin import milvus_collection, milvus_rows
 from mmrag_plugin.bm25 import K1, USUAL_TERMS, B, query_vector
 from mmrag_plugin.errors import (
     MilvusUnavailable,
@@ -215,6 +215,47 @@ def test_limits_are_kept(frames: MediaVectorStore) -> None:
     assert frames.search_dense(vector(0), 0) == []
     assert frames.search_dense(vector(0), -1) == []
     assert len(frames.search_dense(vector(0), 1_000_000)) == 20
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 5, 20, 39, 40])
+def test_what_is_left_out_comes_in_no_hit_whichever_way_it_is_left_out(
+    signals: MediaVectorStore, hidden: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = range(40)
+    signals.add([signal_row(f"r{n}", "a gate " * (n + 1), n, media_id=f"m{n}") for n in numbers])
+    near = {row.media_id: n for n, row in enumerate(signals.search_dense(vector(3), 40))}
+    best_first = sorted(near, key=near.__getitem__)
+    asked: list[str] = []
+    call = signals._collection.connection.call
+
+    def listening(method: str, *args: Any, **options: Any) -> Any:
+        if method == "search":
+            asked.append(options["filter"])
+        return call(method, *args, **options)
+
+    monkeypatch.setattr(signals._collection.connection, "call", listening)
+    for left_out in (frozenset(best_first[:hidden]), frozenset(best_first[40 - hidden :])):
+        signals.leave_out(lambda left_out=left_out: left_out)  # type: ignore[misc]
+        found = {}
+        for many in (0, 10**9):
+            monkeypatch.setattr(milvus_collection, "MANY_LEFT_OUT", many)
+            asked.clear()
+            nodes = signals.query(VectorStoreQuery(vector(3), similarity_top_k=3)).nodes or []
+            where = RowFilter(media_ids=frozenset(best_first[:6]))
+            hits = [
+                signals.search_dense(vector(3), 3),
+                signals.search_dense(vector(3), 3, group_by_media=True),
+                signals.search_words(same_weights(["gate"]), 3),
+                signals.search_dense(vector(3), 3, where),
+            ]
+            assert all(row.media_id not in left_out for rows in hits for row in rows)
+            found[many] = [[row.row_id for row in rows] for rows in hits]
+            found[many].append([node.node_id for node in nodes])
+            assert left_out.isdisjoint(node.metadata["media_id"] for node in nodes)
+            if many and left_out:
+                assert all("not in" in expression for expression in asked)
+        assert found[0] == found[10**9]
+        assert len(found[0][0]) == min(3, 40 - hidden)
 
 
 def test_an_empty_collection_answers_everything(frames: MediaVectorStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -714,6 +715,42 @@ def test_a_folder_that_is_empty_now_may_be_a_missing_drive_and_loses_nothing(
     (scanned.root / "usb").rmdir()
     (scanned.root.parent / "away").rename(scanned.root / "usb")
     assert counts(scanned()) == {}
+
+
+@pytest.fixture
+def mounted(scanned: Scanned) -> Iterator[Path]:
+    """A folder inside the root that another file system is mounted on."""
+    place = scanned.root / "usb"
+    place.mkdir()
+    mount = shutil.which("mount")
+    if sys.platform != "linux" or mount is None:
+        pytest.skip("nothing can be mounted here")
+    if subprocess.run([mount, "-t", "tmpfs", "none", str(place)], check=False).returncode:
+        pytest.skip("nothing may be mounted here")
+    yield place
+    if place.is_mount():
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_drive_whose_folder_goes_with_it_loses_nothing(scanned: Scanned, mounted: Path) -> None:
+    for name in ("a.jpg", "usb/b.jpg", "usb/deep/c.jpg", "usb/deep/d.jpg"):
+        scanned.write(name)
+    assert counts(scanned()) == {"added": 4}
+    (mounted / "deep" / "d.jpg").unlink()
+    assert counts(scanned()) == {"removed": 1}, "of a drive that is there, what is gone is gone"
+    before = scanned.ids()
+    subprocess.run(["umount", str(mounted)], check=True)
+    mounted.rmdir()
+    for dry_run in (True, False, False):
+        found = scanned(dry_run=dry_run)
+        assert counts(found) == {}
+        [warning] = found.warnings
+        assert "2 are known from it" in warning
+        assert warning.endswith(f"mmrag forget {mounted}")
+    assert scanned.ids() == before
+    mounted.mkdir()
+    scanned.write("usb/e.jpg")
+    assert counts(scanned()) == {"added": 1, "removed": 2}, "a folder like any other now"
 
 
 def test_what_is_left_out_is_passed_by_until_it_is_named(scanned: Scanned) -> None:

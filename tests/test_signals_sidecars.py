@@ -153,7 +153,7 @@ def test_a_name_is_matched_whatever_its_case(sidecar_format: SidecarFormat) -> N
 def test_any_bytes_are_read_or_refused_with_a_reason(data: bytes) -> None:
     for sidecar_format in SIDECAR_FORMATS:
         name, _ = SAMPLES[sidecar_format.name]
-        sidecars = _HeldSidecars(name, data)
+        sidecars = HeldSidecars(name, data)
         for signal in sidecars.signals_for("farm.jpg") + sidecars.signals_for("farm.mp4"):
             assert signal.text.strip()
             signal.text.encode()
@@ -180,7 +180,7 @@ def test_hostile_content_never_gets_through(content: bytes) -> None:
     test_any_bytes_are_read_or_refused_with_a_reason.hypothesis.inner_test(content)  # type: ignore[attr-defined]
 
 
-class _HeldSidecars(FolderSidecars):
+class HeldSidecars(FolderSidecars):
     """A folder whose one sidecar file is held in memory."""
 
     def __init__(self, name: str, data: bytes) -> None:

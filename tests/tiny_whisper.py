@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 LANGUAGES = ("en", "de", "fr")
+TIMES = 1501  # tokens for 30 s, 0.02 s apart
+MULTILINGUAL = 51865  # tokens: by their number CTranslate2 knows such a model
 
 
 def tiny_whisper(folder: Path) -> Path:
@@ -25,16 +27,17 @@ def tiny_whisper(folder: Path) -> Path:
     special = ["<|endoftext|>", "<|startoftranscript|>", *(f"<|{code}|>" for code in LANGUAGES)]
     special += ["<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>"]
     special += ["<|nospeech|>", "<|notimestamps|>"]
+    letters += [f"w{number}" for number in range(MULTILINGUAL - TIMES - len(letters + special))]
     words = {word: number for number, word in enumerate([*letters, *special])}
     tokenizer = Tokenizer(
-        models.BPE(vocab={w: n for w, n in words.items() if w in letters}, merges=[])
+        models.BPE(vocab={w: n for w, n in words.items() if n < len(letters)}, merges=[])
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(word, special=True) for word in special])
     start, end = words["<|startoftranscript|>"], words["<|endoftext|>"]
     config = WhisperConfig(
-        vocab_size=len(words) + 1501,  # 30 s of times, 0.02 s apart
+        vocab_size=MULTILINGUAL,
         num_mel_bins=80,
         encoder_layers=1,
         decoder_layers=1,

@@ -40,8 +40,16 @@ def query_vector(
 
     ``document_counts`` says in how many of all ``documents`` a term occurs, 0 if it is left out.
     """
+    weights = rarity(terms, document_counts, documents)
+    return {dimension(term): weight for term, weight in weights.items()}
+
+
+def rarity(
+    terms: Iterable[str], document_counts: Mapping[str, int], documents: int
+) -> dict[str, float]:
+    """How much each term tells, by how few documents have it; counts as of ``query_vector``."""
     return {
-        dimension(term): math.log(1 + (documents - counted + 0.5) / (counted + 0.5))
+        term: math.log(1 + (documents - counted + 0.5) / (counted + 0.5))
         for term in terms
         for counted in [min(document_counts.get(term, 0), documents)]
     }

@@ -3,8 +3,8 @@
 ``StandardScores`` is the default because it won: on COCO training photos with one caption as the
 annotation and the others as queries it finds 7 to 11 points more at rank 1 than reciprocal ranks
 with the same weights, and as much within a point among 5 and 10, with a weak text model and with a
-strong one (``python -m benchmarks retrieval --fusion rrf10`` compares). Its weights were set there
-and nowhere else.
+strong one (``python -m benchmarks retrieval --fusion rrf10`` compares). The weights are those that
+``mmrag tune`` learns on photos that are used for no claim (``python -m benchmarks defaults``).
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ Key = TypeVar("Key", bound=Hashable)
 Ranked = Sequence[tuple[Key, float]]  # best first, scores higher for better, each key once
 
 # Beside a sentence model, word matches repeat much of what it says and count for less.
-WEIGHTS: dict[Channel, float] = {"visual": 1.0, "text": 1.0, "bm25": 1.0}
-WEIGHTS_WITH_SENTENCE_MODEL: dict[Channel, float] = {"visual": 1.0, "text": 1.5, "bm25": 0.3}
+WEIGHTS: dict[Channel, float] = {"visual": 1.0, "text": 0.7, "bm25": 1.0}
+WEIGHTS_WITH_SENTENCE_MODEL: dict[Channel, float] = {"visual": 1.0, "text": 1.5, "bm25": 0.5}
+WEIGHTS_WITHOUT_TEXT: dict[Channel, float] = {"visual": 1.0, "bm25": 0.7}
 
 
 class Fusion(ABC):

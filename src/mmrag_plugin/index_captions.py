@@ -202,8 +202,11 @@ class CaptionStage:
     def _restore(self) -> None:
         """Give media their captions back whose files changed, but not their pixels."""
         for kind in _KINDS:
+            changed = self.ledger.changed_after_caption(kind)
+            if not changed:
+                continue
             embedded = set(self.ledger.to_caption("new", "", kind))
-            changed = [m for m in self.ledger.changed_after_caption(kind) if m in embedded]
+            changed = [media_id for media_id in changed if media_id in embedded]
             before = self.ledger.shots_of(changed)
             for media in self.run.rows(changed):
                 known = {shot.picture_hash: shot for shot in before[media.media_id]}

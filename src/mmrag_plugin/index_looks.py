@@ -18,10 +18,15 @@ class LookStage:
     def __init__(self, run: Run) -> None:
         self.run = run
 
-    def group(self, *, changed: bool) -> None:
-        """Look at photos whose look is not known, and group anew if anything has changed."""
+    def group(self) -> None:
+        """Look at photos whose look is not known, and group anew if anything has changed.
+
+        The ledger knows whether it has, so that a run that was killed before this is made good.
+        """
         ledger = self.run.ledger
-        missing = ledger.without_look(LOOK_STAMP)  # of libraries that are older than looks
+        missing = []
+        if ledger.fact("looks") != LOOK_STAMP:  # a library that is older than looks
+            missing = ledger.without_look(LOOK_STAMP)
         for batch in batches(missing, _BATCH):
             found: dict[str, str] = {}
             for media in self.run.rows(batch):
@@ -31,6 +36,7 @@ class LookStage:
                     found[media.media_id] = look_of(frame.picture)
             self.run.drop_failures()  # what embeds and then can't be decoded is told by its stages
             ledger.put_looks(LOOK_STAMP, found)
-        if changed or missing:
+        ledger.state(looks=LOOK_STAMP)  # what is embedded from now on is looked at then
+        if not ledger.is_grouped():
             photos = [Looked(*row) for row in ledger.looks()]
             ledger.put_groups(grouped(photos))

@@ -15,7 +15,7 @@ from mmrag_plugin.errors import IndexStopped, MmragError
 from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.ledger_database import batches
-from mmrag_plugin.looks import LOOK_STAMP, look_of
+from mmrag_plugin.looks import LOOK_STAMP, PixelsHash, look_of
 from mmrag_plugin.media import Frame, Kind
 from mmrag_plugin.metadata import FRAME, frame_row_id
 
@@ -35,6 +35,8 @@ class PixelStages:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._looks: dict[str, str] = {}  # of photos that are not committed yet
+        self._ahead: dict[str, list[str]] = {}  # rows of films that are not done yet
+        self._seen: dict[str, PixelsHash] = {}  # of media that are not committed yet
 
     def embed(self) -> None:
         """Embed the frames of media that have no vectors of this model yet."""
@@ -52,7 +54,7 @@ class PixelStages:
                         raise
                     for media_id, made in embedded.items():
                         nodes += made
-                        finished[media_id] = len(made)
+                        finished[media_id] = len(made) + len(self._ahead.get(media_id, ()))
                     self.run.enter_failures()
                     if len(nodes) >= _COMMIT_FRAMES or time.monotonic() - began > COMMIT_S:
                         self._commit_frames(kind, nodes, finished)
@@ -66,10 +68,13 @@ class PixelStages:
         pictures: list[tuple[MediaRow, Frame]] = []
         for media, frames in group:
             with self.run.failing("embed", media):
+                seen = self._seen[media.media_id] = PixelsHash()
                 if media.kind == "image":
                     shown = list(frames())
                     if shown:
                         self._looks[media.media_id] = look_of(shown[0].picture)
+                    for frame in shown:
+                        seen.add(frame.picture)
                     pictures += [(media, frame) for frame in shown]
                     made[media.media_id] = []
                     continue
@@ -77,7 +82,12 @@ class PixelStages:
                 for batch in batches(frames(), _EMBED_BATCH):
                     self.run.between_media()
                     vectors = visual.embed_pictures([frame.picture for frame in batch])
+                    for frame in batch:
+                        seen.add(frame.picture)
                     nodes += map(_frame_node, [media] * len(batch), batch, vectors)
+                    if len(nodes) >= _COMMIT_FRAMES:
+                        self._write_ahead(media, nodes)
+                        nodes = []
                 made[media.media_id] = nodes
         try:
             self._embed_pictures(pictures, made)
@@ -100,6 +110,13 @@ class PixelStages:
             for (media, frame), vector in zip(batch, vectors, strict=True):
                 made[media.media_id].append(_frame_node(media, frame, vector))
 
+    def _write_ahead(self, media: MediaRow, nodes: Sequence[ImageNode]) -> None:
+        """Write rows of a long film before it is done, so that they need not be held."""
+        self.run.ledger.forget_set_aside([media.media_id])
+        self.run.ledger.begin("embed", [media.media_id])
+        written = self.run.parts.frames.add(nodes)
+        self._ahead.setdefault(media.media_id, []).extend(written)
+
     def _commit_frames(
         self, kind: Kind, nodes: Sequence[ImageNode], finished: Mapping[str, int]
     ) -> None:
@@ -107,10 +124,14 @@ class PixelStages:
             return
         store, media_ids = self.run.parts.frames, sorted(finished)
         outdated = self.run.ledger.touched("embed", media_ids)
+        self.run.ledger.forget_set_aside(media_ids)  # before it is true no more
         self.run.ledger.begin("embed", media_ids)
-        replace_rows(store, outdated, nodes)
+        ahead = [row_id for m in media_ids for row_id in self._ahead.pop(m, ())]
+        replace_rows(store, outdated, nodes, kept=ahead)
         store.flush()
         looks, self._looks = self._looks, {}
+        seen, self._seen = self._seen, {}
+        self.run.ledger.put_pixels({m: seen[m].value for m in media_ids})
         self.run.ledger.put_looks(LOOK_STAMP, {m: looks[m] for m in media_ids if m in looks})
         self.run.ledger.done("embed", self.run.parts.stamps.of("embed", kind), finished)
         self.run.report.stages["embed"].done += len(finished)

@@ -24,6 +24,7 @@ from mmrag_plugin.index_ocr import OcrStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
+from mmrag_plugin.index_same_pixels import SamePixelsStage
 from mmrag_plugin.index_speech import SpeechStage
 from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
@@ -207,13 +208,11 @@ class Indexer:
         self._read()
         self._leave_out()
         self._name_places()
+        SamePixelsStage(self._run).take_up()
         words.project()
         DateStage(self._run).rewrite()
         pixels.embed()
-        stages = self.report.stages
-        LookStage(self._run).group(
-            changed=bool(found.removed or stages["embed"].done or stages["read"].done)
-        )
+        LookStage(self._run).group()
         OcrStage(self._run).read()
         words.project()  # with what was read in the pictures
         SpeechStage(self._run, words, parts.speech).listen()
@@ -234,12 +233,12 @@ class Indexer:
             if bad in self._earlier:
                 report.failed_before.append(problem)
         waiting = self._run.absent | self._run.unreadable
+        stopped = isinstance(report.stopped_by, IndexStopped)
         stages: tuple[Stage, ...] = ("read", "embed", "ocr")
         for stage in stages:
-            if stage in report.stages:
+            if stage in report.stages and (waiting or stopped):
                 left = self._run.pending(stage).values()
                 owed = [media_id for ids in left for media_id in ids]
-                stopped = isinstance(report.stopped_by, IndexStopped)
                 report.stages[stage].pending = len(owed if stopped else waiting & set(owed))
         if "speech" in report.stages:
             to_hear = self.ledger.to_hear(self.parts.stamps.speech)
@@ -250,7 +249,7 @@ class Indexer:
                 f"{len(self._run.absent)} media are not where they were (is a drive missing?) "
                 "and wait for the next run."
             )
-        total = sum(self.ledger.counts()["kinds"].values())
+        total = self.ledger.media_count(None)
         report.unchanged = max(total - report.added - report.updated - report.moved, 0)
         self._remember_rates()
         return report

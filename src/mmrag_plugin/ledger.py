@@ -22,8 +22,17 @@ from mmrag_plugin.ledger_hiding import HidingLines
 from mmrag_plugin.ledger_lease import WriterLease
 from mmrag_plugin.ledger_looks import LookLines
 from mmrag_plugin.ledger_marks import MarkLines
-from mmrag_plugin.ledger_media import KnownPath, MediaLines, MediaRow, at_or_under, under
+from mmrag_plugin.ledger_media import (
+    KnownPath,
+    MediaLines,
+    MediaRow,
+    Seen,
+    at_or_under,
+    under,
+)
 from mmrag_plugin.ledger_names import NameLines
+from mmrag_plugin.ledger_pixels import PixelLines
+from mmrag_plugin.ledger_relocating import RelocatingLines
 from mmrag_plugin.ledger_speech import HeardPiece, SpeechLines
 from mmrag_plugin.ledger_stages import BadSidecar, Failure
 from mmrag_plugin.ledger_tables import (
@@ -50,6 +59,7 @@ __all__ = [
     "KnownPath",
     "Ledger",
     "MediaRow",
+    "Seen",
     "Shot",
     "sqlite_url",
 ]
@@ -64,6 +74,8 @@ class Ledger(
     MarkLines,
     FacetLines,
     LookLines,
+    PixelLines,
+    RelocatingLines,
     HidingLines,
     AnnotationLines,
 ):

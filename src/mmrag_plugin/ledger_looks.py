@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_tables import groups, looks, media, paths, stages
+from mmrag_plugin.ledger_tables import facts, groups, looks, media, paths, stages
+
+_GROUPED = "grouped"  # the fact that the groups are of the photos as they are
+
+
+def outdate_groups(connection: Connection) -> None:
+    """Say that the groups are no longer of the photos as they are."""
+    connection.execute(facts.delete().where(facts.c.key == _GROUPED))
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class LookLines:
     def put_looks(self, stamp: str, found: Mapping[str, str]) -> None:
         """Keep how photos look."""
         with self._database.writing() as connection:
+            outdate_groups(connection)
             for media_id, look in found.items():
                 row = {"media_id": media_id, "look": look, "stamp": stamp}
                 self._database.upsert(connection, looks, row, ["media_id"])
@@ -75,6 +84,12 @@ class LookLines:
             connection.execute(groups.delete())
             for batch in batches(rows):
                 connection.execute(groups.insert(), list(batch))
+            self._database.upsert(connection, facts, {"key": _GROUPED, "value": True}, ["key"])
+
+    def is_grouped(self) -> bool:
+        """Whether nothing has changed since photos were grouped."""
+        with self._database.reading() as connection:
+            return bool(connection.scalar(sa.select(facts.c.value).where(facts.c.key == _GROUPED)))
 
     def groups_of(self, media_ids: Sequence[str]) -> dict[str, str]:
         """The group by media, of those that have one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -13,32 +13,37 @@ from sqlalchemy.engine import Connection
 from mmrag_plugin.ledger_annotations import annotations_edited, give_back_annotations
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_hidden_contents import hide_again, keep_hidden
+from mmrag_plugin.ledger_looks import outdate_groups
+from mmrag_plugin.ledger_pixels import drop_set_aside, put_aside
 from mmrag_plugin.ledger_tables import (
     WRITING,
     WRITTEN,
     annotated,
-    bad_sidecars,
     date_sources,
     groups,
-    hiding,
-    left_out,
     looks,
     marks,
     media,
     paths,
+    pixels,
     places,
     read_anew,
-    roots,
     shots,
     signals,
+    signals_aside,
     sounding,
     stages,
+    stages_aside,
 )
 from mmrag_plugin.ledger_words import count_terms
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.metadata import camera_column
 
+_ROWS = 1000  # fetched at once: one by one takes twice as long, all together memory
 _ABOUT_MEDIA = (
+    signals_aside,
+    stages_aside,
+    pixels,
     annotated,
     groups,
     looks,
@@ -54,8 +59,12 @@ _ABOUT_MEDIA = (
 )
 
 
-@dataclass(frozen=True)
-class KnownPath:
+# What tells of a file, without a look into it, that it is as it was: size in bytes, time in
+# nanoseconds, sidecar stamp. A plain tuple, for a scan holds one of each file.
+Seen = tuple[int, int, str]
+
+
+class KnownPath(NamedTuple):
     """What the ledger knows about one file on disk."""
 
     path: str
@@ -64,6 +73,11 @@ class KnownPath:
     mtime_ns: int
     sidecar_stamp: str
     content_hash: str
+
+    @property
+    def seen(self) -> Seen:
+        """How the file was seen last."""
+        return self.size_bytes, self.mtime_ns, self.sidecar_stamp
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,14 @@ class MediaLines:
         with self._database.reading() as connection:
             rows = connection.execute(_known_query().where(under(root)))
             return {row.path: KnownPath(*row) for row in rows}
+
+    def seen_paths(self, root: str) -> dict[str, Seen]:
+        """All files at or under a folder as they were last seen, by path."""
+        seen = paths.c.size_bytes, paths.c.mtime_ns, paths.c.sidecar_stamp
+        query = sa.select(paths.c.path, *seen).where(under(root))
+        with self._database.reading() as connection:
+            parts = connection.execute(query).partitions(_ROWS)
+            return {row[0]: (row[1], row[2], row[3]) for part in parts for row in part}
 
     def known_files(self, files: Iterable[str]) -> dict[str, KnownPath]:
         """Those of some files that are known, by path; one query for many."""
@@ -186,6 +208,7 @@ class MediaLines:
     def drop_media(self, media_ids: Iterable[str]) -> None:
         """Forget media with everything that hangs on them, but for what the person wrote."""
         with self._database.writing() as connection:
+            outdate_groups(connection)
             for batch in batches(media_ids):
                 count_terms(self._database, connection, dict.fromkeys(batch, frozenset()))
                 for table in _ABOUT_MEDIA:
@@ -194,10 +217,11 @@ class MediaLines:
     def content_changed(self, media_id: str, content_hash: str, kind: Kind) -> None:
         """Note an in-place edit: every stage has to look again, the id stays.
 
-        What was seen and heard in the old content is forgotten; what is written about the media
-        (path, sidecar) holds until it is read again.
+        What was seen in the old content is set aside, what was heard forgotten; what is written
+        about the media (path, sidecar) holds until it is read again.
         """
         with self._database.writing() as connection:
+            put_aside(connection, media_id)
             connection.execute(
                 media.update()
                 .where(media.c.media_id == media_id)
@@ -223,54 +247,8 @@ class MediaLines:
                     .where(stages.c.media_id.in_(batch), stages.c.stage == stage)
                     .values(state=WRITING, stamp="")
                 )
-
-    def relocate(self, old: str, new: str) -> int:
-        """Rewrite the beginning of all paths and roots from ``old`` to ``new``; says how many.
-
-        What is known at the new place already stays as it is there.
-        """
-        old, new = old.rstrip(os.sep), new.rstrip(os.sep)
-
-        def placed(path: str) -> str:
-            inside = path == old or path.startswith(old + os.sep)
-            return (new + path[len(old) :] or os.sep) if inside else path
-
-        with self._database.writing() as connection:
-            here = at_or_under(paths.c.path, old)
-            moved = [
-                dict(row) for row in connection.execute(sa.select(paths).where(here)).mappings()
-            ]
-            connection.execute(paths.delete().where(here))
-            known = {placed(root) for root in connection.scalars(sa.select(roots.c.path))}
-            for row in moved:
-                row["path"], row["root"] = placed(row["path"]), placed(row["root"])
-                if row["path"] != row["root"] and not row["path"].startswith(
-                    row["root"].rstrip(os.sep) + os.sep
-                ):
-                    row["root"] = new  # a part of a root went elsewhere: now a root of its own
-                    known.add(new)
-            insert = self._database.insert()
-            if moved:
-                connection.execute(insert(paths).on_conflict_do_nothing(), moved)
-            bad = [dict(row) for row in connection.execute(sa.select(bad_sidecars)).mappings()]
-            connection.execute(bad_sidecars.delete())
-            if bad:
-                bad = [row | {"path": placed(row["path"])} for row in bad]
-                connection.execute(insert(bad_sidecars).on_conflict_do_nothing(), bad)
-            for path in list(connection.scalars(sa.select(left_out.c.path))):
-                connection.execute(left_out.delete().where(left_out.c.path == path))
-                self._database.insert_missing(connection, left_out, {"path": placed(path)})
-            hidden = hiding.c.kind == "folder"
-            for rule in list(connection.execute(sa.select(hiding).where(hidden))):
-                here = sa.and_(hidden, hiding.c.target == rule.target)
-                moved_to = placed(rule.target)
-                connection.execute(hiding.delete().where(here))
-                row = {"kind": "folder", "target": moved_to, "level": rule.level}
-                self._database.insert_missing(connection, hiding, {**row, "name": moved_to})
-            connection.execute(roots.delete())
-            if known:
-                connection.execute(insert(roots), [{"path": root} for root in sorted(known)])
-            return len(moved)
+                if stage != "read":
+                    drop_set_aside(connection, batch)
 
     def media_rows(self, media_ids: Sequence[str] | None = None) -> dict[str, MediaRow]:
         """Media by id (all of them without ids); ids that are unknown are left out."""
@@ -334,12 +312,6 @@ class MediaLines:
     def media_ids_called(self, name: str) -> frozenset[str]:
         """Media with a file of just this name, in whatever folder."""
         query = sa.select(paths.c.media_id).where(_ends_with(paths.c.path, os.sep + name))
-        with self._database.reading() as connection:
-            return frozenset(connection.scalars(query))
-
-    def media_ids_with_text(self) -> frozenset[str]:
-        """Media in whose pictures text was read."""
-        query = sa.select(signals.c.media_id).where(signals.c.source == "ocr").distinct()
         with self._database.reading() as connection:
             return frozenset(connection.scalars(query))
 

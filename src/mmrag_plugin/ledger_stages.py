@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
+from mmrag_plugin.ledger_looks import outdate_groups
 from mmrag_plugin.ledger_marks import enter_signals
 from mmrag_plugin.ledger_tables import (
     PASSED,
@@ -294,6 +295,7 @@ class StageLines:
     def put_read(self, stamp: str, read: Mapping[str, tuple[MediaFacts, Sequence[Signal]]]) -> None:
         """Enter what the read stage found: facts and signals, and that it is done."""
         with self._database.writing() as connection:
+            outdate_groups(connection)  # which go by dates and cameras, too
             for media_id, (found, words) in read.items():
                 connection.execute(
                     media.update()

@@ -180,6 +180,36 @@ looks = sa.Table(
     sa.Column("stamp", sa.String(32), nullable=False),
 )
 
+# What media showed when they were embedded, as a hash of the pixels.
+pixels = sa.Table(
+    "pixels",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("pixels_hash", sa.String(40), nullable=False),
+)
+
+# What was seen in media whose files have changed since; it holds if they show the same.
+stages_aside = sa.Table(
+    "stages_aside",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("stage", sa.String(16), primary_key=True),
+    sa.Column("stamp", sa.Text, nullable=False),
+    sa.Column("made", sa.Integer, nullable=False),
+)
+
+signals_aside = sa.Table(
+    "signals_aside",
+    metadata,
+    sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
+    sa.Column("stage", sa.String(16), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("start_s", sa.Float),
+    sa.Column("end_s", sa.Float),
+)
+
 groups = sa.Table(
     "groups",
     metadata,

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from mmrag_plugin.ledger_annotations import drop_written
 from mmrag_plugin.ledger_database import LedgerDatabase, batches
-from mmrag_plugin.ledger_tables import WRITING, annotated, media, stages, terms
+from mmrag_plugin.ledger_tables import WRITING, annotated, media, signals, stages, terms
 
 _ANY = ""  # the term that every media with words has
 
@@ -101,6 +101,12 @@ class WordLines:
         with self._database.reading() as connection:
             query = sa.select(media.c.media_id, media.c.words_rows)
             return {media_id: rows for media_id, rows in connection.execute(query)}
+
+    def media_ids_with_text(self) -> frozenset[str]:
+        """Media in whose pictures text was read."""
+        query = sa.select(signals.c.media_id).where(signals.c.source == "ocr").distinct()
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
 
 
 def count_terms(

@@ -11,6 +11,7 @@ from mmrag_plugin.errors import NotALibrary, NotFound, ServiceError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
+from mmrag_plugin.library_evaluating import LibraryEvaluating
 from mmrag_plugin.library_indexing import LibraryIndexing
 from mmrag_plugin.library_learning import LibraryLearning
 from mmrag_plugin.library_models import LibraryModels
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.speech import SpeechRecogniser
 
 
-class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryAsking):
+class MediaLibrary(
+    LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryAsking, LibraryEvaluating
+):
     """One library: index folders into it, search it, ask it. Use it as a context manager.
 
     Heavy parts (models, Milvus) are loaded when they are first needed. ``caption_llm`` is the LLM
@@ -133,14 +136,26 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryA
             return self._searcher()
 
     def _searcher(self) -> Searcher:
-        from mmrag_plugin.fusion import WEIGHTS, WEIGHTS_WITH_SENTENCE_MODEL, StandardScores
+        from mmrag_plugin.confidence import CALIBRATION, CALIBRATION_WITH_SENTENCE_MODEL
+        from mmrag_plugin.fusion import (
+            WEIGHTS,
+            WEIGHTS_WITH_SENTENCE_MODEL,
+            WEIGHTS_WITHOUT_TEXT,
+            StandardScores,
+        )
         from mmrag_plugin.searching import Searcher
 
         visual, model = self.models.in_use()
         words = self.recorded("words")
         if words is None:
             raise NotALibrary("The ledger knows no words collection.", "Run mmrag index again.")
-        key = (model.collection, words.collection, self.learned_in_use)
+        tuned = self.tuned()
+        key = (
+            model.collection,
+            words.collection,
+            self.learned_in_use,
+            None if tuned is None else str(tuned.about),
+        )
         if key in self._searchers:
             return self._searchers[key]
         text = self.models.text_in_use(words, visual)
@@ -153,9 +168,13 @@ class MediaLibrary(LibraryIndexing, LibraryAnnotating, LibraryLearning, LibraryA
             visual,
             text,
             StandardScores(
-                WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS, without_text=WEIGHTS
+                (tuned and tuned.weights)
+                or (WEIGHTS_WITH_SENTENCE_MODEL if sentences else WEIGHTS),
+                without_text=(tuned and tuned.without_text) or WEIGHTS_WITHOUT_TEXT,
             ),
-            self.learned_query(visual),
+            calibration=(tuned and tuned.calibration)
+            or (CALIBRATION_WITH_SENTENCE_MODEL if sentences else CALIBRATION),
+            learned=self.learned_query(visual),
         )
         if text is not None or not words.dim:
             self._searchers[key] = searcher

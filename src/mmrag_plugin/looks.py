@@ -7,6 +7,7 @@ of a plain blue one.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,23 @@ HASH_BYTES = 8
 COLOUR_BYTES = 2 * 2 * 3
 SEEN_PX = 64  # the short side that is enough to compute it from
 PLAIN = 4.0  # of 255: the deviation of brightness below which there are no shapes to compare
+
+
+class PixelsHash:
+    """A hash of RGB pictures: what is written into a file beside its pixels changes nothing."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def add(self, picture: Image) -> None:
+        """Take one more picture in; their order counts."""
+        self._digest.update(f"{picture.width}x{picture.height}".encode())
+        self._digest.update(picture.tobytes())
+
+    @property
+    def value(self) -> str:
+        """The hash of all so far, as hexadecimal digits."""
+        return self._digest.hexdigest()
 
 
 def look_of(picture: Image) -> str:

@@ -15,7 +15,8 @@ MAX_LIMIT = 16_384  # a Milvus server's bound for one search
 MIN_EF = 2048  # recall@100 of 0.99 and more at 50,000 rows, even of random vectors
 ROWS_PER_WRITE = 256
 BYTES_PER_WRITE = 16 * 1024 * 1024
-_SPARSE_SEARCH = {"metric_type": "IP", "params": {}}
+MANY_LEFT_OUT = 1000  # from so many on, leaving hits out here is faster
+MORE_HITS = (2, 8)  # times as many are asked for, before Milvus has to leave out
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 
@@ -27,7 +28,8 @@ class Collection:
     Media that are ``left_out`` are in nothing that is read: Milvus itself leaves them out, by their
     ids, so that ranks and counts are those of a library without them. Ids rather than a flag in the
     rows: a flag would have to be rewritten, with its vectors, before it holds, and a rule that
-    hides a folder is to hold at once and in every process.
+    hides a folder is to hold at once and in every process. Of very many ids Milvus would compare
+    each row with the whole list: then a search asks for more hits, and they are left out here.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class Collection:
         self, vector: list[float], limit: int, expression: str, fields: Sequence[str]
     ) -> list[Any]:
         """Find the rows nearest to a vector by cosine."""
-        return self._hits(vector, DENSE, _dense_search(limit), limit, expression, fields)
+        return self._hits(vector, DENSE, limit, expression, fields)
 
     def word_hits(
         self, query: Mapping[int, float], limit: int, expression: str, fields: Sequence[str]
@@ -131,7 +133,7 @@ class Collection:
         self.require_words()
         if not query:
             return []
-        hits = self._hits(dict(query), SPARSE, _SPARSE_SEARCH, limit, expression, fields)
+        hits = self._hits(dict(query), SPARSE, limit, expression, fields)
         return [hit for hit in hits if hit["distance"] > 0]
 
     def hybrid_hits(
@@ -150,8 +152,10 @@ class Collection:
             return self.dense_hits(vector, limit, expression, fields)
         expression = self._restricted(expression)
         requests = [
-            AnnSearchRequest([vector], DENSE, _dense_search(limit), limit, expression),
-            AnnSearchRequest([dict(query)], SPARSE, _SPARSE_SEARCH, limit, expression),
+            AnnSearchRequest([vector], DENSE, _search_params(DENSE, limit), limit, expression),
+            AnnSearchRequest(
+                [dict(query)], SPARSE, _search_params(SPARSE, limit), limit, expression
+            ),
         ]
         found = self.call(
             "hybrid_search",
@@ -171,21 +175,31 @@ class Collection:
         self,
         query: Any,
         field: str,
-        search_params: dict[str, Any],
         limit: int,
         expression: str,
         fields: Sequence[str],
     ) -> list[Any]:
-        found = self.call(
-            "search",
-            data=[query],
-            anns_field=field,
-            search_params=search_params,
-            limit=limit,
-            filter=self._restricted(expression),
-            output_fields=list(fields),
-        )
-        return list(found[0])
+        def search(limit: int, expression: str) -> list[Any]:
+            found = self.call(
+                "search",
+                data=[query],
+                anns_field=field,
+                search_params=_search_params(field, limit),
+                limit=limit,
+                filter=expression,
+                output_fields=[*fields, *{"media_id"}.difference(fields)],
+            )
+            return list(found[0])
+
+        left_out = self.left_out()
+        if len(left_out) >= MANY_LEFT_OUT:
+            for times in MORE_HITS:
+                asked = min(times * limit, MAX_LIMIT)
+                found = search(asked, expression)
+                shown = [hit for hit in found if hit["entity"]["media_id"] not in left_out]
+                if len(shown) >= limit or len(found) < asked:
+                    return shown[:limit]
+        return search(limit, _without(expression, left_out))
 
     def rows(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
         """Read rows, with what another process wrote just now."""
@@ -200,8 +214,7 @@ class Collection:
         return list(found)
 
     def _restricted(self, expression: str) -> str:
-        left_out = self.left_out()
-        return all_of([expression, none_of("media_id", left_out)]) if left_out else expression
+        return _without(expression, self.left_out())
 
 
 def shape_of(connection: MilvusConnection, name: str) -> tuple[int | None, bool]:
@@ -211,5 +224,11 @@ def shape_of(connection: MilvusConnection, name: str) -> tuple[int | None, bool]
     return int(fields[DENSE]["params"]["dim"]) if DENSE in fields else None, SPARSE in fields
 
 
-def _dense_search(limit: int) -> dict[str, Any]:
+def _without(expression: str, media_ids: frozenset[str]) -> str:
+    return all_of([expression, none_of("media_id", media_ids)]) if media_ids else expression
+
+
+def _search_params(field: str, limit: int) -> dict[str, Any]:
+    if field == SPARSE:
+        return {"metric_type": "IP", "params": {}}
     return {"metric_type": "COSINE", "params": {"ef": max(MIN_EF, 2 * limit)}}

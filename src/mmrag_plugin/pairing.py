@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
-from os.path import splitext
 
-from mmrag_plugin.ledger import KnownPath
+from mmrag_plugin.ledger import Seen
 from mmrag_plugin.media import RAW_SUFFIXES
 from mmrag_plugin.motion_photos import FILM_SUFFIXES, STILL_SUFFIXES, is_live_film
 from mmrag_plugin.walking import FoundFile
 
+_SUFFIXES = RAW_SUFFIXES.union(FILM_SUFFIXES)
+_UNKNOWN: Seen = (-1, -1, "")
 _STILLS = (*STILL_SUFFIXES, *(suffix.upper() for suffix in STILL_SUFFIXES))
 
 
 def without_parts(
-    files: Mapping[str, FoundFile], known: Mapping[str, KnownPath]
+    files: Mapping[str, FoundFile], known: Mapping[str, Seen]
 ) -> dict[str, FoundFile]:
     """Leave out files that are parts of photos among them.
 
@@ -28,10 +28,10 @@ def without_parts(
     """
     kept = dict(files)
     for path, file in files.items():
-        stem, suffix = splitext(path)  # noqa: PTH122  (a scan asks of every file)
-        suffix = suffix.lower()
-        if suffix not in FILM_SUFFIXES and suffix not in RAW_SUFFIXES:
+        suffix = path[path.rfind(".") :].lower()  # a scan asks of every file
+        if suffix not in _SUFFIXES:
             continue
+        stem = path[: -len(suffix)]
         photo = next((files[stem + still] for still in _STILLS if stem + still in files), None)
         if photo is None:
             continue
@@ -39,20 +39,17 @@ def without_parts(
             del kept[path]
         elif _is_part(file, photo, known):
             del kept[path]
-            kept[photo.path] = replace(photo, sidecar_stamp=_with(photo.sidecar_stamp, file))
+            kept[photo.path] = photo._replace(sidecar_stamp=_with(photo.sidecar_stamp, file))
     return kept
 
 
-def _is_part(film: FoundFile, photo: FoundFile, known: Mapping[str, KnownPath]) -> bool:
-    before, own = known.get(photo.path), known.get(film.path)
-    if before and before.sidecar_stamp == _with(photo.sidecar_stamp, film):
+def _is_part(film: FoundFile, photo: FoundFile, known: Mapping[str, Seen]) -> bool:
+    _, _, stamp = known.get(photo.path, _UNKNOWN)
+    size_bytes, mtime_ns, _ = known.get(film.path, _UNKNOWN)
+    if stamp == _with(photo.sidecar_stamp, film):
         return True
-    apart = (
-        before
-        and own
-        and before.sidecar_stamp == photo.sidecar_stamp
-        and (own.size_bytes, own.mtime_ns) == (film.size_bytes, film.mtime_ns)
-    )
+    untouched = (size_bytes, mtime_ns) == (film.size_bytes, film.mtime_ns)
+    apart = photo.path in known and stamp == photo.sidecar_stamp and untouched
     return not apart and is_live_film(film.path)
 
 

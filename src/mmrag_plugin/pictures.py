@@ -137,8 +137,7 @@ def identified_picture(source: str | Path | bytes | io.BytesIO) -> Iterator[Imag
             path=name,
         ) from None
     except Exception as error:  # decoders raise nearly anything on hostile bytes
-        detail = str(error).replace(repr(name), "it").replace(name, "it") or type(error).__name__
-        raise _unreadable(name, f" ({detail})") from error
+        raise _unreadable(name, f" ({_told_by(error, name)})") from error
 
 
 def require_file(path: str | Path) -> None:
@@ -293,6 +292,12 @@ def _too_large(name: str, size: str) -> MediaError:
         "Scale it down if it should be in the library.",
         path=name,
     )
+
+
+def _told_by(error: Exception, name: str) -> str:
+    """What a decoder says is wrong; some say a number only."""
+    told = str(error).replace(repr(name), "it").replace(name, "it") or type(error).__name__
+    return "its pixels can't be decoded" if told.startswith("decoder error") else told
 
 
 def _unreadable(name: str, detail: str = "") -> MediaError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from mmrag_plugin.media import Confidence, Signal
+from mmrag_plugin.media import Signal
 from mmrag_plugin.terms import matching_words, terms_of
 from mmrag_plugin.timecode import format_time
 
@@ -68,28 +67,3 @@ def snippet(text: str, words: Sequence[str] = ()) -> str:
     begin = max(0, min(first - SNIPPET_CHARS // 4, len(line) - SNIPPET_CHARS))
     cut = line[begin : begin + SNIPPET_CHARS].strip()
     return ("…" if begin else "") + cut + ("…" if begin + SNIPPET_CHARS < len(line) else "")
-
-
-def dense_confidence(score: float, mean: float, deviation: float, rows: int) -> Confidence:
-    """Judge a similarity against how the library's rows score for the same query.
-
-    Of n unrelated rows the best lies about sqrt(2 ln n) deviations above the mean (the extreme
-    value of a normal sample); what is clearly above that is strong, what stays far below is none.
-    The factors were set on COCO training photos (``python -m benchmarks confidence``).
-    """
-    expected = math.sqrt(2 * math.log(max(rows, 8)))
-    standard = (score - mean) / max(deviation, 1e-6)
-    if standard >= 1.15 * expected:
-        return "strong"
-    return "weak" if standard >= 0.7 * expected else "none"
-
-
-def words_confidence(covered: float) -> Confidence:
-    """Judge a word match by how many of the query's words it has."""
-    return "strong" if covered >= 0.6 else "weak"
-
-
-def strongest(levels: Iterable[Confidence]) -> Confidence:
-    """The best of several judgements."""
-    order: tuple[Confidence, ...] = ("strong", "weak", "none")
-    return min(levels, key=order.index, default="none")

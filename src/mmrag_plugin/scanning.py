@@ -12,13 +12,13 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
 from mmrag_plugin.content_kind import kind_by_content
 from mmrag_plugin.errors import UsageError
-from mmrag_plugin.ledger import KnownPath, Ledger
+from mmrag_plugin.ledger import KnownPath, Ledger, Seen
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Kind
 from mmrag_plugin.pairing import without_parts
@@ -68,9 +68,8 @@ def scan(
     ``between`` is called between files and may end the scan by raising.
     """
     result = ScanResult()
-    known: dict[str, KnownPath] = {}
-    found: dict[str, FoundFile] = {}
-    home: dict[str, str] = {}
+    known: dict[str, Seen] = {}
+    files = _Files(seen)
     emptied: dict[str, Path] = {}
     left_out = set(ledger.left_out()) - set(map(str, roots))
     left_out |= ledger.places_left_out()
@@ -79,39 +78,39 @@ def scan(
         if not _is_folder(root):
             names.setdefault(root.parent, []).append(root.name)
             continue
-        before = ledger.known_paths(str(root))
+        before = ledger.seen_paths(str(root))
         whole = Path(ledger.root_over(str(root)) or root)
-        ignored_before = result.ignored.total()
-        files = walk(root, whole, sidecar_stamp, result, left_out)
-        here = without_parts(_media(files, before), before)
-        if before and not here and result.ignored.total() == ignored_before:
+        seen_files, ignored = len(files.found), result.ignored.total()
+        for folder in walk(root, whole, sidecar_stamp, result, left_out):
+            between()
+            files.compare(folder, before, str(whole))
+        if before and len(files.found) == seen_files and result.ignored.total() == ignored:
             if not any(problem.path == str(root) for problem in result.problems):
                 emptied |= dict.fromkeys(before, root)
             continue
         known |= before
-        found |= here
-        home |= dict.fromkeys(here, str(whole))
-        seen(len(here))
-    for folder, picked in names.items():
-        known |= ledger.known_files(str(folder / name) for name in picked)
-        over = ledger.root_over(str(folder))
-        files = pick(folder, picked, Path(over or folder), sidecar_stamp, result)
-        here = without_parts(_media(files, known), known)
-        found |= here
-        home |= {path: over or path for path in here}
-        seen(len(here))
-    result.seen_files = len(found)
+    for place, picked in names.items():
+        paths = ledger.known_files(str(place / name) for name in picked)
+        before = {path: file.seen for path, file in paths.items()}
+        known |= before
+        over = ledger.root_over(str(place))
+        found = pick(place, picked, Path(over or place), sidecar_stamp, result)
+        files.compare(found, before, over)
+    result.seen_files = len(files.found)
     # what can't be read today is not gone: neither the file nor what lies in the folder
     unread = {problem.path for problem in result.problems}
     gone = {
         path
-        for path in known.keys() - found.keys()
+        for path in known.keys() - files.found
         if path not in unread and unread.isdisjoint(map(str, Path(path).parents))
     }
-    unplugged = _in_emptied_folders(gone)
+    mounts = set[str](ledger.fact("mounts") or ())
+    unplugged = _in_emptied_folders(gone) | _on_lost_drives(gone, mounts)
     gone -= unplugged.keys()
     unplugged |= emptied
-    moved = _Comparison(ledger, known, gone, home, result, dry_run, between).run(found)
+    moved = _Comparison(ledger, files, gone, result, dry_run, between).run()
+    if not dry_run and mounts != (now := _mounts_now(mounts, result.mounts)):
+        ledger.state(mounts=sorted(now))
     missed = Counter(folder for path, folder in unplugged.items() if path not in moved)
     result.warnings += [_emptied(folder, count) for folder, count in sorted(missed.items())]
     return result
@@ -150,25 +149,45 @@ def not_left_out(ledger: Ledger, roots: Sequence[Path]) -> tuple[list[Path], lis
     return [root for root in roots if root not in left_out], warnings
 
 
+class _Files:
+    """The files that were found, compared folder by folder with how they were seen last."""
+
+    def __init__(self, seen: Callable[[int], None]) -> None:
+        self.found = set[str]()
+        self.changed: dict[str, FoundFile] = {}  # and new ones; by path
+        self.home: dict[str, str] = {}  # the roots of those
+        self._tell = seen
+
+    def compare(
+        self, found: Iterable[FoundFile], before: Mapping[str, Seen], root: str | None
+    ) -> None:
+        """Take the files of one folder in; without a root each is one of its own."""
+        here = without_parts(_media(found, before), before)
+        for path, file in here.items():
+            if before.get(path) != file.seen:
+                self.changed[path], self.home[path] = file, root or path
+        self.found.update(here)
+        if here:
+            self._tell(len(here))
+
+
 def _is_folder(root: Path) -> bool:
     return is_there(root) and root.is_dir()
 
 
-def _media(files: Iterable[FoundFile], known: Mapping[str, KnownPath]) -> dict[str, FoundFile]:
+def _media(files: Iterable[FoundFile], before: Mapping[str, Seen]) -> dict[str, FoundFile]:
     """What was found by path, without programs that are named like films."""
-    return {
-        file.path: file
-        for file in files
-        if not may_be_source_code(file.path)
-        or _is_untouched(file, known.get(file.path))
-        or not is_text(file.path)
-    }
+    found = {file.path: file for file in files}
+    named_so = [path for path, file in found.items() if file.kind == "video"]
+    for path in filter(may_be_source_code, named_so):
+        size_bytes, mtime_ns, _ = before.get(path, (-1, -1, ""))
+        if not _is_untouched(found[path], size_bytes, mtime_ns) and is_text(path):
+            del found[path]
+    return found
 
 
-def _is_untouched(file: FoundFile, known: KnownPath | None) -> bool:
-    return known is not None and (
-        (known.size_bytes, known.mtime_ns) == (file.size_bytes, file.mtime_ns)
-    )
+def _is_untouched(file: FoundFile, size_bytes: int, mtime_ns: int) -> bool:
+    return (size_bytes, mtime_ns) == (file.size_bytes, file.mtime_ns)
 
 
 def _emptied(folder: Path, count: int) -> str:
@@ -191,6 +210,17 @@ def _in_emptied_folders(gone: Iterable[str]) -> dict[str, Path]:
     return found
 
 
+def _on_lost_drives(gone: Iterable[str], mounts: Iterable[str]) -> dict[str, Path]:
+    """Paths that lay on drives whose folders went with them, each with that folder."""
+    lost = [Path(mount) for mount in mounts if not is_there(mount)]
+    return {path: mount for mount in lost for path in gone if Path(path).is_relative_to(mount)}
+
+
+def _mounts_now(before: Iterable[str], found: set[str]) -> set[str]:
+    """The folders that drives are mounted on, or were when they were there last."""
+    return found.union(mount for mount in before if not is_there(mount) or os.path.ismount(mount))
+
+
 class _Comparison:
     """One scan's verdicts, file by file.
 
@@ -202,18 +232,16 @@ class _Comparison:
     def __init__(
         self,
         ledger: Ledger,
-        known: Mapping[str, KnownPath],
+        files: _Files,
         gone: set[str],
-        home: Mapping[str, str],
         result: ScanResult,
         dry_run: bool,
         between: Callable[[], None],
     ) -> None:
-        self.ledger, self.known, self.gone = ledger, known, gone
-        self.home, self.result, self.dry_run = home, result, dry_run
-        self.between = between
-        self.found: Mapping[str, FoundFile] = {}
-        self.changed: dict[str, FoundFile] = {}
+        self.ledger, self.result, self.dry_run = ledger, result, dry_run
+        self.found, self.changed, self.home = files.found, files.changed, files.home
+        self.gone, self.between = gone, between
+        self.known = ledger.known_files(self.changed) if self.changed else {}  # before the scan
         self.changed_by_size: dict[int, list[FoundFile]] = {}
         self.hashes: dict[str, str] = {}
         self.kinds: dict[str, Kind] = {}  # as the content says; by path
@@ -222,10 +250,8 @@ class _Comparison:
         self.counted: set[tuple[str, str]] = set()
         self.moved: set[str] = set()  # paths that media have left
 
-    def run(self, found: Mapping[str, FoundFile]) -> set[str]:
+    def run(self) -> set[str]:
         """Enter what was found; returns the paths that media have left for others."""
-        self.found = found
-        self.changed = {path: file for path, file in found.items() if not self._is_as_known(file)}
         for file in self.changed.values():
             self.changed_by_size.setdefault(file.size_bytes, []).append(file)
         for batch in batches(self.changed.values(), _BATCH):
@@ -237,7 +263,8 @@ class _Comparison:
                     if self._hash(file):
                         self._enter(self._by_content(file), self._hash(file))
         if self.dry_run:
-            lost = sorted({self.known[path].media_id for path in self.gone})
+            gone = self.ledger.known_files(self.gone).values()
+            lost = sorted({known.media_id for known in gone})
             left = self.ledger.paths_of(lost)
             self.result.removed = [m for m in lost if self.gone.issuperset(left.get(m, ()))]
             return self.moved
@@ -246,19 +273,11 @@ class _Comparison:
             self.result.removed = self.ledger.pathless()
         return self.moved
 
-    def _is_as_known(self, file: FoundFile) -> bool:
-        known = self.known.get(file.path)
-        return (
-            known is not None
-            and _is_untouched(file, known)
-            and known.sidecar_stamp == file.sidecar_stamp
-        )
-
     def _hash(self, file: FoundFile) -> str:
         """The content's hash; empty for a file that can't be read, which is reported once."""
         if file.path not in self.hashes:
             known = self.known.get(file.path)
-            if known and _is_untouched(file, known):
+            if known and _is_untouched(file, known.size_bytes, known.mtime_ns):
                 self.hashes[file.path] = known.content_hash  # only a sidecar changed
             else:
                 try:
@@ -271,14 +290,14 @@ class _Comparison:
     def _by_content(self, file: FoundFile) -> FoundFile:
         """The file with the kind that its content has, whatever it is called."""
         if file.path in self.kinds:
-            return replace(file, kind=self.kinds[file.path])
+            return file._replace(kind=self.kinds[file.path])
         return file
 
     def _hash_of_content(self, file: FoundFile) -> str:
         content_hash = content_hash_of(Path(file.path))
         if kind := kind_by_content(file.path):
             self.kinds[file.path] = kind
-            file = replace(file, kind=kind)
+            file = file._replace(kind=kind)
         if is_sampled(file.size_bytes):
             alike = list(self.sampled.get(content_hash, ()))
             for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
@@ -367,7 +386,7 @@ class _Comparison:
         return any(
             self.known[path].media_id == known.media_id
             if path in self.known
-            else path not in self.found
+            else path not in self.changed
             for path in copies
             if path != file.path
         )

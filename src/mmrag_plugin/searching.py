@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from mmrag_plugin.bm25 import query_vector
+from mmrag_plugin.bm25 import query_vector, rarity
+from mmrag_plugin.confidence import CALIBRATION, Calibration, Judge, Usual
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.fusion import DEPTH, Fusion
@@ -16,14 +17,7 @@ from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.media import CHANNELS, Channel, Confidence, Hit, Signal
 from mmrag_plugin.metadata import DOUBTFUL, RowFilter, frame_row_id, words_row_id
 from mmrag_plugin.moments import Candidate, best_of_groups, join
-from mmrag_plugin.reasons import (
-    best_matches,
-    coverage,
-    dense_confidence,
-    quote,
-    strongest,
-    words_confidence,
-)
+from mmrag_plugin.reasons import best_matches, quote
 from mmrag_plugin.results import Page, SearchResult
 from mmrag_plugin.telling import Ranked, Telling
 from mmrag_plugin.terms import terms_of
@@ -48,8 +42,6 @@ BACKGROUND_MEDIA = 256  # enough to know a query's mean and deviation over the l
 BACKGROUND_S = 60.0  # how long they are taken for the whole, while another process may index
 _LEVELS: tuple[Confidence, ...] = ("none", "weak", "strong")
 
-Judge: TypeAlias = Callable[[float], Confidence]
-
 
 class Searcher:
     """Searches one open library; made once, used by any number of retrievers and threads."""
@@ -62,11 +54,12 @@ class Searcher:
         visual: VisualEmbedding,
         text: TextModel | None,
         fusion: Fusion,
+        calibration: Calibration = CALIBRATION,
         learned: LearnedQuery | None = None,
     ) -> None:
         self.ledger, self.frames, self.words = ledger, frames, words
-        self.visual, self.text, self.fusion = visual, text, fusion
-        self.learned = learned
+        self.visual, self.text = visual, text
+        self.fusion, self.calibration, self.learned = fusion, calibration, learned
         self._backgrounds: dict[Channel, tuple[NDArray[np.float32], int, float]] = {}
 
     @property
@@ -119,18 +112,18 @@ class Searcher:
             for channel in wanted
             if channel not in found
         ]
-        judges = {channel: self._judge(channel, vector) for channel, vector in vectors.items()}
-        telling = Telling(query, self._signals)
+        judge = self.judge(query, vectors)
+        telling = Telling(query, self.signals)
         ranked = telling.in_order(self.rank(found))
         if min_confidence != "none":
-            ranked = self._surely(query, ranked, judges, min_confidence)
+            ranked = self._surely(ranked, judge, min_confidence)
         alike: dict[str, list[str]] = {}
         if grouped:
             media_ids = list({candidate.media_id for candidate, _, _ in ranked})
             ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
-        ranked = _spread(ranked, PER_MEDIA if per_media is None else per_media)
+        ranked = spread(ranked, PER_MEDIA if per_media is None else per_media)
         shown = telling.narrowed(ranked[page.first : page.after])
-        hits = self._hits(query, shown, judges, alike, page.first)
+        hits = self._hits(query, shown, judge, alike, page.first)
         return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------
@@ -249,14 +242,14 @@ class Searcher:
         self,
         query: str,
         chosen: Sequence[Ranked],
-        judges: Mapping[Channel, Judge],
+        judge: Judge,
         alike: Mapping[str, Sequence[str]],
         after: int,
     ) -> list[Hit]:
         media_ids = list(dict.fromkeys(candidate.media_id for candidate, _, _ in chosen))
         media = self.ledger.media_rows(media_ids)
         copies = self.ledger.paths_of(media_ids)
-        signals = self._signals(media_ids)
+        signals = self.signals(media_ids)
         hidden = self.ledger.hidden_among(media_ids)
         hits: list[Hit] = []
         for candidate, score, why in chosen:
@@ -264,8 +257,7 @@ class Searcher:
             if row is None:
                 continue  # forgotten, or hidden from assistants, since its rows were found
             known = signals[candidate.media_id]
-            levels = _levels(query, candidate, judges, known)
-            reason, text = _reason(query, candidate, why, levels, known)
+            reason, text = _reason(query, candidate, why, judge, known)
             there = (path for path in copies[row.media_id] if is_there(path))
             hits.append(
                 Hit(
@@ -273,7 +265,7 @@ class Searcher:
                     moment=candidate.moment,
                     path=next(there, row.path),
                     score=score,
-                    confidence=strongest(levels.values()),
+                    confidence=judge.level(candidate, known),
                     why=why,
                     reason=reason,
                     text=text,
@@ -285,35 +277,38 @@ class Searcher:
             )
         return hits
 
-    def _signals(self, media_ids: Sequence[str]) -> dict[str, list[Signal]]:
+    def signals(self, media_ids: Sequence[str]) -> dict[str, list[Signal]]:
+        """All that is said about media, as signals."""
         found = self.ledger.signals_of(media_ids)
         return {media_id: [signal for _, signal in pairs] for media_id, pairs in found.items()}
 
     # ---- confidence --------------------------------------------------------------------------
 
-    def _surely(
-        self,
-        query: str,
-        ranked: Sequence[Ranked],
-        judges: Mapping[Channel, Judge],
-        least: Confidence,
-    ) -> list[Ranked]:
+    def judge(self, query: str, vectors: Mapping[Channel, NDArray[np.float32]]) -> Judge:
+        """What judges the hits of a query that was asked with these vectors."""
+        terms = list(dict.fromkeys(terms_of(query)))
+        counts, documents = self.ledger.document_counts(terms)
+        usual = {channel: self._usual(channel, vector) for channel, vector in vectors.items()}
+        return Judge(usual, rarity(terms, counts, documents), self.calibration)
+
+    def _surely(self, ranked: Sequence[Ranked], judge: Judge, least: Confidence) -> list[Ranked]:
         """Leave out what is less sure than that."""
-        signals = self._signals(list({candidate.media_id for candidate, _, _ in ranked}))
+        signals = self.signals(list({candidate.media_id for candidate, _, _ in ranked}))
         sure: list[Ranked] = []
         for item in ranked:
-            levels = _levels(query, item[0], judges, signals[item[0].media_id])
-            if _LEVELS.index(strongest(levels.values())) >= _LEVELS.index(least):
+            level = judge.level(item[0], signals[item[0].media_id])
+            if _LEVELS.index(level) >= _LEVELS.index(least):
                 sure.append(item)
         return sure
 
-    def _judge(self, channel: Channel, vector: NDArray[np.float32]) -> Judge:
+    def _usual(self, channel: Channel, vector: NDArray[np.float32]) -> Usual | None:
         sample, rows = self._background(channel)
         if len(sample) < 2:
-            return lambda score: "weak"
+            return None
         scores = sample @ vector
-        mean, deviation = float(scores.mean()), float(scores.std())
-        return lambda score: dense_confidence(score, mean, deviation, rows)
+        count, together = len(sample), sample.sum(axis=0)
+        among_rows = (together @ together - count) / (count * (count - 1))  # of unit vectors
+        return Usual(float(scores.mean()), float(scores.std()), rows, float(among_rows))
 
     def _background(self, channel: Channel) -> tuple[NDArray[np.float32], int]:
         """A vector of each of some media, to know how rows score on the whole, and how many."""
@@ -333,7 +328,7 @@ class Searcher:
         return known[:2]
 
 
-def _spread(ranked: Sequence[Ranked], per_media: int) -> list[Ranked]:
+def spread(ranked: Sequence[Ranked], per_media: int) -> list[Ranked]:
     """Let no film fill the page: what is too much of one media moves behind the others."""
     page: list[Ranked] = []
     behind: list[Ranked] = []
@@ -369,30 +364,11 @@ def _deep(search: Callable[..., list[FoundRow]], depth: int, limit: int) -> list
     return rows
 
 
-def _levels(
-    query: str,
-    candidate: Candidate,
-    judges: Mapping[Channel, Judge],
-    signals: Sequence[Signal],
-) -> dict[Channel, Confidence]:
-    """How sure each channel is of a moment."""
-    levels = {
-        channel: judge(candidate.best[channel].score)
-        for channel, judge in judges.items()
-        if channel in candidate.best
-    }
-    if "bm25" in candidate.best:
-        believed = [signal for signal in signals if not signal.doubtful]
-        covered = coverage(query, within(believed, candidate.moment))
-        levels["bm25"] = words_confidence(covered)
-    return levels
-
-
 def _reason(
     query: str,
     candidate: Candidate,
     why: Mapping[Channel, int],
-    levels: Mapping[Channel, Confidence],
+    judge: Judge,
     signals: Sequence[Signal],
 ) -> tuple[str, str | None]:
     """Why a moment was found, in words, and the text that matched."""
@@ -408,11 +384,12 @@ def _reason(
         piece = piece_of((candidate.piece or candidate.best["text"]).row_id, signals)
         if piece is not None:
             text = piece.marked_text
+            unlike = judge.level_in("text", candidate) == "none"
             unsure = f"number {why['text']} by meaning"
-            parts.append(
-                f"{unsure if levels['text'] == 'none' else 'means much the same'}: {quote(piece)}"
-            )
+            parts.append(f"{unsure if unlike else 'means much the same'}: {quote(piece)}")
     if "visual" in why and (not parts or why["visual"] <= WELL_RANKED):
         rank = f"number {why['visual']} by sight"
-        parts.append(rank if levels["visual"] == "none" else f"looks like it ({rank})")
+        parts.append(
+            rank if judge.level_in("visual", candidate) == "none" else f"looks like it ({rank})"
+        )
     return "; ".join(parts), text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mmrag_plugin.media import Channel, Signal
 from mmrag_plugin.moments import Candidate, span_of_row
 from mmrag_plugin.pieces import lanes_of, pieces_of, said_there, says_just, span_of
-from mmrag_plugin.reasons import coverage, words_confidence
+from mmrag_plugin.reasons import coverage
 from mmrag_plugin.terms import words_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Ranked: TypeAlias = tuple[Candidate, float, dict[Channel, int]]  # with score and rank by channel
 
 _SAID_WORDS = 3  # a shorter question means what it asks for
+_MUCH = 0.6  # of a query's words: that says it
 _LOOKED_AT = 20  # moments of a channel among which one may say just the query
 
 
@@ -87,7 +88,7 @@ class Telling:
         seen = candidate.best.get("visual")
         told = min((rank for channel, rank in why.items() if channel != "visual"), default=1)
         as_seen = seen is not None and why.get("visual", told + 1) <= told
-        if seen and as_seen and words_confidence(coverage(self._query, said)) == "weak":
+        if seen and as_seen and coverage(self._query, said) < _MUCH:
             start_s, end_s = span_of_row(seen)
             return replace(candidate, start_s=start_s, end_s=end_s, by_words=False)
         return replace(

@@ -242,6 +242,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
             "vlm": library.settings.vlm,
             "learned": library.learned_in_use,
         },
+        "tuned": tuned.as_dict() if (tuned := library.tuned()) else None,
         "milvus": library.connection.describe(),
         "writer": library.ledger.lease_holder(),
         "failed": len(failures),

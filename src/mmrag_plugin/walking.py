@@ -8,10 +8,11 @@ from __future__ import annotations
 import codecs
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
+from typing import NamedTuple
 
 from mmrag_plugin.errors import NoSuchPath, UsageError
 from mmrag_plugin.ignoring import (
@@ -39,8 +40,7 @@ class Problem:
     remedy: str
 
 
-@dataclass(frozen=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A media file as it lies on disk."""
 
     path: str
@@ -48,6 +48,11 @@ class FoundFile:
     size_bytes: int
     mtime_ns: int
     sidecar_stamp: str
+
+    @property
+    def seen(self) -> tuple[int, int, str]:
+        """What tells that it is as the ledger saw it last."""
+        return self.size_bytes, self.mtime_ns, self.sidecar_stamp
 
 
 @dataclass
@@ -57,6 +62,7 @@ class News:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)  # media files and folders, by reason
+    mounts: set[str] = field(default_factory=set)  # folders inside roots that hold other drives
 
 
 # From a folder, its root and its files to what tells the sidecars of each of them apart.
@@ -123,8 +129,8 @@ def walk(
     sidecar_stamp: SidecarStamp,
     news: News,
     left_out: Collection[str] = (),
-) -> Iterator[FoundFile]:
-    """Every media file under a folder, which is ``root`` or lies in it.
+) -> Iterator[list[FoundFile]]:
+    """The media files under a folder, which is ``root`` or lies in it, folder by folder.
 
     Both are resolved. What people should hear of goes to ``news``. Files and folders that are
     ``left_out`` are passed by, and links to such folders or into them too.
@@ -134,6 +140,7 @@ def walk(
     rules = _rules_at(start, root, news)
     if rules is None:
         return
+    device = _device_of(root)
     folders, linked = [(start, rules)], list[tuple[Path, IgnoreRules]]()
     while folders or linked:
         # links come last: what lies inside the root is known by its own path, not by a link's
@@ -144,6 +151,8 @@ def walk(
             if is_link and (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
+            if status.st_dev != device and os.path.ismount(folder):
+                news.mounts.add(str(folder))
             entries, inside = _look_into(folder, root, news.problems)
             rules = rules.with_those_of(folder, entries, news.warnings)
         except OSError as error:
@@ -155,22 +164,38 @@ def walk(
             news.ignored[f"folder:{NO_MEDIA}"] += 1
             continue
         stamp_for = sidecar_stamp(folder, root, entries, news)
-        names = without_ignored(folder, _media_names(entries), rules, news.ignored)
-        files = _files(folder, entries, names, stamp_for, news)
-        yield from (file for file in files if file.path not in left_out)
+        kinds = _media_kinds(entries)
+        if rules.specs:
+            kept = without_ignored(folder, kinds, rules, news.ignored)
+            kinds = {name: kinds[name] for name in kept}
+        files = _files(folder, entries, kinds, stamp_for, news)
+        yield [file for file in files if file.path not in left_out] if left_out else list(files)
         for path in inside:
             if str(path) in left_out or _is_ignored(path, rules, news):
                 continue
             if not path.is_symlink():
                 folders.append((path, rules))
-            elif _leads_into(path, start):
-                if not any(_leads_into(path, place) for place in behind_links):
-                    linked.append((path, rules))
-            elif not _leads_into(path, root):
-                news.warnings.append(
-                    f"{_printable(str(path))} is a link out of {root} and was not followed. "
-                    "Index its target itself if it belongs to the library."
-                )
+            elif _may_follow(path, start, root, news) and not any(
+                _leads_into(path, place) for place in behind_links
+            ):
+                linked.append((path, rules))
+
+
+def _device_of(folder: Path) -> int:
+    try:
+        return folder.stat().st_dev
+    except OSError:  # the walk says so
+        return -1
+
+
+def _may_follow(link: Path, start: Path, root: Path, news: News) -> bool:
+    """Whether a link leads into the walk; says so of one that leads out of the root."""
+    if not _leads_into(link, root):
+        news.warnings.append(
+            f"{_printable(str(link))} is a link out of {root} and was not followed. "
+            "Index its target itself if it belongs to the library."
+        )
+    return _leads_into(link, start)
 
 
 def _is_ignored(folder: Path, rules: IgnoreRules, news: News) -> bool:
@@ -202,7 +227,10 @@ def _look_into(folder: Path, root: Path, problems: list[Problem]) -> tuple[Entri
     with os.scandir(folder) as listing:
         for entry in listing:
             try:
-                if entry.is_dir():
+                if entry.is_file(follow_symlinks=False):  # most are: ask nothing else of them
+                    status = entry.stat()
+                    files[entry.name] = (status.st_size, status.st_mtime_ns)
+                elif entry.is_dir():
                     if not entry.name.startswith("."):
                         folders.append(Path(entry.path))
                 elif not entry.is_symlink() or _leads_into(Path(entry.path), root):
@@ -234,31 +262,30 @@ def pick(
         if name not in entries
     )
     stamp_for = sidecar_stamp(folder, root, entries, news)
-    yield from _files(folder, entries, entries.keys() & set(names), stamp_for, news)
+    kinds = _media_kinds(entries.keys() & set(names))
+    yield from _files(folder, entries, kinds, stamp_for, news)
 
 
-def _media_names(entries: Entries) -> list[str]:
-    return [name for name in entries if kind_of(name) is not None and not name.startswith(".")]
+def _media_kinds(names: Iterable[str]) -> dict[str, Kind]:
+    """The media among the names of files, with what their suffixes say they are."""
+    return {name: kind for name in names if (kind := kind_of(name)) and name[0] != "."}
 
 
 def _files(
     folder: Path,
     entries: Entries,
-    names: Iterable[str],
+    kinds: Mapping[str, Kind],
     stamp_for: Callable[[str], str],
     news: News,
 ) -> Iterator[FoundFile]:
     beginning = os.path.join(folder, "")  # noqa: PTH118  (a Path for each file takes long)
-    for name in sorted(names):
-        kind = kind_of(name)
-        if kind is None or name.startswith("."):
-            continue
+    for name in sorted(kinds):
         size_bytes, mtime_ns = entries[name]
         path = beginning + name
         if not is_encodable(path):
             news.problems.append(misnamed(path))
         elif size_bytes:
-            yield FoundFile(path, kind, size_bytes, mtime_ns, stamp_for(name))
+            yield FoundFile(path, kinds[name], size_bytes, mtime_ns, stamp_for(name))
         elif not may_be_source_code(name):
             news.problems.append(
                 Problem(path, "The file is empty.", "Restore it from a backup or remove it.")
@@ -288,6 +315,8 @@ def _leads_into(link: Path, root: Path) -> bool:
 
 def is_encodable(path: str) -> bool:
     """Whether a name is text: file systems allow any bytes, databases and JSON don't."""
+    if path.isascii():  # which is known of a string without looking
+        return True
     try:
         path.encode()
     except UnicodeEncodeError:

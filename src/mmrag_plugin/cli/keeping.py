@@ -177,6 +177,8 @@ def _show_status(found: dict[str, Any]) -> None:
             f"{captions['doubtful']} of them doubtful",
         )
     table.add_row("models", ", ".join(f"{k} {v}" for k, v in found["models"].items()))
+    if found["tuned"]:
+        table.add_row("tuned", on_one_line(_tuned_words(found["tuned"])))
     table.add_row("Milvus", milvus_words(found["milvus"]))
     if found["writer"]:
         table.add_row("writing", found["writer"])
@@ -186,6 +188,14 @@ def _show_status(found: dict[str, Any]) -> None:
     output.print(table)
     if found["failed"]:
         _show_failures(found, most=MAX_FAILURES_SHOWN)
+
+
+def _tuned_words(kept: dict[str, Any]) -> str:
+    from mmrag_plugin.evaluation.tuned import Tuned, described
+
+    tuned = Tuned.from_dict(kept)
+    about = tuned.about
+    return f"{described(tuned)}; of {about['set']}, {about['at'][:10]}: mmrag tune --undo"
 
 
 def _show_differences(differences: list[Difference] | None, *, repaired: bool) -> None:

@@ -17,6 +17,7 @@ from mmrag_plugin.cli import (
     chatting,
     doctor,
     duplicates,
+    evaluating,
     finding,
     gallery,
     hiding,
@@ -26,12 +27,13 @@ from mmrag_plugin.cli import (
     models,
     taking_in,
     transcripts,
+    tuning,
     watching,
 )
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
+from mmrag_plugin.cli.interrupting import INTERRUPTED
 from mmrag_plugin.errors import MmragError, UsageError
 
-INTERRUPTED = 130  # what shells expect after Ctrl-C
 # Its base is what all wrong usage has in common, and typer exports only this one of the family
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -52,6 +54,8 @@ for module in (
     chatting,
     annotating,
     learning,
+    evaluating,
+    tuning,
     making,
     transcripts,
     duplicates,

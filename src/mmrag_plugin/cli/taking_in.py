@@ -13,7 +13,8 @@ from rich.text import Text
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import errors, on_one_line, output, print_json, warn
 from mmrag_plugin.cli.failures import show_failures
-from mmrag_plugin.errors import UsageError
+from mmrag_plugin.cli.interrupting import INTERRUPTED, stopped_by_ctrl_c
+from mmrag_plugin.errors import IndexStopped, UsageError
 from mmrag_plugin.ignoring import in_words
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def index(
 ) -> None:
     """Take folders of photos and films in, or bring them up to date.
 
-    Only what is new or changed is read. It may be stopped at any time: the next run goes on.
+    Only what is new or changed is read. Ctrl-C stops it, and what is done is kept: the next run
+    goes on. A second Ctrl-C ends it at once.
     What was taken out with mmrag forget stays out, unless it is named here itself.
     """
     from mmrag_plugin.priority import give_way
@@ -134,13 +136,16 @@ def index(
                 opened.ledger.retry_failed()
         give_way()
         report = run_index(opened, paths)
+    stopped = isinstance(report.stopped_by, IndexStopped)
     if json:
         print_json(report.as_dict())
     else:
         show_report(report)
-        if not report.failed and not report.stages["scan"].done:
+        if not (report.failed or report.stages["scan"].done or stopped):
             places = ", ".join(map(str, paths)) if paths else "its folders"
             output.print(f"No photos or films in {on_one_line(places)}.")
+    if stopped:
+        raise typer.Exit(INTERRUPTED)
     if report.newly_failed:
         raise typer.Exit(1)
     if report.stopped_by is not None and not report.did_something:
@@ -148,11 +153,11 @@ def index(
 
 
 def run_index(library: MediaLibrary, paths: list[Path]) -> IndexReport:
-    """Index with progress bars on a terminal."""
+    """Index with progress bars on a terminal, until it is done or Ctrl-C stops it."""
     from mmrag_plugin.cli.progress import IndexBars
 
-    with IndexBars(errors) as bars:
-        return library.index(paths, bars)
+    with stopped_by_ctrl_c() as stop, IndexBars(errors) as bars:
+        return library.index(paths, bars, stop)
 
 
 def show_report(report: IndexReport) -> None:
@@ -185,7 +190,7 @@ def show_report(report: IndexReport) -> None:
             f"{number} file{'s' * (number != 1)} failed earlier and {_have(number)} not changed: "
             "mmrag status lists them, mmrag index --retry tries them again."
         )
-    warn(report.warnings)
+    warn([warning for warning in report.warnings if warning != str(report.stopped_by)])
 
 
 def _show_plan(plan: IndexPlan, *, json: bool) -> None:
@@ -259,7 +264,10 @@ def demo(home: options.Home = None, library: options.Library = "demo") -> None:
         ) as opened,  # whatever the environment says of the person's own libraries
     ):
         output.print(f"Indexing {_typed(folder, str(folder))}")
-        show_report(run_index(opened, [folder]))
+        report = run_index(opened, [folder])
+        show_report(report)
+        if isinstance(report.stopped_by, IndexStopped):
+            raise typer.Exit(INTERRUPTED)
         for query, purpose in DEMO_SEARCHES:
             output.print()
             output.print(f'mmrag search "{query}"', style="bold")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "Asked", "AskedSet", "Query", "QuerySet", "Span", "Wanted", "read_set"]
 
+OWN = "own"  # what stands for the format of a set of a library's own annotations
 MAX_FILE_BYTES = 512 * 2**20
 _SHOWN = 3  # names of unknown media in a note
 # In the order of asking: what looks like the first is not taken for one of the others.

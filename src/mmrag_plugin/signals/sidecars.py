@@ -84,7 +84,8 @@ class FolderSidecars:
 
         Reads nothing. Another stamp means that ``signals_for`` may answer differently.
         """
-        return self._stamp(self._own.get(media_name, []), self._lists_stamp)
+        own = self._own.get(media_name)
+        return self._stamp(own, self._lists_stamp) if own else self._lists_stamp
 
     def signals_for(self, media_name: str) -> list[Signal]:
         """Read the words about a media, each thing once; bad files are left to ``problems``."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import unicodedata
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
 from typing import ClassVar
 
 from mmrag_plugin.dates import Dated
@@ -39,17 +37,20 @@ class MediaNames:
         return sorted(self.all)
 
     @cached_property
-    def _by_key(self) -> dict[str, set[str]]:
-        by_key: dict[str, set[str]] = defaultdict(set)
+    def _by_key(self) -> dict[str, tuple[str, ...]]:
+        by_key: dict[str, tuple[str, ...]] = {}
         for name in self.all:
-            stem = PurePath(name).stem
-            for key in (name, folded(name), stem, folded(stem)):
-                by_key[key].add(name)
+            whole = folded(name)
+            stem = whole[: whole.rfind(".")]  # media have a suffix
+            by_key[whole] = (*by_key.get(whole, ()), name)
+            by_key[stem] = (*by_key.get(stem, ()), name)
         return by_key
 
     def named(self, base: str) -> frozenset[str]:
         """Find the media whose name or stem is ``base``: as written, else whatever the case."""
-        return frozenset(self._by_key.get(base) or self._by_key.get(folded(base)) or ())
+        alike = self._by_key.get(folded(base), ())
+        as_written = (name for name in alike if base in (name, name[: name.rfind(".")]))
+        return frozenset(as_written) or frozenset(alike)
 
     def beginning_with(self, beginning: str) -> frozenset[str]:
         """Find the media whose names begin so."""
@@ -88,6 +89,8 @@ class SidecarFormat(ABC):
 
 def folded(name: str) -> str:
     """Fold what differs between file systems: case, and composed or decomposed letters."""
+    if name.isascii():  # as most are
+        return name.lower()
     return unicodedata.normalize("NFC", name).casefold()
 
 
