@@ -127,8 +127,7 @@ _MISSING = """## What could not be measured, and why
 def page(kept: Mapping[str, Any]) -> str:
     """The whole page."""
     formats = "\n".join(
-        f"| `{form.name}` | {' '.join((type(form).__doc__ or '').split()).rstrip('.')} |"
-        for form in FORMATS
+        f"| `{form.name}` | {_in_words(type(form).__doc__ or '')} |" for form in FORMATS
     )
     parts = [
         _INTRODUCTION,
@@ -138,6 +137,10 @@ def page(kept: Mapping[str, Any]) -> str:
         _MISSING,
     ]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
+
+
+def _in_words(docstring: str) -> str:
+    return " ".join(docstring.split()).rstrip(".").replace("``", "`")
 
 
 def _weights() -> str:

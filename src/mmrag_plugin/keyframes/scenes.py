@@ -9,7 +9,7 @@ from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
-from mmrag_plugin.keyframes.choice import Candidate, spaced, with_spans
+from mmrag_plugin.keyframes.choice import Candidate, in_shots, spaced, with_spans
 from mmrag_plugin.media import Frame
 from mmrag_plugin.motion_photos import FilmPart
 
@@ -42,14 +42,15 @@ class SceneSelector(KeyframeSelector):
     def stamp(self) -> str:
         """Name the method, its version and its parameters."""
         return (
-            f"scenes-1(threshold={self.threshold:g},max_gap_s={self.max_gap_s:g},"
+            f"scenes-2(threshold={self.threshold:g},max_gap_s={self.max_gap_s:g},"
             f"min_gap_s={self.min_gap_s:g})"
         )
 
     def select(self, source: Path | FilmPart) -> Iterator[Frame]:
         """Yield frames lazily. Raises MediaError when the file holds no readable film."""
         with open_film(source) as film:
-            yield from with_spans(film, spaced(self._candidates(film), self.min_gap_s))
+            candidates = spaced(self._candidates(film), self.min_gap_s)
+            yield from with_spans(film, in_shots(film, candidates))
 
     def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:
         from scenedetect.detectors import ContentDetector
@@ -66,5 +67,5 @@ class SceneSelector(KeyframeSelector):
             image = frame.reformat(width_px, height_px, "bgr24", interpolation="AREA").to_ndarray()
             is_cut = bool(detector.process_frame(number, image))
             if last_s is None or is_cut or time_s - last_s >= self.max_gap_s:
-                yield Candidate(time_s, frame)
+                yield Candidate(time_s, frame, is_cut)
                 last_s = time_s

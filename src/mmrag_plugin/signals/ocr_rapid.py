@@ -27,8 +27,6 @@ MAX_LINES = 600  # of one picture that are read, the largest first
 MAX_THREADS = 4
 GLANCE_SIDE_PX = 640  # of the picture in which a cheap look seeks anything like writing
 GLANCE_SCORE = 0.45
-GLANCE_ASPECT = 1.8  # of what looks like a line there
-MAX_PART = 0.4  # of the short side: what is thicker and not long is a thing, and no line
 _HINT = 0.25  # the score from which the detector's boxes are heard of
 _LETTERS_PX = 64  # how high a line is cut out; the models see 48
 _VOTERS = 16  # lines by which it is decided which way is up
@@ -73,7 +71,7 @@ class RapidOcrReader(TextReader):
             boxes = find_boxes(
                 *picture.size, lambda cell, scale: self._detect(picture, cell, scale)
             )
-            thin_px = MAX_PART * min(picture.size)
+            thin_px = windows.MAX_PART * min(picture.size)
             boxes = [box for box in boxes if box.is_tall is not None or box.thickness <= thin_px]
             boxes.sort(key=lambda box: -box.thickness)
             sight = self._read(picture, boxes[:MAX_LINES])
@@ -86,10 +84,10 @@ class RapidOcrReader(TextReader):
         """Look for lines in the picture at a quarter of the pixels, and read none."""
         scale = min(GLANCE_SIDE_PX / max(picture.size), 1.0)
         boxes = self._guarded(lambda: self._detect(picture, (0, 0, *picture.size), scale))
-        thin_px = MAX_PART * min(picture.size)
+        thin_px = windows.MAX_PART * min(picture.size)
         return any(
             box.score >= GLANCE_SCORE
-            and box.length >= GLANCE_ASPECT * box.thickness
+            and box.aspect >= windows.LINE_ASPECT
             and box.thickness <= thin_px
             for box in boxes
         )
