@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import MediaError
-from mmrag_plugin.films import Film, open_film
+from mmrag_plugin.films import Film, demuxed, open_film
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,16 +135,13 @@ def _decoded(film: Film, stream: Any, from_s: float) -> Iterator[Any]:
             film.container.seek(int((max(from_s - _RUN_UP_S, 0.0) + film.start_s) * 1_000_000))
         except av.FFmpegError:
             film.container.seek(0)
-    packets = film.container.demux(stream)
+    packets = demuxed(film.container, stream)
     tried = decoded = 0
     while True:
         try:
             packet = next(packets, None)
         except av.FFmpegError:
             break  # broken off: what was heard counts
-        except IndexError:  # PyAV has no number for a stream that damage seems to begin
-            packets = film.container.demux(stream)
-            continue
         if packet is None:
             break
         tried += bool(packet.size)
