@@ -102,7 +102,7 @@ class Looker:
         spikes = [time_s for time_s, times in large if times >= _MAY_STAND_OUT]
         if known is None or key is None:  # a part of a long group, a damaged key frame, or the end
             length_s = (end_s if end_s < math.inf else _last_s(group)) - group.time_s
-            far = group.goes_on or length_s > self.far_s / 2
+            far = group.goes_on or length_s > self.far_s
             if group.packets and (self.refine or far):
                 yield from self._between.samples(group.time_s, end_s, spikes, key)
             if key is not None:
