@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmrag_plugin.errors import MissingExtra, ModelMissing
 from mmrag_plugin.pictures import open_picture
-from mmrag_plugin.signals import ocr_rapid
+from mmrag_plugin.signals import ocr_rapid, ocr_windows
 from mmrag_plugin.signals.ocr import TextReader
 from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from mmrag_plugin.terms import terms_of
@@ -133,3 +133,28 @@ def test_poles_beside_short_words_do_not_lay_the_picture_on_its_side(reader: Tex
         for y in range(20, 460, 10):
             draw.line((x, y, x + 16, y + 5), fill="black", width=3)
     assert set(names) <= set(reader.read(picture).split("\n"))
+
+
+def test_nothing_but_poles_is_no_text_and_no_error(reader: TextReader) -> None:
+    picture = Image.new("RGB", (640, 480), "white")
+    draw = ImageDraw.Draw(picture)
+    for x in (40, 90, 300, 540, 590):
+        for y in range(20, 460, 10):
+            draw.line((x, y, x + 16, y + 5), fill="black", width=3)
+    assert not any(len(line) > 3 for line in reader.read(picture).split("\n"))
+
+
+@pytest.mark.parametrize("shapes", ["tall", "wide", "square", "tall square", "tall wide square"])
+def test_boxes_of_any_shapes_are_read_without_error(
+    reader: TextReader, shapes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"tall": (20, 300), "wide": (300, 20), "square": (20, 20)}
+    boxes = []
+    for number, shape in enumerate(shapes.split()):
+        width, height = sizes[shape]
+        left, top = 10 + 30 * number, 10 + 30 * number
+        right, bottom = left + width, top + height
+        corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+        boxes.append(ocr_windows.Box(corners, 0.9))
+    monkeypatch.setattr(ocr_rapid, "find_boxes", lambda *_: list(boxes))
+    assert reader.see(Image.new("RGB", (640, 480), "white")).places == len(boxes)

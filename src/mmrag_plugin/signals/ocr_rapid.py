@@ -134,7 +134,9 @@ class RapidOcrReader(TextReader):
             return Sight()
         tall_px = sum(box.length for box in boxes if box.is_tall)
         wide_px = sum(box.length for box in boxes if box.is_tall is False)
-        mostly_tall = tall_px > wide_px and self._reads_better_tall(picture, boxes)
+        mostly_tall = tall_px > wide_px
+        if mostly_tall and not all(box.is_tall for box in boxes):
+            mostly_tall = self._reads_better_tall(picture, boxes)
         is_tall = [mostly_tall if box.is_tall is None else box.is_tall for box in boxes]
         ways = {
             tall: self._way(
