@@ -112,3 +112,24 @@ def test_the_stamp_names_engine_and_limits(monkeypatch: pytest.MonkeyPatch) -> N
     assert stamp == RapidOcrReader(threads=1).stamp
     monkeypatch.setattr(ocr_rapid, "MIN_CONFIDENCE", 0.9)
     assert RapidOcrReader().stamp != stamp
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270, 8])
+def test_a_turned_picture_is_read_in_order(reader: TextReader, degrees: int) -> None:
+    lines = ["BOARDING PASS", "GATE B42", "Departure 14:05", "Seat 14C"]
+    placed = [(60, 60 + 80 * at, line) for at, line in enumerate(lines)]
+    picture = written(*placed, size=(640, 480)).rotate(degrees, expand=True, fillcolor="white")
+    assert reader.read(picture).split("\n") == lines
+    assert reader.see(picture).degrees % 360 == pytest.approx(-degrees % 360, abs=1.5)
+
+
+def test_poles_beside_short_words_do_not_lay_the_picture_on_its_side(reader: TextReader) -> None:
+    names = ["MIN", "BOS", "SEA", "NYY", "OAK", "KC"]
+    picture = written(
+        *[(300, 30 + 70 * at, name) for at, name in enumerate(names)], size=(640, 480)
+    )
+    draw = ImageDraw.Draw(picture)
+    for x in (40, 90, 540, 590):
+        for y in range(20, 460, 10):
+            draw.line((x, y, x + 16, y + 5), fill="black", width=3)
+    assert set(names) <= set(reader.read(picture).split("\n"))
