@@ -33,7 +33,7 @@ _VOTERS = 16  # lines by which it is decided which way is up
 _ONE_MIND = 0.8  # of the votes, else it is tried which way reads better
 _TRIED = 6  # lines, for that
 _BATCH = 48  # lines between two looks at how much was read
-_VERSION = 3
+_VERSION = 4
 
 _Found = TypeVar("_Found")
 
@@ -135,6 +135,8 @@ class RapidOcrReader(TextReader):
         tall_px = sum(box.length for box in boxes if box.is_tall)
         wide_px = sum(box.length for box in boxes if box.is_tall is False)
         mostly_tall = tall_px > wide_px
+        if mostly_tall and not all(box.is_tall for box in boxes):
+            mostly_tall = self._reads_better_tall(picture, boxes)
         is_tall = [mostly_tall if box.is_tall is None else box.is_tall for box in boxes]
         ways = {
             tall: self._way(
@@ -163,6 +165,17 @@ class RapidOcrReader(TextReader):
             if confidence >= MIN_TURNED_CONFIDENCE and _is_text(text, confidence):
                 lines.append(_line(box, text, confidence, turn))
         return Sight(cut(lines), turn.degrees, len(boxes), len(upright) - read)
+
+    def _reads_better_tall(self, picture: Image, boxes: Sequence[Box]) -> bool:
+        """Whether tall boxes hold text, rather than the others: poles and edges are tall, too."""
+        sure: list[float] = []
+        for tall in (True, False):
+            tried = [box for box in boxes if bool(box.is_tall) == tall]
+            tried = sorted(tried, key=lambda box: -box.score)[:_TRIED]
+            way = self._way(picture, tried, tall) if tried else 0
+            read = self._texts(picture, [box.turned(way) for box in tried])
+            sure.append(sum(confidence for text, confidence in read if len(text) > 1))
+        return sure[0] > sure[1]
 
     def _way(self, picture: Image, boxes: Sequence[Box], tall: bool) -> int:
         """How many quarters lines are turned clockwise: 0 or 2 for wide ones, 1 or 3 for tall."""
