@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mmrag_plugin.errors import NotFound
@@ -138,7 +139,7 @@ def shots_in(
 def nothing_beside(hit: Hit, which: Beside) -> str:
     """Say that a moment is the last or the first of its film."""
     span = format_span(hit.moment.start_s, hit.moment.end_s)
-    return f"Nothing comes {which} {span} in that film."
+    return f"Nothing comes {which} {span} in {Path(hit.path).name}."
 
 
 def in_time(hits: Sequence[Hit]) -> list[Hit]:
