@@ -291,10 +291,10 @@ def _alike(known: Sequence[float], other: Sequence[float], speech: Set[int]) -> 
 
 def _vary_together(powers: Sequence[float], levels: Sequence[int]) -> bool:
     """Whether windows are loud and quiet at the same times; no if they are as loud all along."""
-    pairs = [(10 * math.log10(power), level) for power, level in zip(powers, levels, strict=False)]
-    heard = [pair for pair in pairs if max(pair) > _AUDIBLE_DB]
+    known = [max(10 * math.log10(power), _AUDIBLE_DB) for power in powers]
+    pairs = zip(known, (max(level, _AUDIBLE_DB) for level in levels), strict=False)
     try:
-        return correlation(*zip(*heard, strict=True)) >= _TOGETHER
+        return correlation(*zip(*pairs, strict=True)) >= _TOGETHER
     except StatisticsError:
         return False
 
