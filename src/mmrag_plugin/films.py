@@ -175,7 +175,7 @@ class Film:
         """
         ahead = 0
         last_dts: int | None = None
-        for packet in self.container.demux(self.stream):
+        for packet in demuxed(self.container, self.stream):
             if packet.dts is not None:
                 behind = 0 if last_dts is None else last_dts - (packet.dts + ahead)
                 if behind * self.tick_s > _JUMP_S:
@@ -195,6 +195,19 @@ class Film:
 
     def _pts(self, time_s: float) -> int:
         return int((time_s + self.start_s) / self.stream.time_base)
+
+
+def demuxed(container: Any, *streams: Any) -> Iterator[Any]:
+    """Read the packets of streams; an empty one says that the file ends.
+
+    Raises av.FFmpegError where the file breaks off.
+    """
+    while True:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:  # PyAV has no number for a stream that damage seems to begin
+            continue
+        return
 
 
 @contextmanager
