@@ -8,12 +8,13 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmrag_plugin.errors import MediaError, MissingExtra, ModelMissing
 from mmrag_plugin.signals import ocr_windows as windows
-from mmrag_plugin.signals.ocr import Line, Sight, TextReader, Turn, cut
+from mmrag_plugin.signals.ocr import SURE, Line, Sight, TextReader, Turn, cut
 from mmrag_plugin.signals.ocr_windows import Box, Cell, find_boxes
 from mmrag_plugin.signals.plain_text import MAX_SIGNAL_CHARS
 
@@ -76,7 +77,7 @@ class RapidOcrReader(TextReader):
             boxes.sort(key=lambda box: -box.thickness)
             sight = self._read(picture, boxes[:MAX_LINES])
             left = max(len(boxes) - MAX_LINES, 0) + sight.left_unread
-            return Sight(sight.lines, sight.degrees, len(boxes), left)
+            return replace(sight, places=len(boxes), left_unread=left)
 
         return self._guarded(work)
 
@@ -155,7 +156,7 @@ class RapidOcrReader(TextReader):
             batch = upright[begin : begin + _BATCH]
             read += len(batch)
             for box, (text, confidence) in zip(batch, self._texts(picture, batch), strict=True):
-                if confidence < MIN_CONFIDENCE:
+                if confidence < MIN_CONFIDENCE or not text.strip():
                     unread.append(box)
                 elif _is_text(text, confidence):
                     lines.append(_line(box, text, confidence, turn))
@@ -164,7 +165,13 @@ class RapidOcrReader(TextReader):
         for box, (text, confidence) in zip(other_way, self._texts(picture, other_way), strict=True):
             if confidence >= MIN_TURNED_CONFIDENCE and _is_text(text, confidence):
                 lines.append(_line(box, text, confidence, turn))
-        return Sight(cut(lines), turn.degrees, len(boxes), len(upright) - read)
+        unclear = [_bounds(box, turn) for box in unread]
+        unclear += [
+            (line.left, line.middle - line.height / 2, line.right, line.middle + line.height / 2)
+            for line in lines
+            if line.confidence < SURE
+        ]
+        return Sight(cut(lines), turn.degrees, len(boxes), len(upright) - read, unclear)
 
     def _reads_better_tall(self, picture: Image, boxes: Sequence[Box]) -> bool:
         """Whether tall boxes hold text, rather than the others: poles and edges are tall, too."""
@@ -324,6 +331,11 @@ def _degrees(boxes: Sequence[Box], way: int) -> float:
 def _is_text(text: str, confidence: float) -> bool:
     letters = sum(char.isalnum() for char in text)
     return letters > 1 or (letters == 1 and confidence >= MIN_LONE_CONFIDENCE)
+
+
+def _bounds(box: Box, turn: Turn) -> Cell:
+    xs, ys = zip(*(turn.of(*corner) for corner in box.corners), strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _line(box: Box, text: str, confidence: float, turn: Turn) -> Line:
