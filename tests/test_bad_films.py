@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from commands import mmrag_here
 from made_films import BLUE, GREEN, RED, cut_short, damaged, lying, write_film
 from media_made import end_owners
 from mmrag_plugin.errors import MediaError
+from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
 from mmrag_plugin.keyframes.iframes import IFrameSelector
 from mmrag_plugin.keyframes.scenes import SceneSelector
@@ -173,3 +175,19 @@ def test_a_worker_gives_the_same_frames_and_shots_of_a_bad_film(tmp_path: Path) 
     there = list(DecodesInWorkers().frames("video", path, selector=IFrameSelector()))
     here = list(HERE.frames("video", path, selector=IFrameSelector()))
     assert [vars(frame) for frame in there] == [vars(frame) for frame in here]
+
+
+def test_streams_that_only_damage_begins_end_no_film(tmp_path: Path) -> None:
+    whole = film(tmp_path, "whole.ts").read_bytes()
+    lost = []
+    for seed in range(24):  # in some of them damage looks like another stream, which has no data
+        content, chance = bytearray(whole), random.Random(seed)
+        for _ in range(len(whole) // 500):
+            content[chance.randrange(len(whole) // 3, len(whole))] = chance.randrange(256)
+        path = tmp_path / f"{seed}.ts"
+        path.write_bytes(content)
+        with open_film(path) as opened:
+            assert isinstance(opened, Film)
+            if not opened.measured_duration_s() > 3 or not list(opened.frames("keys", from_s=0)):
+                lost.append(seed)
+    assert not lost

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mmrag_plugin.films import open_film
 from mmrag_plugin.index_shots import Span, shots_of
 from mmrag_plugin.keyframes.boundaries import APART_S, Boundary, boundaries, joined, streamed
 from mmrag_plugin.keyframes.iframes import IFrameSelector
@@ -113,6 +114,20 @@ def test_without_a_look_between_key_frames_cuts_are_found_within_their_distance(
     path = write(tmp_path / "cuts", list(itertools.chain(*takes)), "x264, every 20")
     found = found_in(path, refine=False)
     assert found == pytest.approx([5, 10, 15, 20, 25], abs=20 / RATE)
+
+
+def test_every_key_frame_of_hevc_is_decoded_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes = [take(number, 60) for number in range(6)]
+    name, suffix, _ = CODECS["HEVC"]
+    options = {"x265-params": "log-level=error:scenecut=0:keyint=20:min-keyint=20"}
+    monkeypatch.setitem(CODECS, "HEVC, every 20", (name, suffix, options))
+    path = write(tmp_path / "cuts", list(itertools.chain(*takes)), "HEVC, every 20")
+    with open_film(path) as film:
+        times_s = [time_s for time_s, _ in film.frames("keys")]
+    assert times_s == pytest.approx([number * 20 / RATE for number in range(18)], abs=0.01)
+    assert found_in(path, refine=False) == pytest.approx([5, 10, 15, 20, 25], abs=20 / RATE)
 
 
 def test_a_dissolve_is_one_change_of_shot(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import StatisticsError, correlation
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import MediaError
-from mmrag_plugin.films import Film, open_film
+from mmrag_plugin.films import Film, demuxed, open_film
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,7 @@ _HOLE_S = 5.0  # a longer hole in the sound begins a new piece
 _AUDIBLE_DB = -45  # below, encoders differ
 _NEAR_DB = 2.0
 _NEARLY_ALL = 0.95
+_TOGETHER = 0.9  # correlation: wind and engines are as loud anywhere, but not at the same times
 _SHIFTS = (0, 0.125, -0.125, 0.25, -0.25, 0.375, -0.375, 0.5, -0.5)  # encoders begin a bit later
 _ENOUGH_S = 5  # of audible sound, to compare
 _SAME_LENGTH_S = 2.0
@@ -135,16 +137,13 @@ def _decoded(film: Film, stream: Any, from_s: float) -> Iterator[Any]:
             film.container.seek(int((max(from_s - _RUN_UP_S, 0.0) + film.start_s) * 1_000_000))
         except av.FFmpegError:
             film.container.seek(0)
-    packets = film.container.demux(stream)
+    packets = demuxed(film.container, stream)
     tried = decoded = 0
     while True:
         try:
             packet = next(packets, None)
         except av.FFmpegError:
             break  # broken off: what was heard counts
-        except IndexError:  # PyAV has no number for a stream that damage seems to begin
-            packets = film.container.demux(stream)
-            continue
         if packet is None:
             break
         tried += bool(packet.size)
@@ -274,7 +273,11 @@ def sounds_alike(
     speech = {second for start_s, end_s in spoken for second in range(int(start_s), int(end_s) + 1)}
     found = _seconds([10 ** (level / 10) for level in other])
     powers = [10 ** (level / 10) for level in known]
-    return any(_alike(_seconds(_shifted(powers, part)), found, speech) for part in _SHIFTS)
+    for part in _SHIFTS:
+        shifted = _shifted(powers, part)
+        if _alike(_seconds(shifted), found, speech) and _vary_together(shifted, other):
+            return True
+    return False
 
 
 def _alike(known: Sequence[float], other: Sequence[float], speech: Set[int]) -> bool:
@@ -284,6 +287,16 @@ def _alike(known: Sequence[float], other: Sequence[float], speech: Set[int]) -> 
     return len(heard) >= _ENOUGH_S and all(
         len(same & part) >= _NEARLY_ALL * len(heard & part) for part in (heard, speech)
     )
+
+
+def _vary_together(powers: Sequence[float], levels: Sequence[int]) -> bool:
+    """Whether windows are loud and quiet at the same times; no if they are as loud all along."""
+    known = [max(10 * math.log10(power), _AUDIBLE_DB) for power in powers]
+    pairs = zip(known, (max(level, _AUDIBLE_DB) for level in levels), strict=False)
+    try:
+        return correlation(*zip(*pairs, strict=True)) >= _TOGETHER
+    except StatisticsError:
+        return False
 
 
 def _shifted(powers: Sequence[float], part: float) -> list[float]:

@@ -96,7 +96,7 @@ class Film:
             if packet is None:
                 return
             try:
-                decoded = packet.decode()
+                decoded = self.decoded_key(packet) if which == "keys" else packet.decode()
             except av.FFmpegError:
                 continue
             for frame in decoded:
@@ -106,6 +106,22 @@ class Film:
                 if time_s > last_s:
                     last_s = time_s
                     yield time_s, frame
+
+    def decoded_key(self, packet: Any | None) -> list[Any]:
+        """Decode a packet while all but key frames are skipped; None or an empty one is the end.
+
+        FFmpeg's HEVC decoder puts lone key frames out of order and loses some, so each is decoded
+        by itself there.
+        """
+        context = self.stream.codec_context
+        if packet is None or not packet.size or context.name != "hevc":
+            return list(context.decode(packet))
+        if not packet.is_keyframe:
+            return []
+        try:
+            return [*context.decode(packet), *context.decode(None)]
+        finally:
+            context.flush_buffers()
 
     def picture(self, frame: Any) -> Image:
         """Turn a decoded frame into an upright RGB picture with square pixels."""
@@ -159,7 +175,7 @@ class Film:
         """
         ahead = 0
         last_dts: int | None = None
-        for packet in self.container.demux(self.stream):
+        for packet in demuxed(self.container, self.stream):
             if packet.dts is not None:
                 behind = 0 if last_dts is None else last_dts - (packet.dts + ahead)
                 if behind * self.tick_s > _JUMP_S:
@@ -179,6 +195,19 @@ class Film:
 
     def _pts(self, time_s: float) -> int:
         return int((time_s + self.start_s) / self.stream.time_base)
+
+
+def demuxed(container: Any, *streams: Any) -> Iterator[Any]:
+    """Read the packets of streams; an empty one says that the file ends.
+
+    Raises av.FFmpegError where the file breaks off.
+    """
+    while True:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:  # PyAV has no number for a stream that damage seems to begin
+            continue
+        return
 
 
 @contextmanager

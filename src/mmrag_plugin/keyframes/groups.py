@@ -95,7 +95,7 @@ class Groups:
         import av
 
         with suppress(av.FFmpegError):
-            for frame in film.stream.codec_context.decode(packet):
+            for frame in film.decoded_key(packet):
                 time_s = film.time_s_of(frame, -1.0)
                 while self._undecoded:  # those that are passed over are damaged
                     group = self._undecoded.popleft()

@@ -224,11 +224,14 @@ def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
     closer, near = _close_grid(width_px, height_px, small, scale)
     if near < 1.15 * scale or not (small or blocks):
         return sure
-    looked_at, seen = _looked_at(closer, [*small, *blocks], near, detect)
-    large = [
+    seen = _looked_at(closer, [*small, *blocks], near, detect)
+    thin = SMALL_PX / scale
+    large = [box for box in sure if box.thickness >= thin]
+    unseen = [  # closely: far away a picture that is soft shows more
         box
         for box in sure
-        if box.thickness * scale >= SMALL_PX or closer.cell_of(box.middle) not in looked_at
+        if box.thickness < thin
+        and not any(_covers(box, other) or _covers(other, box) for other in seen)
     ]
     # what seemed one thing and holds lines is a label or a page
     large = [
@@ -236,7 +239,8 @@ def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
         for box in large
         if not (_is_block(box) and sum(_covers(box, other) for other in seen) > 1)
     ]
-    return large + [box for box in seen if not any(_covers(other, box) for other in large)]
+    seen = [box for box in seen if not any(_covers(other, box) for other in large)]
+    return large + unseen + seen
 
 
 def _is_block(box: Box) -> bool:
@@ -275,9 +279,7 @@ def _close_grid(
         near *= 0.9
 
 
-def _looked_at(
-    grid: Grid, small: Sequence[Box], scale: float, detect: Detect
-) -> tuple[set[tuple[int, int]], list[Box]]:
+def _looked_at(grid: Grid, small: Sequence[Box], scale: float, detect: Detect) -> list[Box]:
     """Look into the cells with hints, and into those that their lines lead to.
 
     The cells where lines are likeliest come first; where these show none, the others are let be.
@@ -289,8 +291,7 @@ def _looked_at(
     waiting = deque(sorted(hints, key=lambda cell: -hints[cell]))
     is_likely = any(box.score >= SURE and box.aspect >= LINE_ASPECT for box in small)
     most_misses, misses = (2 if is_likely else 1), 0
-    done, shown = set[tuple[int, int]](), set[tuple[int, int]]()
-    found: list[Box] = []
+    done, found = set[tuple[int, int]](), list[Box]()
     while waiting and len(done) < MAX_WINDOWS and misses < most_misses:
         cell = waiting.popleft()
         if cell in done:
@@ -300,11 +301,10 @@ def _looked_at(
         lines = [box for box in seen if box.aspect >= LINE_ASPECT]
         misses = 0 if lines else misses + 1
         if lines:  # else what was seen from afar stays
-            shown.add(cell)
             found += grid.own(cell, seen)
         further = {other for box in lines for other in grid.touched(box)} - done
         waiting.extendleft(sorted(further))
-    return shown, _joined(grid, found)
+    return _joined(grid, found)
 
 
 def _covers(large: Box, box: Box) -> bool:
