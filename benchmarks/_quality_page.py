@@ -78,9 +78,11 @@ Annotations are indexed as words, so a search for one finds itself. `--own` ther
 the media that answer a query, every text that says what is asked word for word, whoever wrote it;
 rows of words are made anew without it, in memory, and the library stays as it is. What says the
 same in other words is left: two captions of one photo may find each other, as they do for you. By
-sight nothing has to be covered up. Photos that nobody annotated count as wrong even where they
-fit, so the figures are low rather than high; and people annotate what they care for, so they are
-no figures about all your photos.
+sight nothing has to be covered up, but what `mmrag learn` learned from these very words is left out
+(it says itself what that is worth, on photos that it held out), and there is no `--rerank`: a VLM
+would be shown the words. Photos that nobody annotated count as wrong even where they fit, so the
+figures are low rather than high; and people annotate what they care for, so they are no figures
+about all your photos.
 
 ## Weights and confidence, learned
 
