@@ -64,6 +64,15 @@ def back_in_time(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def of_two_sizes(folder: Path, name: str) -> Path:
+    """A broadcast that goes on in another resolution."""
+    parts = [film(folder, f"{side_px}.ts", size=(side_px, 48)) for side_px in (64, 96)]
+    (folder / name).write_bytes(b"".join(part.read_bytes() for part in parts))
+    for part in parts:
+        part.unlink()
+    return folder / name
+
+
 def one_group(folder: Path, name: str) -> Path:
     """More than a minute with a single key frame, and a cut."""
     colours = [RED] * 180 + [BLUE] * 180
@@ -90,6 +99,7 @@ BAD: dict[str, Callable[[Path], Path]] = {
     "begins at an hour": lambda folder: late(folder, "a.mkv"),
     "begins at an hour, transport stream": lambda folder: late(folder, "a.ts"),
     "goes back in time": lambda folder: back_in_time(folder, "a.ts"),
+    "goes on in another size": lambda folder: of_two_sizes(folder, "a.ts"),
     "damaged": lambda folder: damaged(film(folder, "a.mp4")),
     "damaged Matroska": lambda folder: damaged(film(folder, "a.mkv")),
     "damaged transport stream": lambda folder: damaged(film(folder, "a.ts")),

@@ -97,6 +97,16 @@ def test_of_several_tracks_the_one_in_the_language_is_heard_else_the_default(
     assert loud_at(list(sound_of(film, language="ja"))) == [2]
 
 
+def test_a_language_is_not_another_one_that_begins_like_it(tmp_path: Path) -> None:
+    spoken = ["est", "swe", "spa", "ind", "ukr"]
+    tracks = [track(6, [float(number)]) for number in range(5)]
+    film = write_spoken(tmp_path / "f.mkv", *tracks, languages=spoken, default=0)
+    heard = {
+        code: loud_at(list(sound_of(film, language=code))) for code in ("es", "sw", "id", "uk")
+    }
+    assert heard == {"es": [2], "sw": [0], "id": [3], "uk": [4]}
+
+
 @pytest.fixture(scope="module")
 def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some minutes with a tone every ten seconds."""

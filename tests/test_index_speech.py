@@ -114,8 +114,8 @@ def spoken_in(library: MediaLibrary) -> dict[str, list[str]]:
     return found
 
 
-def test_what_is_said_is_found_with_its_times(
-    library: MediaLibrary, ears: Counting, folder: Path
+def test_what_is_said_is_found_with_its_times_and_cut_together(
+    library: MediaLibrary, ears: Counting, folder: Path, tmp_path: Path
 ) -> None:
     report = indexed(library, folder)
     assert len(ears.asked) == 2
@@ -132,6 +132,9 @@ def test_what_is_said_is_found_with_its_times(
     assert spoken_in(library)["film.mp4"][1] == "piece 2 in en"
     assert verify(library)[1].missing == []
     assert status(library)["stages"]["speech:done"] == 1
+    cut = library.make("supercut", '"in en" piece', folder=tmp_path, long_side_px=64)
+    assert (cut.pieces[0].start_s, cut.pieces[0].end_s) == (hit.moment.start_s, hit.moment.end_s)
+    assert cut.duration_s == pytest.approx(3.0 * len(cut.pieces), abs=0.6)
 
 
 def test_the_second_run_hears_nothing(library: MediaLibrary, ears: Counting, folder: Path) -> None:

@@ -37,14 +37,22 @@ _SHIFTS = (0, 0.125, -0.125, 0.25, -0.25, 0.375, -0.375, 0.5, -0.5)  # encoders 
 _ENOUGH_S = 5  # of audible sound, to compare
 _SAME_LENGTH_S = 2.0
 _RUN_UP_S = 1.0  # decoded before the place that is wanted: the first frames lack what was before
-# The codes of tracks in films (ISO 639-2) that do not begin like those of settings (ISO 639-1).
+# The codes of tracks in films (ISO 639-2) that do not begin like those of settings (ISO 639-1),
+# or that are not the only ones to do so.
 _TRACK_CODES = {
-    "bg": "bul", "bn": "ben", "cs": "ces cze", "cy": "cym wel", "da": "dan", "de": "deu ger",
-    "el": "ell gre", "es": "spa", "et": "est", "eu": "eus baq", "fa": "fas per", "fr": "fra fre",
-    "ga": "gle", "he": "heb", "hr": "hrv", "hy": "hye arm", "is": "isl ice", "ja": "jpn",
-    "ka": "kat geo", "kk": "kaz", "lt": "lit", "lv": "lav", "mk": "mkd mac", "ms": "msa may",
-    "nl": "nld dut", "pl": "pol", "pt": "por", "ro": "ron rum", "sk": "slk slo", "sl": "slv",
-    "sq": "sqi alb", "sr": "srp", "sv": "swe", "sw": "swa", "tr": "tur", "zh": "zho chi",
+    "am": "amh", "ar": "ara", "az": "aze", "ba": "bak", "be": "bel", "bg": "bul", "bn": "ben",
+    "bo": "bod tib", "br": "bre", "bs": "bos", "cs": "ces cze", "cy": "cym wel", "da": "dan",
+    "de": "deu ger", "el": "ell gre", "es": "spa", "et": "est", "eu": "eus baq", "fa": "fas per",
+    "fi": "fin", "fo": "fao", "fr": "fra fre", "ga": "gle", "gl": "glg", "ha": "hau", "he": "heb",
+    "hr": "hrv", "ht": "hat", "hy": "hye arm", "id": "ind", "is": "isl ice", "ja": "jpn",
+    "jw": "jav", "ka": "kat geo", "kk": "kaz", "km": "khm", "kn": "kan", "la": "lat", "lb": "ltz",
+    "ln": "lin", "lo": "lao", "lt": "lit", "lv": "lav", "mg": "mlg", "mi": "mri mao",
+    "mk": "mkd mac", "ml": "mal", "mn": "mon", "mr": "mar", "ms": "msa may", "mt": "mlt",
+    "my": "mya bur", "ne": "nep", "nl": "nld dut", "nn": "nno", "no": "nor nob nno", "pa": "pan",
+    "pl": "pol", "ps": "pus", "pt": "por", "ro": "ron rum", "sa": "san", "sd": "snd",
+    "sk": "slk slo", "sl": "slv", "sn": "sna", "sq": "sqi alb", "sr": "srp", "su": "sun",
+    "sv": "swe", "sw": "swa", "ta": "tam", "tg": "tgk", "tk": "tuk", "tl": "tgl fil", "tr": "tur",
+    "tt": "tat", "zh": "zho chi",
 }  # fmt: skip
 
 
@@ -106,13 +114,14 @@ def _streams(film: Film, language: str = "") -> list[Any]:
     from av.stream import Disposition
 
     beside = Disposition.comment | Disposition.visual_impaired | Disposition.attached_pic
-    codes = {language, *_TRACK_CODES.get(language, "").split()}
+    codes = (language, *_TRACK_CODES.get(language, "").split())
 
     def rank(stream: Any) -> tuple[bool, bool, bool, int]:
         spoken = str(stream.language or "").lower()
-        meant = bool(language) and (spoken in codes or spoken.startswith(language))
+        meant = spoken in codes or spoken.startswith(f"{language}-")
+        meant = meant or (len(codes) == 1 and spoken.startswith(language))
         return (
-            not meant,
+            not (language and meant),
             bool(stream.disposition & beside),
             not stream.disposition & Disposition.default,
             stream.index,

@@ -58,13 +58,12 @@ class SceneSelector(KeyframeSelector):
         # Without a minimum length the detector reports a cut at its very frame, never later.
         detector = ContentDetector(threshold=self.threshold, min_scene_len=0)
         last_s: float | None = None
+        size_px: tuple[int, int] | None = None  # of all that is compared, if the film's own changes
         for number, (time_s, frame) in enumerate(film.frames()):
-            scale = min(1.0, _WIDTH_PX / frame.width)
-            width_px, height_px = (
-                max(int(frame.width * scale), 2),
-                max(int(frame.height * scale), 2),
-            )
-            image = frame.reformat(width_px, height_px, "bgr24", interpolation="AREA").to_ndarray()
+            if size_px is None:
+                scale = min(1.0, _WIDTH_PX / frame.width)
+                size_px = max(int(frame.width * scale), 2), max(int(frame.height * scale), 2)
+            image = frame.reformat(*size_px, "bgr24", interpolation="AREA").to_ndarray()
             is_cut = bool(detector.process_frame(number, image))
             if last_s is None or is_cut or time_s - last_s >= self.max_gap_s:
                 yield Candidate(time_s, frame, is_cut)
