@@ -9,7 +9,7 @@ vectors of rows whose text stays are read from Milvus, the others are embedded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +167,7 @@ class WordsLeft:
         counts = {term: self._counts[term] for term in wanted if self._counts[term]}
         documents = self._documents
         for media_id in self._gone:
-            before = _terms_in(r for r in self._rows if r.media_id == media_id)
+            before = self._terms.get(media_id, frozenset())
             after = _terms_in(r for r in self._instead if r.media_id == media_id)
             documents += bool(after) - bool(before)
             for term in wanted:
@@ -229,11 +229,12 @@ class WordsLeft:
         vectors = [row.vector for row in self._rows if row.vector is not None]
         self._matrix = np.array(vectors, dtype=np.float32)
         self._postings: dict[int, list[tuple[int, float]]] = {}
-        terms: dict[str, set[str]] = {}
+        terms: dict[str, set[str]] = {}  # by media
         for number, row in enumerate(self._rows):
             for dimension, weight in row.weights.items():
                 self._postings.setdefault(dimension, []).append((number, weight))
             terms.setdefault(row.media_id, set()).update(row.row.terms)
+        self._terms: Mapping[str, Set[str]] = terms
         self._counts = Counter(term for found in terms.values() for term in found)
         self._documents = sum(bool(found) for found in terms.values())
 
