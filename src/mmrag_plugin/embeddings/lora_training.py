@@ -110,6 +110,11 @@ def train_lora(
             with contextlib.suppress(FileNotFoundError):
                 begun = get_last_checkpoint(str(kept_in))
             trainer.train(resume_from_checkpoint=begun if kept_in.is_dir() else None)
+        except torch.cuda.OutOfMemoryError as error:
+            raise ModelError(
+                f"The memory of the GPU is too small to train {visual.model_name}.",
+                "End what else uses it, take a smaller model, or hide it: CUDA_VISIBLE_DEVICES=",
+            ) from error
         except (OSError, SafetensorError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "writ" not in str(error):
                 raise  # torch has no kind of its own for a file that it can't write
@@ -153,7 +158,7 @@ def _trainer(
         ) -> Any:
             loss = _loss(adapted, inputs)
             if not torch.isfinite(loss):
-                raise _astray(f"the loss is {float(loss)} at step {self.state.global_step + 1}")
+                raise _astray(f"the loss is {loss.item()} at step {self.state.global_step + 1}")
             return (loss, {}) if return_outputs else loss
 
         def prediction_step(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
