@@ -83,7 +83,8 @@ def _prose(chance: random.Random, lines: int, words: int, of: list[str] = WORDS)
 
 def background(chance: random.Random, size: tuple[int, int]) -> Image.Image:
     """What a photo without text is like: soft shapes, a gradient, some noise."""
-    small = Image.effect_noise((max(size[0] // 40, 2), max(size[1] // 40, 2)), 90)
+    few = max(size[0] // 40, 2), max(size[1] // 40, 2)
+    small = Image.frombytes("L", few, chance.randbytes(few[0] * few[1]))
     colour = tuple(chance.randrange(60, 180) for _ in range(3))
     soft = Image.merge("RGB", [small.point(lambda v, c=c: (v + c) // 2) for c in colour])
     picture = soft.resize(size, Image.Resampling.BICUBIC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -35,9 +36,13 @@ def write_film(
     codec: str = "mpeg4",
     size: tuple[int, int] = (64, 48),
     metadata: dict[str, str] | None = None,
+    muxing: dict[str, str] | None = None,
 ) -> Path:
-    """Write one frame for each colour, at ``times_s`` or at an even rate."""
-    with av.open(str(path), "w") as container:
+    """Write one frame for each colour, at ``times_s`` or at an even rate.
+
+    ``muxing`` are options of FFmpeg's muxer, such as ``{"movflags": "faststart"}``.
+    """
+    with av.open(str(path), "w", options=muxing or {}) as container:
         container.metadata.update(metadata or {})
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height = size
@@ -53,6 +58,38 @@ def write_film(
             frame.pts = round(1000 * (times_s[number] if times_s else number / rate))
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def cut_short(path: Path, share: float = 0.6) -> Path:
+    """Leave the rest of a file away, as a copy that was interrupted does."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+def damaged(path: Path, from_share: float = 0.45, to_share: float = 0.55) -> Path:
+    """Overwrite the middle of a file."""
+    content = bytearray(path.read_bytes())
+    first, last = int(len(content) * from_share), int(len(content) * to_share)
+    content[first:last] = bytes(number * 37 % 251 for number in range(last - first))
+    path.write_bytes(content)
+    return path
+
+
+def lying(path: Path, times: float) -> Path:
+    """Have an MP4 or Matroska file state so many times its length."""
+    content = bytearray(path.read_bytes())
+    if path.suffix == ".mkv":
+        at = content.index(b"\x44\x89\x88") + 3  # Duration, a float of eight bytes
+        (stated,) = struct.unpack(">d", content[at : at + 8])
+        content[at : at + 8] = struct.pack(">d", stated * times)
+    else:
+        for box, offset in ((b"mvhd", 16), (b"tkhd", 20), (b"mdhd", 16)):
+            at = content.index(box) + 4 + offset  # of version 0
+            (stated,) = struct.unpack(">I", content[at : at + 4])
+            content[at : at + 4] = struct.pack(">I", int(stated * times))
+    path.write_bytes(content)
     return path
 
 

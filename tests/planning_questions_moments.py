@@ -1,6 +1,6 @@
 """Questions for what follows or precedes a moment of a film, written before there were rules.
 
-At the first run of the first rules 23 of the 24 were understood.
+At the first run of the first rules 23 of the 24 were understood. Those that quote came later.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ MOMENTS: list[tuple[str, str]] = [
     ),
     ("was passiert, nachdem die Flasche fällt", "die Flasche fällt moment:after"),
     ("que se passe-t-il après le baiser ?", "le baiser moment:after"),
+    ('what happens after "I do"', '"I do" moment:after'),
+    ("what comes before 'I do'?", 'text:"I do" moment:before'),
+    ('"I do" and what happens next', '"I do" moment:after'),
+    ('what follows "I do" in the video', 'kind:video "I do" moment:after'),
     # and those that only sound like it
     ("photos after 2020", "kind:image since:2021"),
     ("videos from before 2019", "kind:video until:2018"),

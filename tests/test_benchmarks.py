@@ -49,6 +49,27 @@ def test_recall_of_what_each_channel_can_find_is_full(
     }
 
 
+def test_the_page_about_quality_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    quality = importlib.import_module("benchmarks.quality")
+    kept = json.loads(quality.KEPT.read_text())
+    assert quality.PAGE.read_text() == quality.page(kept), (
+        "run python -m benchmarks quality --write"
+    )
+
+
+def test_what_ships_is_derived_on_photos_that_no_claim_is_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    quality = importlib.import_module("benchmarks.quality")
+    names = [f"{number}.jpg" for number in range(40)]
+    asked = quality.asked_about("flickr8k_dev", {n: ["x", f"a {n}"] for n in names}, 1000)
+    about = {wanted.media for query in asked.queries for wanted in query.wanted}
+    assert about == {name for name in names if not quality.for_deriving(name)}
+    assert 0 < len(about) < len(names)
+
+
 def test_the_confidence_of_hits_is_counted_with_and_without_an_answer(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -729,6 +729,38 @@ def test_doctor_fails_what_reads_wrong_words_and_what_decodes_no_film(
     assert "pip install" in checks["films"]["remedy"]
 
 
+def _doctor_on_text(home: Path, **more: str) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patched:
+        for slow in ("_milvus", "_films", "_vlm"):
+            patched.setattr(f"mmrag_plugin.cli.doctor.{slow}", lambda *_: ("not tried", ""))
+        report = json.loads(mmrag_here(home, "doctor", "--json", **more).stdout)
+    found = {check["name"]: check for check in report["checks"]}["text in pictures"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_doctor_says_in_which_languages_text_is_read_and_how_to_get_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {"PATH": "/nowhere"}
+    plain = _doctor_on_text(tmp_path, **nothing)
+    assert plain["works"]
+    assert "Chinese, Japanese and languages in Latin letters" in plain["found"]
+    assert "MMRAG_OCR_LANGUAGES" in plain["remedy"]
+    asked = _doctor_on_text(tmp_path, **nothing, MMRAG_OCR_LANGUAGES="en,fr,ru,ka")
+    assert not asked["works"]
+    assert asked["found"] == "Russian, Georgian can't be read in pictures"
+    assert "rus.traineddata, kat.traineddata" in asked["remedy"]
+    assert asked["remedy"].endswith("mmrag models pull ocr-ru")
+    served = _doctor_on_text(tmp_path, **nothing, MMRAG_OCR_LANGUAGES="en,fr")
+    assert served["works"]
+    assert "English, French by RapidOCR" in served["found"]
+    wrong = _doctor_on_text(tmp_path, **nothing, MMRAG_OCR_LANGUAGES="germn")
+    assert "Write german." in wrong["remedy"]
+    off = _doctor_on_text(tmp_path, **nothing, MMRAG_OCR="off")
+    assert "not read" in off["found"]
+
+
 def test_models_are_listed(home: Path) -> None:
     listed = told(mmrag_here(home, "models", "list", "--json"), 0)
     names = {model["name"] for model in listed["models"]}

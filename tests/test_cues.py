@@ -142,11 +142,12 @@ def test_every_cue_of_a_real_film_is_found_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not MINIDUAL.exists(), reason="the shared model is not here")
 def test_every_one_of_many_alike_cues_is_found_first_in_every_set_of_channels(
     tmp_path: Path,
 ) -> None:
-    cues = moments.script(100, 600, seed=11)
+    cues = moments.script(40, 240, seed=11)
     indexed(tmp_path, cues, visual_model=str(MINIDUAL), text_model="visual")
     with opened(tmp_path, visual_model=str(MINIDUAL), text_model="visual") as library:
         for of_model, channels in moments.MODES:

@@ -105,6 +105,7 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "allow_remote": "true",
         "ocr": "off",
         "keyframes": "uniform",
+        "shots": "quick",
         "captions": "missing",
         "personal": "false",
         "caption_workers": "3",

@@ -23,6 +23,7 @@ from mmrag_plugin.evaluation.own import says
 from mmrag_plugin.evaluation.runs import read_run, write_run
 from mmrag_plugin.evaluation.sets import AskedSet
 from mmrag_plugin.evaluation.ways import ChannelWays, without_captions
+from mmrag_plugin.learned_query import LearnedQuery
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Signal
 from mmrag_plugin.terms import terms_of
@@ -276,6 +277,29 @@ def test_other_words_about_a_media_are_left(tmp_path: Path) -> None:
         "harbour": None,
         "Anna": None,
     }
+
+
+def test_own_annotations_are_not_asked_with_what_was_learned_from_them(tmp_path: Path) -> None:
+    with opened(tmp_path / "home") as library:
+        for number, colour in enumerate(COLOURS):
+            picture(tmp_path / "media" / f"p{number}.png", colour, number=number)
+        library.index([tmp_path / "media"])
+        ids = sorted(library.ledger.media_rows())
+        for media_id in ids:
+            library.annotate(media_id, caption=["a red wall", f"a green wall {media_id[:4]}"])
+        asked = library.query_set()
+        before = library.evaluate(asked)
+        visual = library.searcher().visual
+        texts = [query.text for query in asked.queries]
+        keys = visual.embed_texts(texts)
+        library.searcher().learned = LearnedQuery(
+            visual.stamp, texts, [False] * len(texts), keys, -2 * keys[::-1], 0.0
+        )
+        learned = library.evaluate(replace(asked, format="captions"))
+        assert learned.ways["visual"].figures != before.ways["visual"].figures
+        assert library.evaluate(asked).ways == before.ways
+        with pytest.raises(UsageError, match="can't be covered up for a VLM"):
+            library.evaluate(asked, rerank=True)
 
 
 def test_a_signal_says_what_is_asked_word_for_word() -> None:

@@ -97,6 +97,16 @@ def test_of_several_tracks_the_one_in_the_language_is_heard_else_the_default(
     assert loud_at(list(sound_of(film, language="ja"))) == [2]
 
 
+def test_a_language_is_not_another_one_that_begins_like_it(tmp_path: Path) -> None:
+    spoken = ["est", "swe", "spa", "ind", "ukr"]
+    tracks = [track(6, [float(number)]) for number in range(5)]
+    film = write_spoken(tmp_path / "f.mkv", *tracks, languages=spoken, default=0)
+    heard = {
+        code: loud_at(list(sound_of(film, language=code))) for code in ("es", "sw", "id", "uk")
+    }
+    assert heard == {"es": [2], "sw": [0], "id": [3], "uk": [4]}
+
+
 @pytest.fixture(scope="module")
 def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some minutes with a tone every ten seconds."""
@@ -210,7 +220,8 @@ def test_a_film_that_is_encoded_anew_sounds_the_same(
 
 
 def test_a_dubbed_film_is_another_one(tmp_path: Path) -> None:
-    music = 0.05 * np.sin(np.arange(200 * RATE_HZ) / 9).astype(np.float32)
+    at_s = np.arange(200 * RATE_HZ) / RATE_HZ
+    music = (0.05 * np.sin(at_s * 1778) * (1.1 + np.sin(at_s))).astype(np.float32)
     one, other = (
         levels(
             write_spoken(
@@ -222,6 +233,14 @@ def test_a_dubbed_film_is_another_one(tmp_path: Path) -> None:
     spoken = [(30.0, 34.0)]
     assert sounds_alike(one, other)  # minutes of music are the same
     assert not sounds_alike(one, other, spoken)
+
+
+def test_two_films_with_the_same_wind_are_not_one() -> None:
+    one, other = (np.random.default_rng(seed).normal(-22, 1.2, 300) for seed in (1, 2))
+    assert not sounds_alike([round(level) for level in one], [round(level) for level in other])
+    assert not sounds_alike([-22] * 300, [-22] * 300)  # nothing tells them apart
+    encoded = one + np.random.default_rng(3).normal(0, 0.2, 300)
+    assert sounds_alike([round(level) for level in one], [round(level) for level in encoded])
 
 
 def test_films_of_other_lengths_or_without_sound_are_not_compared() -> None:

@@ -75,6 +75,13 @@ def test_a_moment_has_the_edges_of_the_cues_that_hold_the_words(library: MediaLi
     assert spans(library.search("kiss").hits[:1]) == [(9.0, 10.0)]
 
 
+@pytest.mark.parametrize("quoted", ['"it falls"', "'it falls'", "“it falls”"])
+def test_what_is_said_may_be_quoted(library: MediaLibrary, quoted: str) -> None:
+    found = library.search_question(f"what happens after {quoted}")
+    assert spans(found.hits) == [(4.0, 8.0), (8.0, 12.0), (12.0, 16.0)]
+    assert spans(library.search_question(f"{quoted} and what came before?").hits) == [(0.0, 2.5)]
+
+
 def test_the_shots_after_a_moment_follow_in_order_and_say_why(library: MediaLibrary) -> None:
     found = library.search_question("what happens after the bottle falls")
     assert spans(found.hits) == [(4.0, 8.0), (8.0, 12.0), (12.0, 16.0)]

@@ -34,6 +34,7 @@ from mmrag_plugin.signals.speech import (
 )
 from mmrag_plugin.signals.speech_apart import RecognisesApart
 from mmrag_plugin.timecode import format_time
+from mmrag_plugin.transcripts import said_in
 from mmrag_plugin.upkeep import forget, status, verify
 from sphinx import SphinxRecogniser
 from spoken import track, write_spoken
@@ -113,8 +114,8 @@ def spoken_in(library: MediaLibrary) -> dict[str, list[str]]:
     return found
 
 
-def test_what_is_said_is_found_with_its_times(
-    library: MediaLibrary, ears: Counting, folder: Path
+def test_what_is_said_is_found_with_its_times_and_cut_together(
+    library: MediaLibrary, ears: Counting, folder: Path, tmp_path: Path
 ) -> None:
     report = indexed(library, folder)
     assert len(ears.asked) == 2
@@ -131,6 +132,9 @@ def test_what_is_said_is_found_with_its_times(
     assert spoken_in(library)["film.mp4"][1] == "piece 2 in en"
     assert verify(library)[1].missing == []
     assert status(library)["stages"]["speech:done"] == 1
+    cut = library.make("supercut", '"in en" piece', folder=tmp_path, long_side_px=64)
+    assert (cut.pieces[0].start_s, cut.pieces[0].end_s) == (hit.moment.start_s, hit.moment.end_s)
+    assert cut.duration_s == pytest.approx(3.0 * len(cut.pieces), abs=0.6)
 
 
 def test_the_second_run_hears_nothing(library: MediaLibrary, ears: Counting, folder: Path) -> None:
@@ -186,6 +190,26 @@ def test_subtitles_win_whenever_they_come_and_go(
     assert report.stages["speech"].sound_s == 0
     assert len(ears.asked) == 2  # nothing was listened to again
     assert all(not found.missing and not found.surplus for found in verify(library))
+
+
+def test_a_few_subtitles_of_a_long_film_are_not_what_is_said_in_it(
+    library: MediaLibrary, ears: Counting, tmp_path: Path
+) -> None:
+    folder = tmp_path.resolve() / "films"
+    folder.mkdir()
+    film = write_spoken(folder / "film.mkv", track(310, [10, 300]))
+    subtitles = film.with_suffix(".srt")
+    subtitles.write_text("1\n00:00:05,000 --> 00:00:07,000\nPOLICE STATION\n")
+    indexed(library, folder)
+    assert spoken_in(library)["film.mkv"][0] == "piece 1 in no language yet"
+    assert library.search('"POLICE STATION"').hits
+    media_id = next(iter(library.ledger.media_rows()))
+    known = [signal for _, signal in library.ledger.signals_of([media_id])[media_id]]
+    assert {cue.source for cue in said_in(known, "film.mkv")} == {"speech"}
+    cues = (f"{n}\n00:00:{n:02},000 --> 00:00:{n:02},900\nword {n}\n" for n in range(10, 20))
+    subtitles.write_text("\n".join(cues))
+    indexed(library, folder)
+    assert spoken_in(library) == {"film.mkv": []}
 
 
 @pytest.mark.slow

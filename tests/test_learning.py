@@ -29,7 +29,7 @@ from mmrag_plugin.learned_query import LearnedQuery
 from mmrag_plugin.learning import Lesson, Training, symmetric_loss, trained
 from mmrag_plugin.learning_lesson import MEDIA_AT_LEAST, lesson_of
 from mmrag_plugin.learning_page import Example, page_of
-from mmrag_plugin.learning_trial import folds_of, judged, kept_of, try_fold
+from mmrag_plugin.learning_trial import folds_of, held_out_ranks, judged, kept_of, try_fold
 from mmrag_plugin.library import MediaLibrary
 
 DIM, KINDS, EACH = 24, 12, 6
@@ -127,6 +127,16 @@ def test_wrong_annotations_are_refused(seed: int) -> None:
     trial, _ = learned_from(made_lesson(seed=seed, shuffled=True), seed)
     assert not trial.adopted
     assert "did not surely get better" in trial.reasons[0]
+
+
+def test_a_fold_is_judged_after_the_steps_that_the_other_folds_choose() -> None:
+    def fold(losses: list[float], ranks: list[list[int]]) -> learning_trial.Fold:
+        pairs = [(0.0, loss) for loss in losses]
+        return learning_trial.Fold(["a"], ["m"], [True], [True], [9], ranks, pairs)
+
+    lucky = fold([5.0, 0.0, 5.0, 5.0], [[9], [1], [2], [3]])  # would choose the second look itself
+    folds = [lucky, fold([3.0, 2.0, 1.0], [[9], [8], [7]]), fold([3.0, 2.0, 1.0], [[9], [6], [5]])]
+    assert held_out_ranks(folds).tolist() == [2, 8, 6]
 
 
 def test_photos_that_are_much_alike_are_held_out_together() -> None:

@@ -178,7 +178,7 @@ def test_languages_go_to_whom_knows_their_letters(program: Program) -> None:
     assert [language.name for language in chosen.missing] == ["Korean"]
     assert len(chosen.warnings) == 1
     assert "Korean" in chosen.warnings[0]
-    assert "MMRAG_OCR_MODELS" in chosen.warnings[0]
+    assert "mmrag models pull ocr-ko" in chosen.warnings[0]
     assert "tesseract-5.9.9/eng+rus" in chosen.reader.stamp
 
 

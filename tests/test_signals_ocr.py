@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmrag_plugin.errors import MissingExtra, ModelMissing
 from mmrag_plugin.pictures import open_picture
-from mmrag_plugin.signals import ocr_rapid
+from mmrag_plugin.signals import ocr_rapid, ocr_windows
 from mmrag_plugin.signals.ocr import TextReader
 from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from mmrag_plugin.terms import terms_of
@@ -112,3 +112,49 @@ def test_the_stamp_names_engine_and_limits(monkeypatch: pytest.MonkeyPatch) -> N
     assert stamp == RapidOcrReader(threads=1).stamp
     monkeypatch.setattr(ocr_rapid, "MIN_CONFIDENCE", 0.9)
     assert RapidOcrReader().stamp != stamp
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270, 8])
+def test_a_turned_picture_is_read_in_order(reader: TextReader, degrees: int) -> None:
+    lines = ["BOARDING PASS", "GATE B42", "Departure 14:05", "Seat 14C"]
+    placed = [(60, 60 + 80 * at, line) for at, line in enumerate(lines)]
+    picture = written(*placed, size=(640, 480)).rotate(degrees, expand=True, fillcolor="white")
+    assert reader.read(picture).split("\n") == lines
+    assert reader.see(picture).degrees % 360 == pytest.approx(-degrees % 360, abs=1.5)
+
+
+def test_poles_beside_short_words_do_not_lay_the_picture_on_its_side(reader: TextReader) -> None:
+    names = ["MIN", "BOS", "SEA", "NYY", "OAK", "KC"]
+    picture = written(
+        *[(300, 30 + 70 * at, name) for at, name in enumerate(names)], size=(640, 480)
+    )
+    draw = ImageDraw.Draw(picture)
+    for x in (40, 90, 540, 590):
+        for y in range(20, 460, 10):
+            draw.line((x, y, x + 16, y + 5), fill="black", width=3)
+    assert set(names) <= set(reader.read(picture).split("\n"))
+
+
+def test_nothing_but_poles_is_no_text_and_no_error(reader: TextReader) -> None:
+    picture = Image.new("RGB", (640, 480), "white")
+    draw = ImageDraw.Draw(picture)
+    for x in (40, 90, 300, 540, 590):
+        for y in range(20, 460, 10):
+            draw.line((x, y, x + 16, y + 5), fill="black", width=3)
+    assert not any(len(line) > 3 for line in reader.read(picture).split("\n"))
+
+
+@pytest.mark.parametrize("shapes", ["tall", "wide", "square", "tall square", "tall wide square"])
+def test_boxes_of_any_shapes_are_read_without_error(
+    reader: TextReader, shapes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"tall": (20, 300), "wide": (300, 20), "square": (20, 20)}
+    boxes = []
+    for number, shape in enumerate(shapes.split()):
+        width, height = sizes[shape]
+        left, top = 10 + 30 * number, 10 + 30 * number
+        right, bottom = left + width, top + height
+        corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+        boxes.append(ocr_windows.Box(corners, 0.9))
+    monkeypatch.setattr(ocr_rapid, "find_boxes", lambda *_: list(boxes))
+    assert reader.see(Image.new("RGB", (640, 480), "white")).places == len(boxes)

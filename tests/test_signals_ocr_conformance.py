@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from mmrag_plugin.signals.ocr import ReadsAlso, Sight, TextReader
+from mmrag_plugin.signals.ocr import Line, ReadsAlso, Sight, TextReader
 from mmrag_plugin.signals.ocr_languages import LANGUAGES
 from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from mmrag_plugin.signals.ocr_tesseract import TesseractReader, installed
@@ -111,6 +113,7 @@ class Says(TextReader):
 
     def __init__(self, sight: Sight) -> None:
         self.sight, self.shown = sight, list[tuple[int, int]]()
+        self.colours = set[Any]()
 
     @property
     def stamp(self) -> str:
@@ -118,6 +121,7 @@ class Says(TextReader):
 
     def see(self, picture: Image.Image) -> Sight:
         self.shown.append(picture.size)
+        self.colours |= {colour for _, colour in picture.getcolors(9) or ()}
         return self.sight
 
 
@@ -128,21 +132,21 @@ def test_the_second_reader_is_not_asked_about_a_picture_without_writing() -> Non
     assert second.shown == []
 
 
-def test_the_second_reader_is_shown_the_picture_upright() -> None:
+def test_the_second_reader_is_shown_what_the_first_can_not_read_upright_on_white() -> None:
     second = Says(Sight())
-    both = ReadsAlso(RapidOcrReader(threads=2), second, frozenset("ж"))
-    assert both.read(written().rotate(90, expand=True)).split("\n") == list(LINES)
+    picture = Image.new("RGB", (400, 640), "navy")
+    first = Says(Sight(degrees=90.0, places=1, unclear=[(100.0, 60.0, 200.0, 90.0)]))
+    ReadsAlso(first, second, frozenset("\u0436")).read(picture)
     assert second.shown == [(640, 400)]
+    assert second.colours == {(255, 255, 255), (0, 0, 128)}
 
 
 def test_what_the_first_is_sure_of_is_not_taken_for_another_script() -> None:
-    seen = RapidOcrReader(threads=2).see(written())
-    gate = next(line for line in seen.lines if "GATE" in line.text)
-    wrong = type(gate)(
-        "\u0421\u0410\u0422\u0415 42", gate.left, gate.right, gate.middle, gate.height, 0.9
-    )
-    below = type(gate)("\u0432\u044b\u0445\u043e\u0434", 40, 200, 360, 30, 0.9)
-    both = ReadsAlso(
-        RapidOcrReader(threads=2), Says(Sight([wrong, below])), LANGUAGES["ru"].letters
-    )
-    assert both.read(written()).split("\n") == [*LINES, "\u0432\u044b\u0445\u043e\u0434"]
+    gate = Line("GATE B42", 40, 200, 150, 30, 0.99)
+    doubtful = Line("BbIXOA", 40, 200, 360, 30, 0.75)
+    looks_like_it = replace(gate, text="\u0421\u0410\u0422\u0415 42", confidence=0.9)
+    way_out = replace(doubtful, text="\u0432\u044b\u0445\u043e\u0434", confidence=0.9)
+    first = Says(Sight([gate, doubtful], places=2, unclear=[(40.0, 345.0, 200.0, 375.0)]))
+    second = Says(Sight([looks_like_it, way_out]))
+    both = ReadsAlso(first, second, LANGUAGES["ru"].letters)
+    assert both.read(written()).split("\n") == ["GATE B42", way_out.text]

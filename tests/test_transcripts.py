@@ -48,6 +48,12 @@ def test_subtitles_come_before_speech() -> None:
     speech = Signal("speech", "heard", 1.0, 2.0)
     assert said_in([speech, *CUES], "film.mp4") == CUES
     assert said_in([speech, Signal("path", "film")], "film.mp4") == [speech]
+
+
+def test_what_was_heard_comes_before_subtitles_of_a_few_signs() -> None:
+    sign = Signal("subtitle", "POLICE", 7.0, 9.0)
+    spoken = [Signal("speech", f"sentence {number}", number, number + 1.0) for number in range(9)]
+    assert said_in([sign, *spoken], "film.mp4") == spoken
     with pytest.raises(NotFound, match=r"said in film\.mp4"):
         said_in([Signal("annotation", "a film")], "film.mp4")
 

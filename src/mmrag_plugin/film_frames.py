@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Broadcast streams have no index: a seek may land behind its target, so the next starts earlier
+_EXACT_S = 1e-3  # times that were rounded to milliseconds find their frame
 _SEEK_BACK_S = (0.0, 10.0, 60.0, math.inf)
 
 
@@ -33,24 +34,33 @@ def frame_at(source: Path | FilmPart, time_s: float) -> Image:
             if film.clock_may_jump:
                 shown = _last_frame_until(film, time_s, from_s=None, which="keys")
             time_s = end_s
-        for earlier_s in _SEEK_BACK_S:
-            shown = shown or _last_frame_until(film, time_s, from_s=time_s - earlier_s)
-        if shown is None:
-            shown = next((frame for _, frame in film.frames(from_s=0.0)), None)
+        shown = shown or shown_at(film, time_s)
         if shown is None:
             raise unreadable(film.path, "no frame of it can be decoded")
         return film.picture(shown)
+
+
+def shown_at(
+    film: Film | Animation, time_s: float, which: Literal["all", "references", "keys"] = "all"
+) -> Any | None:
+    """Decode the frame of a kind that is on the screen at a time; None where there is none."""
+    shown = None
+    for earlier_s in _SEEK_BACK_S:
+        shown = shown or _last_frame_until(film, time_s, from_s=time_s - earlier_s, which=which)
+    return shown or next((frame for _, frame in film.frames(from_s=0.0)), None)
 
 
 def _last_frame_until(
     film: Film | Animation,
     time_s: float,
     from_s: float | None,
-    which: Literal["all", "keys"] = "all",
+    which: Literal["all", "references", "keys"] = "all",
 ) -> Any | None:
     shown = None
     for shown_s, frame in film.frames(which, from_s=from_s):
-        if shown_s > time_s + 1e-3:  # times that were rounded to milliseconds find their frame
+        if shown_s > time_s + _EXACT_S:
             break
         shown = frame
+        if shown_s >= time_s - _EXACT_S:
+            break
     return shown

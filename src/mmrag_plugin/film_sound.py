@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import StatisticsError, correlation
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import MediaError
-from mmrag_plugin.films import Film, open_film
+from mmrag_plugin.films import Film, demuxed, open_film
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,18 +32,27 @@ _HOLE_S = 5.0  # a longer hole in the sound begins a new piece
 _AUDIBLE_DB = -45  # below, encoders differ
 _NEAR_DB = 2.0
 _NEARLY_ALL = 0.95
+_TOGETHER = 0.9  # correlation: wind and engines are as loud anywhere, but not at the same times
 _SHIFTS = (0, 0.125, -0.125, 0.25, -0.25, 0.375, -0.375, 0.5, -0.5)  # encoders begin a bit later
 _ENOUGH_S = 5  # of audible sound, to compare
 _SAME_LENGTH_S = 2.0
 _RUN_UP_S = 1.0  # decoded before the place that is wanted: the first frames lack what was before
-# The codes of tracks in films (ISO 639-2) that do not begin like those of settings (ISO 639-1).
+# The codes of tracks in films (ISO 639-2) that do not begin like those of settings (ISO 639-1),
+# or that are not the only ones to do so.
 _TRACK_CODES = {
-    "bg": "bul", "bn": "ben", "cs": "ces cze", "cy": "cym wel", "da": "dan", "de": "deu ger",
-    "el": "ell gre", "es": "spa", "et": "est", "eu": "eus baq", "fa": "fas per", "fr": "fra fre",
-    "ga": "gle", "he": "heb", "hr": "hrv", "hy": "hye arm", "is": "isl ice", "ja": "jpn",
-    "ka": "kat geo", "kk": "kaz", "lt": "lit", "lv": "lav", "mk": "mkd mac", "ms": "msa may",
-    "nl": "nld dut", "pl": "pol", "pt": "por", "ro": "ron rum", "sk": "slk slo", "sl": "slv",
-    "sq": "sqi alb", "sr": "srp", "sv": "swe", "sw": "swa", "tr": "tur", "zh": "zho chi",
+    "am": "amh", "ar": "ara", "az": "aze", "ba": "bak", "be": "bel", "bg": "bul", "bn": "ben",
+    "bo": "bod tib", "br": "bre", "bs": "bos", "cs": "ces cze", "cy": "cym wel", "da": "dan",
+    "de": "deu ger", "el": "ell gre", "es": "spa", "et": "est", "eu": "eus baq", "fa": "fas per",
+    "fi": "fin", "fo": "fao", "fr": "fra fre", "ga": "gle", "gl": "glg", "ha": "hau", "he": "heb",
+    "hr": "hrv", "ht": "hat", "hy": "hye arm", "id": "ind", "is": "isl ice", "ja": "jpn",
+    "jw": "jav", "ka": "kat geo", "kk": "kaz", "km": "khm", "kn": "kan", "la": "lat", "lb": "ltz",
+    "ln": "lin", "lo": "lao", "lt": "lit", "lv": "lav", "mg": "mlg", "mi": "mri mao",
+    "mk": "mkd mac", "ml": "mal", "mn": "mon", "mr": "mar", "ms": "msa may", "mt": "mlt",
+    "my": "mya bur", "ne": "nep", "nl": "nld dut", "nn": "nno", "no": "nor nob nno", "pa": "pan",
+    "pl": "pol", "ps": "pus", "pt": "por", "ro": "ron rum", "sa": "san", "sd": "snd",
+    "sk": "slk slo", "sl": "slv", "sn": "sna", "sq": "sqi alb", "sr": "srp", "su": "sun",
+    "sv": "swe", "sw": "swa", "ta": "tam", "tg": "tgk", "tk": "tuk", "tl": "tgl fil", "tr": "tur",
+    "tt": "tat", "zh": "zho chi",
 }  # fmt: skip
 
 
@@ -104,13 +114,14 @@ def _streams(film: Film, language: str = "") -> list[Any]:
     from av.stream import Disposition
 
     beside = Disposition.comment | Disposition.visual_impaired | Disposition.attached_pic
-    codes = {language, *_TRACK_CODES.get(language, "").split()}
+    codes = (language, *_TRACK_CODES.get(language, "").split())
 
     def rank(stream: Any) -> tuple[bool, bool, bool, int]:
         spoken = str(stream.language or "").lower()
-        meant = bool(language) and (spoken in codes or spoken.startswith(language))
+        meant = spoken in codes or spoken.startswith(f"{language}-")
+        meant = meant or (len(codes) == 1 and spoken.startswith(language))
         return (
-            not meant,
+            not (language and meant),
             bool(stream.disposition & beside),
             not stream.disposition & Disposition.default,
             stream.index,
@@ -135,16 +146,13 @@ def _decoded(film: Film, stream: Any, from_s: float) -> Iterator[Any]:
             film.container.seek(int((max(from_s - _RUN_UP_S, 0.0) + film.start_s) * 1_000_000))
         except av.FFmpegError:
             film.container.seek(0)
-    packets = film.container.demux(stream)
+    packets = demuxed(film.container, stream)
     tried = decoded = 0
     while True:
         try:
             packet = next(packets, None)
         except av.FFmpegError:
             break  # broken off: what was heard counts
-        except IndexError:  # PyAV has no number for a stream that damage seems to begin
-            packets = film.container.demux(stream)
-            continue
         if packet is None:
             break
         tried += bool(packet.size)
@@ -274,7 +282,11 @@ def sounds_alike(
     speech = {second for start_s, end_s in spoken for second in range(int(start_s), int(end_s) + 1)}
     found = _seconds([10 ** (level / 10) for level in other])
     powers = [10 ** (level / 10) for level in known]
-    return any(_alike(_seconds(_shifted(powers, part)), found, speech) for part in _SHIFTS)
+    for part in _SHIFTS:
+        shifted = _shifted(powers, part)
+        if _alike(_seconds(shifted), found, speech) and _vary_together(shifted, other):
+            return True
+    return False
 
 
 def _alike(known: Sequence[float], other: Sequence[float], speech: Set[int]) -> bool:
@@ -284,6 +296,16 @@ def _alike(known: Sequence[float], other: Sequence[float], speech: Set[int]) -> 
     return len(heard) >= _ENOUGH_S and all(
         len(same & part) >= _NEARLY_ALL * len(heard & part) for part in (heard, speech)
     )
+
+
+def _vary_together(powers: Sequence[float], levels: Sequence[int]) -> bool:
+    """Whether windows are loud and quiet at the same times; no if they are as loud all along."""
+    known = [max(10 * math.log10(power), _AUDIBLE_DB) for power in powers]
+    pairs = zip(known, (max(level, _AUDIBLE_DB) for level in levels), strict=False)
+    try:
+        return correlation(*zip(*pairs, strict=True)) >= _TOGETHER
+    except StatisticsError:
+        return False
 
 
 def _shifted(powers: Sequence[float], part: float) -> list[float]:

@@ -40,6 +40,7 @@ class Film:
         self.path = source.path if isinstance(source, FilmPart) else source
         self.container = container
         self.stream = stream
+        self.tick_s = float(stream.time_base or 0)  # in which packets and frames are timed
         self._turns: dict[tuple[int, int], Any] = {}  # by the size of frames
         # where the film begins on the container's own clock
         started = container.start_time
@@ -85,7 +86,7 @@ class Film:
                 self.container.seek(self._pts(max(from_s, 0.0)), stream=self.stream)
             except av.FFmpegError:
                 self.container.seek(0)
-        packets = self._packets()
+        packets = self.packets()
         last_s = -1.0
         while True:
             try:
@@ -95,16 +96,32 @@ class Film:
             if packet is None:
                 return
             try:
-                decoded = packet.decode()
+                decoded = self.decoded_key(packet) if which == "keys" else packet.decode()
             except av.FFmpegError:
                 continue
             for frame in decoded:
                 if frame.is_corrupt:
                     continue
-                time_s = self._time_s(frame, last_s)
+                time_s = self.time_s_of(frame, last_s)
                 if time_s > last_s:
                     last_s = time_s
                     yield time_s, frame
+
+    def decoded_key(self, packet: Any | None) -> list[Any]:
+        """Decode a packet while all but key frames are skipped; None or an empty one is the end.
+
+        FFmpeg's HEVC decoder puts lone key frames out of order and loses some, so each is decoded
+        by itself there.
+        """
+        context = self.stream.codec_context
+        if packet is None or not packet.size or context.name != "hevc":
+            return list(context.decode(packet))
+        if not packet.is_keyframe:
+            return []
+        try:
+            return [*context.decode(packet), *context.decode(None)]
+        finally:
+            context.flush_buffers()
 
     def picture(self, frame: Any) -> Image:
         """Turn a decoded frame into an upright RGB picture with square pixels."""
@@ -142,7 +159,7 @@ class Film:
         end_s = 0.0
         try:
             self.container.seek(0)
-            for packet in self._packets():
+            for packet in self.packets():
                 if packet.pts is not None:
                     ends = packet.pts + (packet.duration or 0)
                     end_s = max(end_s, float(ends * packet.time_base) - self.start_s)
@@ -150,28 +167,47 @@ class Film:
             pass  # broken off: what was read counts
         return end_s
 
-    def _packets(self) -> Iterator[Any]:
-        """Read packets; where the container's clock jumps back, theirs goes on all the same."""
+    def packets(self) -> Iterator[Any]:
+        """Read packets; an empty one says that the file ends.
+
+        Where the container's clock jumps back, theirs goes on all the same. Raises av.FFmpegError
+        where the file breaks off.
+        """
         ahead = 0
         last_dts: int | None = None
-        for packet in self.container.demux(self.stream):
+        for packet in demuxed(self.container, self.stream):
             if packet.dts is not None:
                 behind = 0 if last_dts is None else last_dts - (packet.dts + ahead)
-                if behind * packet.time_base > _JUMP_S:
-                    ahead += behind + (packet.duration or round(self.frame_s / packet.time_base))
+                if behind * self.tick_s > _JUMP_S:
+                    ahead += behind + (packet.duration or round(self.frame_s / self.tick_s))
                 last_dts = packet.dts = packet.dts + ahead
                 if packet.pts is not None:
                     packet.pts += ahead
             yield packet
 
-    def _time_s(self, frame: Any, last_s: float) -> float:
-        pts = frame.pts if frame.pts is not None else frame.dts
-        if pts is None or not frame.time_base:
+    def time_s_of(self, timed: Any, last_s: float) -> float:
+        """When a packet or a frame is shown; one without a time follows what was last."""
+        pts = timed.pts if timed.pts is not None else timed.dts
+        if pts is None or not self.tick_s:
             return max(last_s, -self.frame_s) + self.frame_s
-        return max(float(pts * frame.time_base) - float(self.start_s), 0.0)
+        time_s: float = pts * self.tick_s - self.start_s
+        return max(time_s, 0.0)
 
     def _pts(self, time_s: float) -> int:
         return int((time_s + self.start_s) / self.stream.time_base)
+
+
+def demuxed(container: Any, *streams: Any) -> Iterator[Any]:
+    """Read the packets of streams; an empty one says that the file ends.
+
+    Raises av.FFmpegError where the file breaks off.
+    """
+    while True:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:  # PyAV has no number for a stream that damage seems to begin
+            continue
+        return
 
 
 @contextmanager

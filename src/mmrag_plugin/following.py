@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mmrag_plugin.errors import NotFound
@@ -61,23 +62,25 @@ class Following:
         They stand in order of nearness; none is there twice, and none is one of the moments.
         """
         found: list[Hit] = []
+        signals = self._timed(hit.moment.media_id for hit in hits)
         for hit in hits:
             for start_s, end_s in self._neighbours(hit.moment, which):
                 moment = replace(hit.moment, start_s=start_s, end_s=end_s)
                 if not any(_same(moment, other.moment) for other in (*hits, *found)):
                     beside = f"comes {which} {format_span(hit.moment.start_s, hit.moment.end_s)}"
                     reason = f"{beside}: {hit.reason}" if hit.reason else beside
-                    found.append(self._hit(hit, moment, reason, len(found) + 1))
+                    known = signals[moment.media_id]
+                    found.append(_hit(hit, moment, known, reason, len(found) + 1))
         return found
 
     def all_of(self, media_id: str) -> list[Hit]:
         """All shots of a film in order, with what is said in each. Raises NotFound."""
         film = self.named(media_id, None)
-        shots = self.shots_of(media_id)
+        shots, known = self.shots_of(media_id), self._timed([media_id])[media_id]
+        moments = [replace(film.moment, start_s=start_s, end_s=end_s) for start_s, end_s in shots]
         return [
-            self._hit(film, replace(film.moment, start_s=start_s, end_s=end_s), reason, rank)
-            for rank, (start_s, end_s) in enumerate(shots, 1)
-            for reason in [f"shot {rank} of {len(shots)}"]
+            _hit(film, moment, known, f"shot {rank} of {len(shots)}", rank)
+            for rank, moment in enumerate(moments, 1)
         ]
 
     def _neighbours(self, moment: Moment, which: Beside) -> Iterator[Span]:
@@ -96,19 +99,12 @@ class Following:
             else:
                 yield max(start, end - LONGEST_S), end
 
-    def _hit(self, hit: Hit, moment: Moment, reason: str, rank: int) -> Hit:
-        signals = self.ledger.signals_of([moment.media_id])[moment.media_id]
-        said = [signal.text for _, signal in signals if _is_inside(signal, moment)]
-        return replace(
-            hit,
-            rank=rank,
-            moment=moment,
-            why={},
-            reason=reason,
-            text=" ".join(dict.fromkeys(said))[:_WORDS_CHARS] or None,
-            at_s=((moment.start_s or 0.0) + (moment.end_s or 0.0)) / 2,
-            alike=(),
-        )
+    def _timed(self, media_ids: Iterable[str]) -> dict[str, list[Signal]]:
+        """What is believed of media at their times."""
+        return {
+            media_id: [one for _, one in signals if one.start_s is not None and not one.doubtful]
+            for media_id, signals in self.ledger.signals_of(list(dict.fromkeys(media_ids))).items()
+        }
 
     def _path(self, media_id: str, known: str) -> str:
         copies = self.ledger.paths_of([media_id]).get(media_id, [])
@@ -143,7 +139,7 @@ def shots_in(
 def nothing_beside(hit: Hit, which: Beside) -> str:
     """Say that a moment is the last or the first of its film."""
     span = format_span(hit.moment.start_s, hit.moment.end_s)
-    return f"Nothing comes {which} {span} in that film."
+    return f"Nothing comes {which} {span} in {Path(hit.path).name}."
 
 
 def in_time(hits: Sequence[Hit]) -> list[Hit]:
@@ -154,9 +150,22 @@ def in_time(hits: Sequence[Hit]) -> list[Hit]:
     return sorted(hits, key=lambda hit: (first[hit.moment.media_id], hit.moment.start_s or 0.0))
 
 
+def _hit(hit: Hit, moment: Moment, timed: Sequence[Signal], reason: str, rank: int) -> Hit:
+    """A moment of the film of a hit, with what is said or shown in it."""
+    said = [signal.text for signal in timed if _is_inside(signal, moment)]
+    return replace(
+        hit,
+        rank=rank,
+        moment=moment,
+        why={},
+        reason=reason,
+        text=" ".join(dict.fromkeys(said))[:_WORDS_CHARS] or None,
+        at_s=((moment.start_s or 0.0) + (moment.end_s or 0.0)) / 2,
+        alike=(),
+    )
+
+
 def _is_inside(signal: Signal, moment: Moment) -> bool:
-    if signal.start_s is None or signal.doubtful:
-        return False
     middle = sum(span_of(signal)) / 2
     return (moment.start_s or 0.0) <= middle <= (moment.end_s or 0.0)
 

@@ -35,6 +35,7 @@ class PixelStages:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._looks: dict[str, str] = {}  # of photos that are not committed yet
+        self._ahead: dict[str, list[str]] = {}  # rows of films that are not done yet
         self._seen: dict[str, PixelsHash] = {}  # of media that are not committed yet
 
     def embed(self) -> None:
@@ -53,7 +54,7 @@ class PixelStages:
                         raise
                     for media_id, made in embedded.items():
                         nodes += made
-                        finished[media_id] = len(made)
+                        finished[media_id] = len(made) + len(self._ahead.get(media_id, ()))
                     self.run.enter_failures()
                     if len(nodes) >= _COMMIT_FRAMES or time.monotonic() - began > COMMIT_S:
                         self._commit_frames(kind, nodes, finished)
@@ -84,6 +85,9 @@ class PixelStages:
                     for frame in batch:
                         seen.add(frame.picture)
                     nodes += map(_frame_node, [media] * len(batch), batch, vectors)
+                    if len(nodes) >= _COMMIT_FRAMES:
+                        self._write_ahead(media, nodes)
+                        nodes = []
                 made[media.media_id] = nodes
         try:
             self._embed_pictures(pictures, made)
@@ -106,6 +110,13 @@ class PixelStages:
             for (media, frame), vector in zip(batch, vectors, strict=True):
                 made[media.media_id].append(_frame_node(media, frame, vector))
 
+    def _write_ahead(self, media: MediaRow, nodes: Sequence[ImageNode]) -> None:
+        """Write rows of a long film before it is done, so that they need not be held."""
+        self.run.ledger.forget_set_aside([media.media_id])
+        self.run.ledger.begin("embed", [media.media_id])
+        written = self.run.parts.frames.add(nodes)
+        self._ahead.setdefault(media.media_id, []).extend(written)
+
     def _commit_frames(
         self, kind: Kind, nodes: Sequence[ImageNode], finished: Mapping[str, int]
     ) -> None:
@@ -115,7 +126,8 @@ class PixelStages:
         outdated = self.run.ledger.touched("embed", media_ids)
         self.run.ledger.forget_set_aside(media_ids)  # before it is true no more
         self.run.ledger.begin("embed", media_ids)
-        replace_rows(store, outdated, nodes)
+        ahead = [row_id for m in media_ids for row_id in self._ahead.pop(m, ())]
+        replace_rows(store, outdated, nodes, kept=ahead)
         store.flush()
         looks, self._looks = self._looks, {}
         seen, self._seen = self._seen, {}

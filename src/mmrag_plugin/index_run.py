@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.signals.sidecars import FolderSidecars
 
 READ_STAMP = "read-4"
-SHOTS_VERSION = 1  # how a film's frames become shots
+SHOTS_VERSION = 2  # how a film's frames become shots
 ANNOTATED_EVERY_S = 1.0
 COMMIT_S = 10.0  # no more work than this is lost by a kill
 
@@ -112,13 +112,15 @@ def replace_rows(
     media_ids: Iterable[str],
     nodes: Sequence[BaseNode],
     terms: Sequence[Sequence[str]] | None = None,
+    *,
+    kept: Iterable[str] = (),
 ) -> None:
-    """Put rows in the place of all that some media have.
+    """Put rows in the place of all that some media have, but for those that are ``kept``.
 
     A search in between finds the new rows, perhaps beside old ones, and never none: rows keep
     their ids, so the new ones are written first, and what is left over is deleted after that.
     """
-    written = set(store.add(nodes, terms=terms)) if nodes else set()
+    written = {*kept, *(store.add(nodes, terms=terms) if nodes else ())}
     known = store.row_ids(RowFilter(media_ids=frozenset(media_ids)))
     store.delete_nodes([row_id for row_id, _ in known if row_id not in written])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmrag_plugin.index_run import Run
 from mmrag_plugin.ledger import MediaRow
-from mmrag_plugin.metadata import frame_row_id
+from mmrag_plugin.metadata import NO_SHOT, frame_row_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.media import Frame
 
-SAME_SHOT = 0.85  # cosine of a frame with the first of its shot; over a cut it is far less
+SAME_SHOT = 0.85  # cosine of a frame with the first of its shot while the picture is the same
 MAX_SHOTS = 24  # of one film, spread over all of it
 FRAMES_A_SHOT = 3
 LONG_SIDE_PX = 1024  # of what a VLM is shown, and what is told apart
@@ -73,10 +73,16 @@ def pictures_of(run: Run, media: MediaRow) -> Iterator[Picture]:
         picture = ((None, _small(photo.picture)),)
         yield Picture(media, 0, Span(photo.index, photo.index), picture, None, None)
         return
+    import numpy as np
+
     made = run.ledger.made("embed", media.media_id)
     row_ids = [frame_row_id(media.media_id, number) for number in range(made)]
-    vectors = run.parts.frames.vectors(row_ids)
-    shots = shots_of([vectors[row_id] for row_id in row_ids if row_id in vectors])
+    nodes = {node.node_id: node for node in run.parts.frames.get_nodes(row_ids)}
+    known = [nodes[row_id] for row_id in row_ids if row_id in nodes]
+    shots = shots_of(
+        [np.asarray(node.embedding, np.float32) for node in known],
+        [node.metadata.get("shot", NO_SHOT) for node in known],
+    )
     yield from _filled(media, shots, frames)
 
 
@@ -101,14 +107,16 @@ def _small(picture: Image) -> Image:
     return picture
 
 
-def shots_of(vectors: Sequence[NDArray[np.float32]]) -> list[Span]:
-    """Join the frames of a film, whose vectors these are in order, into shots.
+def shots_of(vectors: Sequence[NDArray[np.float32]], numbers: Sequence[int]) -> list[Span]:
+    """Join the frames of a film into shots, by their vectors and the numbers of their shots.
 
-    At most MAX_SHOTS, spread evenly: those between are left out.
+    A shot in which the picture becomes another is several. At most MAX_SHOTS, spread evenly: those
+    between are left out.
     """
     spans: list[Span] = []
     for number, vector in enumerate(vectors):
-        if spans and float(vectors[spans[-1].first] @ vector) >= SAME_SHOT:
+        first = spans[-1].first if spans else 0
+        if spans and numbers[first] == numbers[number] and vectors[first] @ vector >= SAME_SHOT:
             spans[-1] = Span(spans[-1].first, number)
         else:
             spans.append(Span(number, number))

@@ -1,8 +1,9 @@
 """The speech stage: what is said in films without subtitles, written down by a recogniser.
 
-It comes after the stages that look at pictures and holds up none of them. What is heard is kept
-piece by piece, by the content of the file, so that a run which is killed goes on behind the last
-piece and nothing is listened to twice, whatever becomes of the file's name or its encoding.
+It comes after the stages by which pictures are found by their looks and by what is written in them,
+and before captions. What is heard is kept piece by piece, by the content of the file, so that a run
+which is killed goes on behind the last piece and nothing is listened to twice, whatever becomes of
+the file's name or its encoding.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Whether what is learned helps: trained on some photos, tried on others, before it is adopted.
 
 The annotated photos are dealt into folds, photos that are much alike into the same one. Each fold's
-texts are asked for among its own photos with what was learned from the other folds. So every photo
-is held out once, and nothing is judged by what it was learned from.
+texts are asked for among its own photos with what was learned from the other folds, in as many
+steps as are best for those. So every photo is held out once, and nothing is judged by what it was
+learned from, nor by what the number of steps was chosen from.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,7 +192,7 @@ def judged(
         for look in range(looks)
     ]
     kept = kept_of(lesson, learned)
-    trial = weighed(folds, after[chosen], kept=kept, steps=steps, curve=curve, seed=seed)
+    trial = weighed(folds, held_out_ranks(folds), kept=kept, steps=steps, curve=curve, seed=seed)
     return trial, learned
 
 
@@ -231,6 +232,17 @@ def weighed(
     if kept < kept_at_least:
         reasons.append(f"general searches changed: {kept:.0%} of what they found first stayed")
     return Trial(len(before), steps, changes(seen), whole, close, kept, curve, reasons)
+
+
+def held_out_ranks(folds: Sequence[Fold]) -> NDArray[np.intp]:
+    """The ranks of all searches; those of a fold after the steps that the other folds choose."""
+    found: list[int] = []
+    for fold in folds:
+        losses = [other.losses for other in folds if other is not fold]
+        looks = max(map(len, losses))
+        total = [sum(one[min(look, len(one) - 1)][1] for one in losses) for look in range(looks)]
+        found += fold.after[min(int(np.argmin(total)), len(fold.after) - 1)]
+    return np.array(found, dtype=np.intp)
 
 
 def kept_of(lesson: Lesson, learned: LearnedQuery) -> float:

@@ -20,6 +20,10 @@ from mmrag_plugin.ledger_tables import (
     stages,
 )
 
+# Subtitles that cover less of a long film are of signs, or of a sentence in another language.
+LONG_S = 300.0
+FEW = 0.02
+
 _Segment = tuple[float, float, str, str]  # start_s, end_s, text, language
 
 
@@ -43,7 +47,7 @@ class SpeechLines:
     _database: LedgerDatabase
 
     def to_hear(self, stamp: str) -> list[str]:
-        """Films with sound and without subtitles that were not heard yet, first path first."""
+        """Films with sound that nobody subtitled and that were not heard yet, first path first."""
         finished = sa.and_(stages.c.state.in_(["done", "failed"]), stages.c.stamp == stamp)
         mine = stages.c.media_id == media.c.media_id
         query = (
@@ -53,9 +57,7 @@ class SpeechLines:
             .where(
                 ~sa.exists().where(mine, stages.c.stage == "speech", finished),
                 sa.exists().where(mine, stages.c.stage == "read", stages.c.state == "done"),
-                ~sa.exists().where(
-                    signals.c.media_id == media.c.media_id, signals.c.source == "subtitle"
-                ),
+                media.c.media_id.not_in(_subtitled()),
             )
             .group_by(media.c.media_id)
             .order_by(sa.func.min(paths.c.path))
@@ -65,9 +67,8 @@ class SpeechLines:
 
     def drop_speech_of_subtitled(self) -> None:
         """Drop the speech of films that have subtitles by now; what was heard is kept."""
-        subtitled = sa.select(signals.c.media_id).where(signals.c.source == "subtitle")
         query = sa.select(stages.c.media_id).where(
-            stages.c.stage == "speech", stages.c.media_id.in_(subtitled)
+            stages.c.stage == "speech", stages.c.media_id.in_(_subtitled())
         )
         with self._database.reading() as connection:
             found = list(connection.scalars(query))
@@ -142,20 +143,31 @@ class SpeechLines:
 
     def forget_heard(self, media_ids: Sequence[str]) -> None:
         """Drop what was heard in media, unless others have the same content."""
+        gone = set(media_ids)
         with self._database.writing() as connection:
             for batch in batches(media_ids):
-                theirs = set(
-                    connection.scalars(
-                        sa.select(media.c.content_hash).where(media.c.media_id.in_(batch))
-                    )
+                theirs = sa.select(media.c.content_hash).where(media.c.media_id.in_(batch))
+                owners = sa.select(media.c.content_hash, media.c.media_id).where(
+                    media.c.content_hash.in_(theirs)
                 )
-                others = sa.select(media.c.content_hash).where(
-                    media.c.content_hash.in_(theirs), media.c.media_id.not_in(media_ids)
-                )
-                for content_hash in sorted(theirs - set(connection.scalars(others))):
-                    for table in (heard, heard_out):
-                        mine = table.c.content_hash == content_hash
-                        connection.execute(table.delete().where(mine))
+                found = connection.execute(owners).all()
+                kept = {content_hash for content_hash, media_id in found if media_id not in gone}
+                dropped = sorted({content_hash for content_hash, _ in found} - kept)
+                for table in (heard, heard_out):
+                    connection.execute(table.delete().where(table.c.content_hash.in_(dropped)))
+
+
+def _subtitled() -> sa.Select[tuple[str]]:
+    """The media ids of films whose subtitles are what is said in them."""
+    shown_s = sa.func.sum(sa.func.coalesce(signals.c.end_s - signals.c.start_s, 0.0))
+    length_s = sa.func.coalesce(sa.func.max(media.c.duration_s), 0.0)
+    return (
+        sa.select(signals.c.media_id)
+        .join(media, media.c.media_id == signals.c.media_id)
+        .where(signals.c.source == "subtitle")
+        .group_by(signals.c.media_id)
+        .having(sa.or_(length_s < LONG_S, shown_s >= FEW * length_s))
+    )
 
 
 def _piece(end_s: float, content: dict[str, Any]) -> HeardPiece:

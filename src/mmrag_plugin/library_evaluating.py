@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin import __version__
+from mmrag_plugin.errors import UsageError
 from mmrag_plugin.evaluation.sets import OWN
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_models import Model
@@ -79,9 +80,16 @@ class LibraryEvaluating:
         With captions by a model in the library it is measured without them, too, and with
         ``rerank`` as of ``search`` what the VLM makes of the fused order. ``within`` asks each
         query about its own media alone: to find the moment in a film that is known.
-        Raises UsageError for a set without a query that can be answered.
+        Raises UsageError for a set without a query that can be answered, and where a VLM is to see
+        the words that its own queries are made of.
         """
         from mmrag_plugin.evaluation.measuring import evaluate
+
+        if rerank and queries.format == OWN:
+            raise UsageError(
+                "What is asked can't be covered up for a VLM, so its order would prove nothing.",
+                "Measure reranking by a file of queries.",
+            )
 
         judging = {"rerank": rerank, "rerank_s": rerank_s, "llm": llm} if rerank else {}
         ways = self._ways(queries, within, judging)

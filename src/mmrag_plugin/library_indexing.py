@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -255,7 +255,9 @@ class LibraryIndexing:
             return None
         from mmrag_plugin.signals.ocr_choice import choose_reader
 
-        chosen = choose_reader(settings.ocr_languages, settings.ocr_models)
+        chosen = choose_reader(
+            settings.ocr_languages, settings.ocr_models, models_home=settings.models_home
+        )
         self.warnings += chosen.warnings
         return chosen.reader
 
@@ -290,8 +292,8 @@ class LibraryIndexing:
         from mmrag_plugin.keyframes.scenes import SceneSelector
         from mmrag_plugin.keyframes.uniform import UniformSelector
 
-        selectors: dict[str, type[KeyframeSelector]] = {
-            "iframes": IFrameSelector,
+        selectors: dict[str, Callable[[], KeyframeSelector]] = {
+            "iframes": partial(IFrameSelector, refine=self.settings.shots == "exact"),
             "scenes": SceneSelector,
             "uniform": UniformSelector,
         }

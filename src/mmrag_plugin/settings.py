@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     ocr_models: str = Field(
         "",
         description="A folder with further recognition models of RapidOCR (`*_rec_*.onnx`), for "
-        "other scripts.",
+        "other scripts; empty means those that `mmrag models pull` fetched.",
     )
     speech: str = Field(
         "auto",
@@ -152,6 +152,12 @@ class Settings(BaseSettings):
         "auto",
         description="How video frames are chosen; `auto` is as the library was made, else "
         "`iframes`.",
+    )
+    shots: Literal["exact", "quick"] = Field(
+        "exact",
+        description="Where `iframes` looks for cuts: `exact` decodes frames between key frames "
+        "where the picture changes; `quick` looks at key frames alone, where these are not far "
+        "apart.",
     )
 
     @field_validator("home")

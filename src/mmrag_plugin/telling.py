@@ -66,7 +66,7 @@ class Telling:
             return list(ranked)
         place = 0
         if len(words_of(self._query)) < 2:
-            place = next(n for n, item in enumerate(ranked) if item[0].kind == "video")
+            place = next((n for n, item in enumerate(ranked) if item[0].kind == "video"), 0)
         ahead = [item for item in ranked[:place] if item not in exact]
         rest = [item for item in ranked[place:] if item not in exact]
         least = rest[0][1] if rest else 0.0

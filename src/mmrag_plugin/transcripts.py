@@ -8,17 +8,22 @@ from typing import Literal, get_args
 
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Signal
+from mmrag_plugin.pieces import span_of
 
 TranscriptFormat = Literal["srt", "vtt", "txt"]
 FORMATS: tuple[TranscriptFormat, ...] = get_args(TranscriptFormat)
 
 
 def said_in(signals: Iterable[Signal], name: str) -> list[Signal]:
-    """The subtitles of a film, else what was heard in it, in order. Raises NotFound without any."""
+    """The subtitles of a film, or what was heard in it if that is more, in order.
+
+    Raises NotFound without any.
+    """
     timed = [signal for signal in signals if signal.start_s is not None]
-    for source in ("subtitle", "speech"):
-        if found := [signal for signal in timed if signal.source == source]:
-            return sorted(found, key=lambda cue: (cue.start_s or 0.0, cue.end_s or 0.0))
+    shown = [signal for signal in timed if signal.source == "subtitle"]
+    spoken = [signal for signal in timed if signal.source == "speech"]
+    if found := max(shown, spoken, key=lambda cues: sum(len(cue.text) for cue in cues)):
+        return sorted(found, key=span_of)
     raise NotFound(
         f"Nothing that is said in {name} is known.",
         "It has no subtitles. mmrag doctor says who listens to films; mmrag index does it.",

@@ -201,7 +201,9 @@ def _ocr(settings: Settings) -> tuple[str, str]:
 
     if settings.ocr == "off":
         return "is not read, as MMRAG_OCR is off", ""
-    chosen = choose_reader(settings.ocr_languages, settings.ocr_models)
+    chosen = choose_reader(
+        settings.ocr_languages, settings.ocr_models, models_home=settings.models_home
+    )
     picture = PIL.Image.new("RGB", (320, 80), "white")
     PIL.ImageDraw.Draw(picture).text((20, 20), WRITTEN, "black", font_size=36)
     text = chosen.reader.read(picture).strip()

@@ -103,7 +103,7 @@ def _learned(library: str | None, home: Path | None) -> list[dict[str, Any]]:
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="A catalogue name or a hub name.")],
+    name: Annotated[str, typer.Argument(help="A catalogue name, a hub name, or ocr-ru for text.")],
     home: options.Home = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     json: options.Json = False,
@@ -115,6 +115,9 @@ def pull(
     from mmrag_plugin.settings import load_settings
 
     models_home = load_settings(home=home).models_home
+    if name.startswith("ocr-"):
+        _pull_ocr(name, models_home, yes=yes, json=json)
+        return
     row = find(name)
     if row is None and not is_hub_name(name):
         names = [row.name for row in ALL_MODELS]
@@ -136,6 +139,29 @@ def pull(
         output.print(f"Use it: mmrag index{_flag(name, folder, models_home)}", soft_wrap=True)
         if layout_of(folder) == "whisper" and find_spec("faster_whisper") is None:
             output.print("It needs faster-whisper: pip install 'mmrag-plugin[speech]'")
+
+
+def _pull_ocr(name: str, models_home: Path, *, yes: bool, json: bool) -> None:
+    """Fetch a model that reads the text in pictures in another script."""
+    from mmrag_plugin.signals.ocr_models import fetch, model_named
+
+    found = model_named(name)
+    if found is None:
+        raise UsageError(
+            f"{name} is no model for text in pictures.",
+            "Name a language that RapidOCR has a model for, as ocr-ru, ocr-ko or ocr-hi; "
+            "Tesseract reads others: mmrag doctor says how to get it.",
+        )
+    language, model = found
+    if not yes and not _agreed(f"{model.file} from {model.host}, of unknown size", asking=not json):
+        errors.print("Nothing was fetched.")
+        raise typer.Exit(1)
+    path = fetch(model, models_home)
+    if json:
+        print_json({"name": name, "path": str(path)})
+        return
+    output.print(on_one_line(f"{name} is in {path}."), soft_wrap=True)
+    output.print(f"Use it: set MMRAG_OCR_LANGUAGES, as en,{language.code}, then mmrag index")
 
 
 def _agreed(what: str, *, asking: bool) -> bool:

@@ -25,6 +25,7 @@ COMMON = 50  # media: what more of them share is a heading, and no question
 HONESTY = (
     "Made of this library's own annotations: what is asked is covered up in the media that answer "
     "it, also where it stands in other words about them; what says the same in other words is not. "
+    "What mmrag learn learned from these words is left out: it says itself what that is worth. "
     "Photos that nobody annotated count as wrong even where they fit, so figures are too low "
     "rather than too high, and they are about things that somebody found worth a word."
 )

@@ -22,6 +22,7 @@ from mmrag_plugin.telling import Telling
 
 if TYPE_CHECKING:
     from mmrag_plugin.confidence import Judge
+    from mmrag_plugin.learned_query import LearnedQuery
     from mmrag_plugin.ledger import Ledger
     from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
 DEPTH = 50  # media that every channel hands over at least: 200 rows
@@ -77,7 +78,8 @@ class ChannelWays:
 class OwnWays(ChannelWays):
     """As ``ChannelWays``, for queries that are the library's own annotations.
 
-    Words of the media that answer a query are covered up where they say what is asked.
+    Words of the media that answer a query are covered up where they say what is asked, and queries
+    are not moved by what ``mmrag learn`` learned from these very words.
     """
 
     def __init__(self, searcher: Searcher, **options: object) -> None:
@@ -90,7 +92,7 @@ class OwnWays(ChannelWays):
         def keep(media_id: str, signal: Signal) -> bool:
             return not says(signal, query.text)
 
-        return over(self.searcher, self._words.without(keep, query.relevant))
+        return over(self.searcher, self._words.without(keep, query.relevant), None)
 
 
 def found_by(
@@ -118,8 +120,8 @@ def by_channel(channels: Sequence[Channel]) -> dict[str, tuple[Channel, ...]]:
     return {**alone, FUSED: tuple(channels)} if len(channels) > 1 else alone
 
 
-def over(searcher: Searcher, words: WordsLeft) -> Searcher:
-    """A searcher like another, over other words."""
+def over(searcher: Searcher, words: WordsLeft, learned: LearnedQuery | None) -> Searcher:
+    """A searcher like another, over other words and with what was learned or without it."""
     return Searcher(
         cast("Ledger", words),
         searcher.frames,
@@ -128,14 +130,15 @@ def over(searcher: Searcher, words: WordsLeft) -> Searcher:
         searcher.text,
         searcher.fusion,
         searcher.calibration,
-        searcher.learned,
+        learned,
     )
 
 
 def without_captions(searcher: Searcher) -> Searcher:
     """A searcher like another, that knows no captions by a model."""
     keep: Keep = lambda media_id, signal: signal.source != "caption"  # noqa: E731
-    return over(searcher, WordsLeft(searcher.ledger, searcher.words, searcher.text, keep))
+    words = WordsLeft(searcher.ledger, searcher.words, searcher.text, keep)
+    return over(searcher, words, searcher.learned)
 
 
 def as_searched(search: Callable[..., SearchResult], query: Asked, **options: object) -> Found:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.animations import Animation
 from mmrag_plugin.films import Film, unreadable
-from mmrag_plugin.media import Frame
+from mmrag_plugin.keyframes.sampling import LONGEST_S
+from mmrag_plugin.media import FilmShot, Frame
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
 _THUMB_PX = 16
 _ALIKE_MEAN = 0.02  # of the full range: compression noise and a slight shake stay below
 _ALIKE_CELL = 0.12  # one cell of 16 x 16: a person who walks in is above
 _CHANGED_MEAN = 0.08  # another shot, or the camera has turned
 _FLAT_RANGE = 0.04  # a black, white or plain frame
+_SURE_S = 30.0  # a container that says the film goes on for longer is not believed
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Candidate:
 
     time_s: float
     frame: Any  # av.VideoFrame
+    begins_shot: bool = False
 
     @cached_property
     def thumb(self) -> NDArray[np.int16]:
@@ -77,22 +81,63 @@ def spaced(candidates: Iterable[Candidate], min_gap_s: float) -> Iterator[Candid
         yield waiting
 
 
-def with_spans(film: Film | Animation, chosen: Iterable[Candidate]) -> Iterator[Frame]:
-    """Turn chosen frames into Frames whose spans follow each other to the end of the film.
+@dataclass(frozen=True)
+class Choice:
+    """A frame that was chosen: ``decoded`` gives the av.VideoFrame that shows it, if it can."""
 
-    Raises MediaError if there are none.
+    time_s: float
+    decoded: Callable[[], Any | None]
+    shot: FilmShot | None = None
+
+
+def held(frame: Any) -> Callable[[], Any]:
+    """What a Choice of a frame that is decoded already gives."""
+    return lambda: frame
+
+
+def in_shots(film: Film | Animation, candidates: Iterable[Candidate]) -> Iterator[Choice]:
+    """Give candidates their shots, each as soon as its shot has ended."""
+    waiting: list[Candidate] = []
+    number, start_s = 0, 0.0
+    for candidate in candidates:
+        too_long = candidate.time_s - start_s > LONGEST_S
+        if waiting and (candidate.begins_shot or too_long):
+            shot = FilmShot(number, start_s, candidate.time_s)
+            yield from (Choice(one.time_s, held(one.frame), shot) for one in waiting)
+            number, waiting = number + 1, []
+        if not waiting:
+            start_s = candidate.time_s
+        waiting.append(candidate)
+    if waiting:
+        shot = FilmShot(number, start_s, end_of(film, waiting[-1].time_s))
+        yield from (Choice(one.time_s, held(one.frame), shot) for one in waiting)
+
+
+def with_spans(film: Film | Animation, chosen: Iterable[Choice]) -> Iterator[Frame]:
+    """Turn choices into Frames whose spans follow each other to the end of the film.
+
+    One that can't be decoded is left out. Raises MediaError if there are none.
     """
     index = 0
-    last: Candidate | None = None
-    for candidate in chosen:
+    last: tuple[Choice, Image] | None = None
+    for choice in chosen:
+        frame = choice.decoded()
+        if frame is None:
+            continue
         if last is not None:
-            yield Frame(index, film.picture(last.frame), last.time_s, candidate.time_s)
+            yield Frame(index, last[1], last[0].time_s, choice.time_s, last[0].shot)
             index += 1
-        last = candidate
+        last = choice, film.picture(frame)
     if last is None:
         raise unreadable(film.path, "no frame of it can be decoded")
-    duration_s = film.duration_s
-    picture = film.picture(last.frame)
-    if duration_s is None or duration_s <= last.time_s:
-        duration_s = film.measured_duration_s()
-    yield Frame(index, picture, last.time_s, max(duration_s, last.time_s + film.frame_s))
+    choice, picture = last
+    end_s = choice.shot.end_s if choice.shot else end_of(film, choice.time_s)
+    yield Frame(index, picture, choice.time_s, end_s, choice.shot)
+
+
+def end_of(film: Film | Animation, last_s: float) -> float:
+    """Where a film ends whose last frame is shown at ``last_s``, even if its container errs."""
+    end_s = film.duration_s
+    if end_s is None or not last_s < end_s <= last_s + _SURE_S:
+        end_s = film.measured_duration_s()
+    return max(end_s, last_s + film.frame_s)

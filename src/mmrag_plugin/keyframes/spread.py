@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from mmrag_plugin.animations import Animation
-from mmrag_plugin.films import Film, open_film
+from mmrag_plugin.film_frames import frame_at, shown_at
+from mmrag_plugin.films import Film, open_film, unreadable
 from mmrag_plugin.keyframes.base import KeyframeSelector
 from mmrag_plugin.keyframes.choice import Candidate
 from mmrag_plugin.media import Frame
@@ -42,8 +43,6 @@ class Spread(KeyframeSelector):
 
     def select(self, source: Path | FilmPart) -> Iterator[Frame]:
         """Yield the frames in order; each stands for its share of the time."""
-        from mmrag_plugin.film_frames import frame_at
-
         step_s = (self.end_s - self.start_s) / self.count
         times = [self.start_s + (number + 0.5) * step_s for number in range(self.count)]
         found: Iterable[tuple[float, Image]] = (
@@ -116,5 +115,7 @@ def _evenly(items: list[_T], count: int) -> list[_T]:
 
 def _picture(film: Film | Animation, key: Candidate) -> Image:
     """Decode a key frame again, in full: a dozen large ones would not fit into the memory."""
-    _, frame = next(iter(film.frames("keys", from_s=key.time_s + 1e-3)))
+    frame = shown_at(film, key.time_s, "keys")
+    if frame is None:
+        raise unreadable(film.path, f"what it shows at {key.time_s:.1f} s can't be decoded twice")
     return film.picture(frame)

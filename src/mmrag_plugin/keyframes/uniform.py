@@ -9,7 +9,7 @@ from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.films import Film, open_film
 from mmrag_plugin.keyframes.base import KeyframeSelector
-from mmrag_plugin.keyframes.choice import Candidate, with_spans
+from mmrag_plugin.keyframes.choice import Choice, held, with_spans
 from mmrag_plugin.media import Frame
 from mmrag_plugin.motion_photos import FilmPart
 
@@ -32,11 +32,11 @@ class UniformSelector(KeyframeSelector):
     def select(self, source: Path | FilmPart) -> Iterator[Frame]:
         """Yield frames lazily. Raises MediaError when the file holds no readable film."""
         with open_film(source) as film:
-            yield from with_spans(film, self._candidates(film))
+            yield from with_spans(film, self._choices(film))
 
-    def _candidates(self, film: Film | Animation) -> Iterator[Candidate]:
+    def _choices(self, film: Film | Animation) -> Iterator[Choice]:
         due_s = 0.0
         for time_s, frame in film.frames():
             if time_s >= due_s:
-                yield Candidate(time_s, frame)
+                yield Choice(time_s, held(frame))
                 due_s = (time_s // self.every_s + 1) * self.every_s

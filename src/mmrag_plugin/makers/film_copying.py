@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrag_plugin.animations import Animation
-from mmrag_plugin.films import Film, open_film
+from mmrag_plugin.films import Film, demuxed, open_film
 from mmrag_plugin.makers.base import Told
 from mmrag_plugin.makers.film_writing import close_written, not_writable, open_to_write
 from mmrag_plugin.makers.sounds import sound_stream
@@ -164,7 +164,7 @@ def _packets(film: Film, from_s: float, streams: Any) -> Iterator[Any]:
         film.container.seek(
             int((from_s + _EXACT_S + film.start_s) / film.stream.time_base), stream=film.stream
         )
-        for packet in film.container.demux(*streams):
+        for packet in demuxed(film.container, *streams):
             if packet.pts is not None or packet.size:
                 yield packet
     except av.FFmpegError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.animations import Animation
 from mmrag_plugin.errors import MediaError
-from mmrag_plugin.films import Film, open_film
+from mmrag_plugin.films import Film, demuxed, open_film
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,7 @@ def _placed(source: Any, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
 def _decoded(film: Film, stream: Any) -> Iterator[Any]:
     import av
 
-    packets = film.container.demux(stream)
+    packets = demuxed(film.container, stream)
     while True:
         try:
             packet = next(packets, None)

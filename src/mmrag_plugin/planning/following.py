@@ -37,16 +37,16 @@ _SCENE = (
     r"|frames?|clip|footage|szene|stelle|scène|moment|escena|momento)"
     r"(?:\s+(?:that|which)\s+(?:comes?|came|happens?|happened|is|was|are|were))?"
 )
-_ASKED = re.compile(
-    rf"^\s*{_LEAD}(?:{_HAPPENS}|{_SCENE})\s*,?\s+{_BESIDE}\s+(?P<what>\S.*)$", re.IGNORECASE
-)
+_WHAT = rf"[^\S{CUT}]+(?P<what>[\S{CUT}].*)"  # perhaps what was quoted, of which a mark is left
+_ASKED = re.compile(rf"^\s*{_LEAD}(?:{_HAPPENS}|{_SCENE})\s*,?\s+{_BESIDE}{_WHAT}$", re.IGNORECASE)
 _FOLLOWS = re.compile(
     rf"^\s*{_LEAD}what\s+{_SOON}(?:(?P<after>follow(?:s|ed))|(?P<before>preced(?:es|ed)"
-    r"|le(?:ads|d) up to))\s+(?P<what>\S.*)$",
+    rf"|le(?:ads|d) up to)){_WHAT}$",
     re.IGNORECASE,
 )
 _THEN = re.compile(
-    r"^\s*(?P<what>\S.*?)\s*[,;]?\s*(?:and|und|et|y)\s+(?:then\s+)?(?:what|was|ce qui|lo que)\s+"
+    rf"^[^\S{CUT}]*(?P<what>[\S{CUT}].*?)\s*[,;]?\s*(?:and|und|et|y)\s+(?:then\s+)?"
+    r"(?:what|was|ce qui|lo que)\s+"
     r"(?:(?P<after>(?:happen(?:s|ed)|com(?:es)|came|follow(?:s|ed)|passiert|kommt|se passe|pasa)"
     r"(?:\s+(?:right|just|directly|immediately|shortly))?"
     r"(?:\s+(?:next|then|after(?:wards?)?(?: that| it| this)?|danach|dann|après|después))?)"

@@ -11,7 +11,7 @@ from typing import Any
 from mmrag_plugin.animations import Animation
 from mmrag_plugin.dates import dated, iso_date, most_trusted
 from mmrag_plugin.film_sound import has_sound
-from mmrag_plugin.films import Film, open_film, unreadable
+from mmrag_plugin.films import Film, demuxed, open_film, unreadable
 from mmrag_plugin.media import MediaFacts, Signal
 from mmrag_plugin.places import Position, degrees, position
 from mmrag_plugin.readers.exif import annotation_signals, camera_name, picture_facts
@@ -111,7 +111,7 @@ def _subtitles(film: Film) -> tuple[Signal, ...]:
         return ()
     try:
         film.container.seek(0)
-        for packet in film.container.demux(*streams):
+        for packet in demuxed(film.container, *streams):
             if packet.pts is None or len(cues) >= _MAX_CUES:
                 continue
             start_s = max(float(packet.pts * packet.time_base) - film.start_s, 0.0)

@@ -43,13 +43,15 @@ class Sight:
 
     ``degrees`` is how far the picture has to be turned counterclockwise until its lines run from
     left to right; the boxes are those of the turned picture. ``places`` counts what looks like
-    writing, also in letters that the reader doesn't know; ``left_unread`` of these were too many.
+    writing; ``left_unread`` of these were too many, and what stands in those of ``unclear`` (left,
+    top, right, bottom) may be in letters that the reader doesn't know.
     """
 
     lines: Sequence[Line] = ()
     degrees: float = 0.0
     places: int = 0
     left_unread: int = 0
+    unclear: Sequence[tuple[float, float, float, float]] = ()
 
 
 class TextReader(ABC):
@@ -126,7 +128,7 @@ def text_of(lines: Sequence[Line]) -> str:
 class ReadsAlso(TextReader):
     """Two readers as one: the second reads what is written in letters that the first knows not.
 
-    The second is only asked about pictures in which the first sees writing, turned upright.
+    The second is only shown what the first sees and can't read, turned upright, on white.
     """
 
     def __init__(self, first: TextReader, second: TextReader, letters: frozenset[str]) -> None:
@@ -145,18 +147,37 @@ class ReadsAlso(TextReader):
     def see(self, picture: Image) -> Sight:
         """Take from the second the lines with letters of its own, where the first is not sure."""
         seen = self.first.see(picture)
-        if not seen.places:
+        if not seen.unclear:
             return seen
         sure = [line for line in seen.lines if line.confidence >= SURE]
-        turn = Turn(seen.degrees, *picture.size)
+        turned = Turn(seen.degrees, *picture.size).picture(picture)
+        shown = _only(turned, seen.unclear)
         others = [
             line
-            for line in self.second.see(turn.picture(picture)).lines
+            for line in self.second.see(shown).lines
             if not self._letters.isdisjoint(line.text.lower())
             and not any(line.lies_on(known) for known in sure)
         ]
         mine = [line for line in seen.lines if not any(line.lies_on(other) for other in others)]
         return replace(seen, lines=cut([*mine, *others]))
+
+
+def _only(picture: Image, places: Sequence[tuple[float, float, float, float]]) -> Image:
+    """Some places of a picture, on white: a texture around them takes longer than all text."""
+    import PIL.Image
+
+    shown = PIL.Image.new("RGB", picture.size, "white")
+    for left, top, right, bottom in places:
+        near = (bottom - top) / 3
+        box = (
+            max(round(left - near), 0),
+            max(round(top - near), 0),
+            min(round(right + near), picture.width),
+            min(round(bottom + near), picture.height),
+        )
+        if box[0] < box[2] and box[1] < box[3]:
+            shown.paste(picture.crop(box), box[:2])
+    return shown
 
 
 def cut(lines: Sequence[Line]) -> list[Line]:

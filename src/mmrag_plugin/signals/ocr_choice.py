@@ -8,6 +8,7 @@ from pathlib import Path
 from mmrag_plugin.errors import ModelError
 from mmrag_plugin.signals.ocr import ReadsAlso, TextReader
 from mmrag_plugin.signals.ocr_languages import FROM_THE_RIGHT, Language, languages_named
+from mmrag_plugin.signals.ocr_models import FOLDER, PREFIX, fetchable
 from mmrag_plugin.signals.ocr_rapid import RapidOcrReader, require_rapidocr, wheel_models
 from mmrag_plugin.signals.ocr_tesseract import TesseractReader, how_to_install, installed
 
@@ -25,9 +26,10 @@ class Chosen:
     @property
     def how_to_read_all(self) -> str:
         """What to do so that the languages are read that are not."""
-        return (
-            f"{how_to_install(self.missing)}. Or put a recognition model of RapidOCR for it into a "
-            "folder and name that by MMRAG_OCR_MODELS."
+        offered = [language for language in self.missing if fetchable(language)]
+        fetching = " && ".join(f"mmrag models pull {PREFIX}{one.code}" for one in offered)
+        return how_to_install(self.missing) + (
+            f". Or fetch a model: {fetching}" if fetching else ""
         )
 
     @property
@@ -39,17 +41,21 @@ class Chosen:
         return [f"Text in pictures can't be read in {names} here. {self.how_to_read_all}"]
 
 
-def choose_reader(named: str = "", folder: str = "", *, threads: int = 0) -> Chosen:
+def choose_reader(
+    named: str = "", folder: str = "", *, models_home: Path | None = None, threads: int = 0
+) -> Chosen:
     """RapidOCR for the languages whose letters its models know, Tesseract for the others.
 
     Without languages RapidOCR reads what the models of its wheel know: Chinese, Japanese, and
-    languages in Latin letters. ``folder`` is one with further recognition models. Raises
-    MissingExtra without RapidOCR, ModelError for a folder without a model, UsageError for a
-    language that is none.
+    languages in Latin letters. ``folder`` is one with further recognition models; without it those
+    that were fetched into ``models_home`` count, where a language needs them. Raises MissingExtra
+    without RapidOCR, ModelError for a folder without a model, UsageError for what is no language.
     """
     languages = languages_named(named)
     require_rapidocr()
     files = _models_in(Path(folder)) if folder else []
+    if languages and not files and models_home is not None and (models_home / FOLDER).is_dir():
+        files = sorted((models_home / FOLDER).glob("*_rec_*.onnx"))
     if not languages:
         return Chosen(RapidOcrReader(threads=threads, models=files), {}, ())
     wheel = letters_of(wheel_models()["rec"])

@@ -8,12 +8,13 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmrag_plugin.errors import MediaError, MissingExtra, ModelMissing
 from mmrag_plugin.signals import ocr_windows as windows
-from mmrag_plugin.signals.ocr import Line, Sight, TextReader, Turn, cut
+from mmrag_plugin.signals.ocr import SURE, Line, Sight, TextReader, Turn, cut
 from mmrag_plugin.signals.ocr_windows import Box, Cell, find_boxes
 from mmrag_plugin.signals.plain_text import MAX_SIGNAL_CHARS
 
@@ -27,15 +28,13 @@ MAX_LINES = 600  # of one picture that are read, the largest first
 MAX_THREADS = 4
 GLANCE_SIDE_PX = 640  # of the picture in which a cheap look seeks anything like writing
 GLANCE_SCORE = 0.45
-GLANCE_ASPECT = 1.8  # of what looks like a line there
-MAX_PART = 0.4  # of the short side: what is thicker and not long is a thing, and no line
 _HINT = 0.25  # the score from which the detector's boxes are heard of
 _LETTERS_PX = 64  # how high a line is cut out; the models see 48
 _VOTERS = 16  # lines by which it is decided which way is up
 _ONE_MIND = 0.8  # of the votes, else it is tried which way reads better
 _TRIED = 6  # lines, for that
 _BATCH = 48  # lines between two looks at how much was read
-_VERSION = 3
+_VERSION = 4
 
 _Found = TypeVar("_Found")
 
@@ -73,12 +72,12 @@ class RapidOcrReader(TextReader):
             boxes = find_boxes(
                 *picture.size, lambda cell, scale: self._detect(picture, cell, scale)
             )
-            thin_px = MAX_PART * min(picture.size)
+            thin_px = windows.MAX_PART * min(picture.size)
             boxes = [box for box in boxes if box.is_tall is not None or box.thickness <= thin_px]
             boxes.sort(key=lambda box: -box.thickness)
             sight = self._read(picture, boxes[:MAX_LINES])
             left = max(len(boxes) - MAX_LINES, 0) + sight.left_unread
-            return Sight(sight.lines, sight.degrees, len(boxes), left)
+            return replace(sight, places=len(boxes), left_unread=left)
 
         return self._guarded(work)
 
@@ -86,10 +85,10 @@ class RapidOcrReader(TextReader):
         """Look for lines in the picture at a quarter of the pixels, and read none."""
         scale = min(GLANCE_SIDE_PX / max(picture.size), 1.0)
         boxes = self._guarded(lambda: self._detect(picture, (0, 0, *picture.size), scale))
-        thin_px = MAX_PART * min(picture.size)
+        thin_px = windows.MAX_PART * min(picture.size)
         return any(
             box.score >= GLANCE_SCORE
-            and box.length >= GLANCE_ASPECT * box.thickness
+            and box.aspect >= windows.LINE_ASPECT
             and box.thickness <= thin_px
             for box in boxes
         )
@@ -137,6 +136,8 @@ class RapidOcrReader(TextReader):
         tall_px = sum(box.length for box in boxes if box.is_tall)
         wide_px = sum(box.length for box in boxes if box.is_tall is False)
         mostly_tall = tall_px > wide_px
+        if mostly_tall and not all(box.is_tall for box in boxes):
+            mostly_tall = self._reads_better_tall(picture, boxes)
         is_tall = [mostly_tall if box.is_tall is None else box.is_tall for box in boxes]
         ways = {
             tall: self._way(
@@ -155,7 +156,7 @@ class RapidOcrReader(TextReader):
             batch = upright[begin : begin + _BATCH]
             read += len(batch)
             for box, (text, confidence) in zip(batch, self._texts(picture, batch), strict=True):
-                if confidence < MIN_CONFIDENCE:
+                if confidence < MIN_CONFIDENCE or not text.strip():
                     unread.append(box)
                 elif _is_text(text, confidence):
                     lines.append(_line(box, text, confidence, turn))
@@ -164,7 +165,24 @@ class RapidOcrReader(TextReader):
         for box, (text, confidence) in zip(other_way, self._texts(picture, other_way), strict=True):
             if confidence >= MIN_TURNED_CONFIDENCE and _is_text(text, confidence):
                 lines.append(_line(box, text, confidence, turn))
-        return Sight(cut(lines), turn.degrees, len(boxes), len(upright) - read)
+        unclear = [_bounds(box, turn) for box in unread]
+        unclear += [
+            (line.left, line.middle - line.height / 2, line.right, line.middle + line.height / 2)
+            for line in lines
+            if line.confidence < SURE
+        ]
+        return Sight(cut(lines), turn.degrees, len(boxes), len(upright) - read, unclear)
+
+    def _reads_better_tall(self, picture: Image, boxes: Sequence[Box]) -> bool:
+        """Whether tall boxes hold text, rather than the others: poles and edges are tall, too."""
+        sure: list[float] = []
+        for tall in (True, False):
+            tried = [box for box in boxes if bool(box.is_tall) == tall]
+            tried = sorted(tried, key=lambda box: -box.score)[:_TRIED]
+            way = self._way(picture, tried, tall) if tried else 0
+            read = self._texts(picture, [box.turned(way) for box in tried])
+            sure.append(sum(confidence for text, confidence in read if len(text) > 1))
+        return sure[0] > sure[1]
 
     def _way(self, picture: Image, boxes: Sequence[Box], tall: bool) -> int:
         """How many quarters lines are turned clockwise: 0 or 2 for wide ones, 1 or 3 for tall."""
@@ -313,6 +331,11 @@ def _degrees(boxes: Sequence[Box], way: int) -> float:
 def _is_text(text: str, confidence: float) -> bool:
     letters = sum(char.isalnum() for char in text)
     return letters > 1 or (letters == 1 and confidence >= MIN_LONE_CONFIDENCE)
+
+
+def _bounds(box: Box, turn: Turn) -> Cell:
+    xs, ys = zip(*(turn.of(*corner) for corner in box.corners), strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _line(box: Box, text: str, confidence: float, turn: Turn) -> Line:

@@ -48,7 +48,8 @@ class TesseractReader(TextReader):
     """
 
     def __init__(self, languages: Sequence[Language], *, limit_s: float = READ_S) -> None:
-        missing = [language for language in languages if language.tesseract not in installed()]
+        here = installed()
+        missing = [language for language in languages if language.tesseract not in here]
         if missing or not languages:
             names = ", ".join(language.name for language in missing)
             raise MissingExtra(

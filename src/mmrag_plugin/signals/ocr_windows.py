@@ -7,7 +7,7 @@ windows around hints are then looked at closely, a bounded number of them.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,10 @@ MAX_TILES = 16
 MAX_WINDOWS = 12  # that are looked at closely
 SMALL_PX = 16  # a line that is thinner, where it was found, is not seen whole
 CLEAR_PX = 22  # how thick it should be
+LINE_ASPECT = 1.8  # of what looks like a line
+MAX_PART = 0.4  # of the short side: what is thicker and not long is a thing, and no line
+MAX_BLOCKS = 2  # things as high as long that are looked at closely, as if they were pages
+BLOCK_ZOOM = 3  # how much closer, where nothing tells how small their letters are
 SURE = 0.5  # the detector's score from which a box is one; below it is a hint
 MARGIN = 0.125  # of a cell that a window shows around it
 MAX_LINE_ASPECT = 60  # of what is read at once
@@ -61,9 +65,14 @@ class Box:
         return sum(x for x, _ in self.corners) / 4, sum(y for _, y in self.corners) / 4
 
     @property
+    def aspect(self) -> float:
+        """How many times longer it is than thick."""
+        return self.length / self.thickness
+
+    @property
     def is_tall(self) -> bool | None:
         """Whether its text runs up or down; None when it is too short to tell."""
-        if self.length < 1.5 * self.thickness:
+        if self.aspect < 1.5:
             return None
         return self.height > self.width
 
@@ -201,20 +210,42 @@ def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
     cells = [(column, row) for column in range(grid.columns) for row in range(grid.rows)]
     scale = _scale(grid.window(*cells[len(cells) // 2]))
     found = _in_cells(grid, cells, scale, detect)
-    small = [box for box in found if box.thickness * scale < SMALL_PX]
     sure = [box for box in found if box.score >= SURE]
-    if not small or scale >= 1:
+    if scale >= 1:
         return sure
+    small = [
+        box
+        for box in found
+        if box.thickness * scale < SMALL_PX and (box.score >= SURE or box.aspect >= LINE_ASPECT)
+    ]
+    thin_px = MAX_PART * min(width_px, height_px)
+    blocks = [box for box in sure if _is_block(box) and box.thickness <= thin_px]
+    blocks = sorted(blocks, key=lambda box: -box.score)[:MAX_BLOCKS]
     closer, near = _close_grid(width_px, height_px, small, scale)
-    if near < 1.15 * scale:
+    if near < 1.15 * scale or not (small or blocks):
         return sure
-    looked_at, seen = _looked_at(closer, small, near, detect)
-    large = [
+    seen = _looked_at(closer, [*small, *blocks], near, detect)
+    thin = SMALL_PX / scale
+    large = [box for box in sure if box.thickness >= thin]
+    unseen = [  # closely: far away a picture that is soft shows more
         box
         for box in sure
-        if box.thickness * scale >= SMALL_PX or closer.cell_of(box.middle) not in looked_at
+        if box.thickness < thin
+        and not any(_covers(box, other) or _covers(other, box) for other in seen)
     ]
-    return large + [box for box in seen if not any(_covers(other, box) for other in large)]
+    # what seemed one thing and holds lines is a label or a page
+    large = [
+        box
+        for box in large
+        if not (_is_block(box) and sum(_covers(box, other) for other in seen) > 1)
+    ]
+    seen = [box for box in seen if not any(_covers(other, box) for other in large)]
+    return large + unseen + seen
+
+
+def _is_block(box: Box) -> bool:
+    """Whether it is as high as long: a single letter, or many lines that were too small to see."""
+    return box.is_tall is None
 
 
 def _scale(window: Cell) -> float:
@@ -235,7 +266,7 @@ def _close_grid(
     width_px: int, height_px: int, small: Sequence[Box], scale: float
 ) -> tuple[Grid, float]:
     """The grid that shows small lines clearly enough in no more windows than may be looked at."""
-    sizes = sorted(box.thickness * scale for box in small)
+    sizes = sorted(box.thickness * scale for box in small) or [CLEAR_PX / BLOCK_ZOOM]
     near = min(scale * CLEAR_PX / max(sizes[len(sizes) // 4], 4.0), 1.0)
     while True:
         cell_px = DETECTION_SIDE_PX / near / (1 + 2 * MARGIN)
@@ -248,22 +279,32 @@ def _close_grid(
         near *= 0.9
 
 
-def _looked_at(
-    grid: Grid, small: Sequence[Box], scale: float, detect: Detect
-) -> tuple[set[tuple[int, int]], list[Box]]:
-    """Look into the cells with hints, most first, and into those that their lines lead to."""
-    hints = Counter(grid.cell_of(box.middle) for box in small)
-    waiting = deque(cell for cell, _ in hints.most_common())
+def _looked_at(grid: Grid, small: Sequence[Box], scale: float, detect: Detect) -> list[Box]:
+    """Look into the cells with hints, and into those that their lines lead to.
+
+    The cells where lines are likeliest come first; where these show none, the others are let be.
+    """
+    hints: dict[tuple[int, int], float] = {}
+    for box in small:
+        cell = grid.cell_of(box.middle)
+        hints[cell] = hints.get(cell, 0.0) + box.score * min(box.aspect, 5)
+    waiting = deque(sorted(hints, key=lambda cell: -hints[cell]))
+    is_likely = any(box.score >= SURE and box.aspect >= LINE_ASPECT for box in small)
+    most_misses, misses = (2 if is_likely else 1), 0
     done, found = set[tuple[int, int]](), list[Box]()
-    while waiting and len(done) < MAX_WINDOWS:
+    while waiting and len(done) < MAX_WINDOWS and misses < most_misses:
         cell = waiting.popleft()
         if cell in done:
             continue
         done.add(cell)
         seen = [box for box in detect(grid.window(*cell), scale) if box.score >= SURE]
-        found += grid.own(cell, seen)
-        waiting.extend(sorted({other for box in seen for other in grid.touched(box)} - done))
-    return done, _joined(grid, found)
+        lines = [box for box in seen if box.aspect >= LINE_ASPECT]
+        misses = 0 if lines else misses + 1
+        if lines:  # else what was seen from afar stays
+            found += grid.own(cell, seen)
+        further = {other for box in lines for other in grid.touched(box)} - done
+        waiting.extendleft(sorted(further))
+    return _joined(grid, found)
 
 
 def _covers(large: Box, box: Box) -> bool:

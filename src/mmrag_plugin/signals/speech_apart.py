@@ -52,13 +52,13 @@ class RecognisesApart(SpeechRecogniser):
         self, sound: Sound, before: str = "", between: Callable[[], None] = nothing_between
     ) -> list[SpokenSegment]:
         """Have the other write down what is said; ``between`` may break it off at any time."""
-        if self._running is None:
-            self._running = start_child(_BOOTSTRAP)
-            self._running[1].send(self._inner)
-        process, connection = self._running
         limit_s = self._limit_s + self._limit_for_each_s * (sound.end_s - sound.start_s)
         until = time.monotonic() + limit_s + _GRACE_S
+        begins = self._running is None
+        process, connection = self._running = self._running or start_child(_BOOTSTRAP)
         try:
+            if begins:
+                connection.send(self._inner)
             connection.send((sound, before, limit_s))
             while not connection.poll(_LOOK_S):
                 between()
