@@ -20,7 +20,7 @@ from media_made import COLOURS, end_owners, opened
 from mmrag_plugin.embeddings import lora_training
 from mmrag_plugin.embeddings.lora import LoraEmbedding, add_lora
 from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
-from mmrag_plugin.errors import ModelError, StorageError, UsageError
+from mmrag_plugin.errors import ModelError, ModelMismatch, StorageError, UsageError
 from mmrag_plugin.index_report import Progress
 from mmrag_plugin.learned_versions import LearnedVersions
 from mmrag_plugin.learning_encoder import Seen, retained
@@ -237,6 +237,8 @@ def test_it_is_adopted_embeds_again_and_is_taken_back_exactly(library: MediaLibr
     listed = mmrag_here(home, "models", "list").stdout
     assert "learned v1 (in use): the visual model itself" in listed
     assert told(mmrag_here(home, "status", "--json"), 0)["models"]["learned"] == "v1"
+    with opened(home) as other, pytest.raises(ModelMismatch, match="ask for palette"):
+        other.roll_back_learned()
     assert library.index([]).stages["embed"].done == 0  # whoever names the base gets it trained
     adapter = library.learn()
     if adapter.version:  # one on top of it goes with it

@@ -13,7 +13,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.errors import MmragError, ModelError, NotFound, StorageError, UsageError
+from mmrag_plugin.errors import (
+    MmragError,
+    ModelError,
+    ModelMismatch,
+    NotFound,
+    StorageError,
+    UsageError,
+)
 from mmrag_plugin.learned_versions import LORA, ORIGINAL
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.settings import LEARNED_FOLDER
@@ -234,6 +241,12 @@ class LibraryLearning:
         earlier = [*known["before"], known["in_use"]] if before is None else before
         versions.want({"version": version, "visual": visual, "before": earlier})
         try:
+            asked = self.models.wanted().visual.setting
+            if asked != visual:
+                raise ModelMismatch(
+                    f"The settings ask for {asked}, and this takes {visual}.",
+                    "Leave MMRAG_VISUAL_MODEL and --visual-model out.",
+                )
             self.finish(progress)
         except MmragError:
             versions.want(known["next"])

@@ -78,7 +78,7 @@ class LibraryModels:
         if known is None:
             raise NotFound(f"The library {library!r} is empty.", "Fill it: mmrag index FOLDER")
         asked = self._settings.visual_model
-        meant = asked == "auto" or self._is_base(asked, known.setting)
+        meant = asked == "auto" or self._is_of(asked, known.setting)
         visual = self._visual(known.setting if meant else asked)
         if visual.stamp != known.stamp:
             raise ModelMismatch(
@@ -112,7 +112,7 @@ class LibraryModels:
         known, asked = self.recorded("visual"), self._settings.visual_model
         if known is not None:
             wanted = self.learned.visual_next or known.setting
-            if (asked == "auto" and wanted != "palette") or self._is_base(asked, wanted):
+            if (asked == "auto" and wanted != "palette") or self._is_of(asked, wanted):
                 asked = wanted
         visual = self._visual(asked)
         known, asked = self.recorded("words"), self._settings.text_model
@@ -211,11 +211,11 @@ class LibraryModels:
         visual.setting = f"{LEARNED}{version}"
         return visual
 
-    def _is_base(self, asked: str, setting: str) -> bool:
-        """Whether somebody who asks for a model gets it as it was trained here."""
+    def _is_of(self, asked: str, setting: str) -> bool:
+        """Whether somebody who asks for a model means this one, perhaps as it was trained here."""
         from mmrag_plugin.embeddings.choose import same_model
 
-        return setting.startswith(LEARNED) and same_model(asked, self.learned.base_of(setting))
+        return same_model(asked, self.learned.base_of(setting))
 
     def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
         key = setting, visual.stamp
