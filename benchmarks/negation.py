@@ -51,7 +51,7 @@ def measure(
     library: MediaLibrary, shown: Mapping[str, frozenset[str]], limit: int
 ) -> dict[str, list[float]]:
     """Percent right and percent unwanted among the first CUT hits, by way of asking."""
-    words_only = WordsOnly(library.ledger, library.search, library._looks)
+    words_only = WordsOnly(library.ledger, library.search, library._looks, library.shots)
     found: dict[str, list[list[float]]] = {}
     for wanted, unwanted, right in list(pairs(shown))[:limit]:
         planned = Plan("", visual=wanted, without=(unwanted,))

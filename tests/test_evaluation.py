@@ -421,6 +421,8 @@ def test_a_narrow_terminal_cuts_no_figure_off(library: MediaLibrary, queries: Pa
         (("eval", "--json"), "What is to be asked?"),
         (("eval", "x.json", "--own"), "What is to be asked?"),
         (("eval", "x.json", "--plot", "x.gif"), "neither .png nor .svg"),
+        (("eval", "--own", "--save", "nowhere/x.json"), "There is no folder nowhere"),
+        (("eval", "--own", "--plot", "nowhere/x.png"), "There is no folder nowhere"),
         (("eval", "compare", "x.json", "y.json", "--ways", "visual"), "names no two ways"),
         (("eval", "x.json"), "can't be read"),
         (("eval", "x.json", "--format", "nonsense"), "can't be read"),

@@ -124,14 +124,14 @@ def run(
                 seed=seed,
                 progress=progress,
             )
-    if save is not None:
-        write_run(found, save)
-    if plot is not None:
-        draw(found, plot)
     if json:
         print_json(found.as_dict())
     else:
         _show(found)
+    if save is not None:
+        write_run(found, save)
+    if plot is not None:
+        draw(found, plot)
 
 
 def compare(
