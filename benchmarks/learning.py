@@ -18,7 +18,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.retrieval import SHARED, captions_of
+from mmrag_plugin.confidence import CALIBRATION, Evidence, Usual
 from mmrag_plugin.embeddings.base import VisualEmbedding
 from mmrag_plugin.embeddings.choose import choose_visual
 from mmrag_plugin.general_phrases import GENERAL_PHRASES
@@ -140,6 +141,24 @@ def recalls(
     ]
 
 
+def strong_where_nothing_fits(
+    learned: LearnedQuery,
+    asked: Sequence[tuple[str, Rows]],
+    pictures: Rows,
+    photos_with: Mapping[str, set[int]],
+) -> tuple[float, float]:
+    """Percent of queries whose best photo of those that don't fit is strong, before and after."""
+    strong = [0, 0]
+    for text, vector in asked:
+        others = [photo for photo in range(len(pictures)) if photo not in photos_with[text]]
+        for place, row in enumerate((vector, learned(vector[None], [text])[0])):
+            scores = pictures @ row
+            usual = Usual(float(scores.mean()), float(scores.std()), len(pictures))
+            seen = Evidence(visual=usual.standard(float(scores[others].max())))
+            strong[place] += CALIBRATION.level(seen) == "strong"
+    return 100 * strong[0] / len(asked), 100 * strong[1] / len(asked)
+
+
 def halved(
     own: Embedded, general: Rows, others: Embedded, seed: int
 ) -> tuple[Measured, bool, float]:
@@ -188,6 +207,9 @@ def halved(
         for name, pairs in measured.items()
         for cut, pair in zip(CUTS, pairs, strict=True)
     }
+    by_name["nothing fits, strong by sight"] = strong_where_nothing_fits(
+        learned, list(dict(asked).items()), own.pictures, with_text
+    )
     return by_name, trial.adopted, seconds
 
 
@@ -227,13 +249,17 @@ def main() -> None:
         before, after = pairs.mean(axis=0)
         low, high = _interval(pairs[:, 1] - pairs[:, 0])
         shown = f"{after - before:+.2f} ({low:+.2f} to {high:+.2f})"
-        table.add_row(name, f"{before:.1f}", f"{after:.1f}", shown, f"{after / before:.2f}")
+        table.add_row(name, f"{before:.1f}", f"{after:.1f}", shown, _times(before, after))
     console = Console()
     console.print(table)
     console.print(
         f"Adopted for {verdict['adopted']} of {len(seeds)} seeds; with shuffled captions refused "
         f"for {refused} of {len(seeds)}. Learning and trying took up to {verdict['seconds']:.1f} s."
     )
+
+
+def _times(before: float, after: float) -> str:
+    return f"{after / before:.2f}" if before else ""
 
 
 def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:

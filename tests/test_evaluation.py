@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -407,12 +408,21 @@ def test_the_command_measures_keeps_draws_and_compares(
     assert "exists already" in " ".join(done.stderr.split())
 
 
+def test_a_narrow_terminal_cuts_no_figure_off(library: MediaLibrary, queries: Path) -> None:
+    shown = mmrag_here(library.settings.home, "eval", queries, COLUMNS="50").stdout
+    assert "…" not in shown
+    assert all(len(line.rstrip()) <= 50 for line in shown.splitlines())
+    assert re.search(r"R@1 +visual +\d+\.\d +\d+\.\d to \d+\.\d", shown)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("eval", "--json"), "What is to be asked?"),
         (("eval", "x.json", "--own"), "What is to be asked?"),
         (("eval", "x.json", "--plot", "x.gif"), "neither .png nor .svg"),
+        (("eval", "--own", "--save", "nowhere/x.json"), "There is no folder nowhere"),
+        (("eval", "--own", "--plot", "nowhere/x.png"), "There is no folder nowhere"),
         (("eval", "compare", "x.json", "y.json", "--ways", "visual"), "names no two ways"),
         (("eval", "x.json"), "can't be read"),
         (("eval", "x.json", "--format", "nonsense"), "can't be read"),

@@ -21,6 +21,7 @@ from mmrag_plugin.evaluation.metrics import (
     median_rank,
     overlap,
     rank_of,
+    share_figure,
 )
 from mmrag_plugin.evaluation.sets import Asked
 from mmrag_plugin.media import Moment
@@ -128,3 +129,13 @@ def test_the_interval_of_what_never_differs_is_that_value() -> None:
 def test_queries_of_one_photo_are_one_group() -> None:
     one, other = Asked("1", "x", {"b": 1, "a": 1}, {}), Asked("2", "y", {"a": 1}, {})
     assert groups_of([one, other, Asked("3", "z", {}, {})]) == ["a", "a", "3"]
+
+
+def test_a_share_of_none_or_all_is_not_known_to_the_last_digit() -> None:
+    groups = [f"photo {number // 2}" for number in range(60)]
+    none, every = share_figure([0.0] * 60, groups), share_figure([1.0] * 60, groups)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(0.1157, abs=1e-4)  # of 30 photos, by any table
+    assert (every.high, every.low) == (1.0, 1 - none.high)
+    some = [0.0] * 59 + [1.0]
+    assert share_figure(some, groups) == figure(some, groups)

@@ -32,7 +32,7 @@ from mmrag_plugin.signals.speech import (
     nothing_between,
     tidied,
 )
-from mmrag_plugin.signals.speech_apart import RecognisesApart
+from mmrag_plugin.signals.speech_apart import MOST_ENDED, RecognisesApart
 from mmrag_plugin.timecode import format_time
 from mmrag_plugin.transcripts import said_in
 from mmrag_plugin.upkeep import forget, status, verify
@@ -434,6 +434,18 @@ class Breaking(Counting):
         raise MemoryError
 
 
+@pytest.fixture
+def in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let that process know the recognisers of this module."""
+    monkeypatch.setattr(
+        "mmrag_plugin.signals.speech_apart._BOOTSTRAP",
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
+        "sys.path.insert(0, sys.argv[1]); "
+        "from mmrag_plugin.signals.speech_process import main; main()",
+    )
+
+
+@pytest.mark.usefixtures("in_a_process")
 @pytest.mark.parametrize(
     ("how", "error", "reason"),
     [
@@ -444,19 +456,24 @@ class Breaking(Counting):
     ],
 )
 def test_what_breaks_the_process_breaks_no_run(
-    how: str, error: type[Exception], reason: str, monkeypatch: pytest.MonkeyPatch
+    how: str, error: type[Exception], reason: str
 ) -> None:
-    monkeypatch.setattr(
-        "mmrag_plugin.signals.speech_apart._BOOTSTRAP",
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
-        "sys.path.insert(0, sys.argv[1]); "
-        "from mmrag_plugin.signals.speech_process import main; main()",
-    )
     apart = RecognisesApart(Breaking(how), limit_s=1.0 if how == "hang" else 60, limit_for_each_s=0)
     with pytest.raises(error) as raised:
         apart.recognise(Sound(0.0, track(1)))
     assert reason in str(raised.value)
     apart.close()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_a_process")
+def test_a_recogniser_that_crashes_on_every_film_is_given_up() -> None:
+    apart = RecognisesApart(Breaking("crash"), limit_s=60, limit_for_each_s=0)
+    for _ in range(MOST_ENDED - 1):
+        with pytest.raises(MediaError):
+            apart.recognise(Sound(0.0, track(1)))
+    with pytest.raises(ModelError, match=r"3 times in a row.*SIGSEGV"):
+        apart.recognise(Sound(0.0, track(1)))
 
 
 def test_who_waits_may_break_it_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from made_films import BLUE, RED, write_film
 from media_made import COLOURS, end_owners, opened, picture
 from mmrag_plugin import learning_trial, library_learning
 from mmrag_plugin.errors import ModelError, NotFound, StorageError, UsageError
+from mmrag_plugin.evaluation.tuning import FALSE_STRONG
 from mmrag_plugin.learned_query import LearnedQuery
 from mmrag_plugin.learning import Lesson, Training, symmetric_loss, trained
 from mmrag_plugin.learning_lesson import MEDIA_AT_LEAST, lesson_of
@@ -525,6 +526,7 @@ def test_real_photos_are_found_by_what_others_of_them_are_called(
     for name, times in (("own things: R@1", 4), ("own things: R@10", 1.4)):
         assert percent[name][1] >= times * percent[name][0]
     assert percent["general: R@10"][1] >= percent["general: R@10"][0] - 0.3
+    assert percent["nothing fits, strong by sight"][1] <= 100 * FALSE_STRONG
     for half in ("that half", "whole library"):
         before, after = percent[f"near domain, {half}: R@10"]
         assert after >= before - 1

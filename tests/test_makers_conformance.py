@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from made_films import BLUE, GREEN, RED, write_film
+from made_films import BLUE, GREEN, RED, lying, write_film
 from media_made import picture
 from mmrag_plugin.errors import MediaError
 from mmrag_plugin.makers import slideshow
@@ -85,6 +85,20 @@ def test_what_is_made_is_as_large_and_long_as_it_says(
         assert made.duration_s == pytest.approx(2.0, abs=0.1)
         assert length_s(made.path) == pytest.approx(made.duration_s, abs=0.05)
     assert (piece.path.read_bytes(), piece.path.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=named)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_what_a_film_shows_behind_the_end_that_it_states_is_made_all_the_same(
+    maker: Maker, suffix: str, tmp_path: Path
+) -> None:
+    colours = [RED] * 30 + [GREEN] * 30 + [BLUE] * 30
+    path = write_film(tmp_path / f"film{suffix}", colours, codec="libx264", gop=15)
+    piece = Piece(lying(path, 0.3), "video", "film", 6.5, 8.5)
+    made = made_by(maker, [piece], tmp_path / "made")
+    if maker.what != "sheet":
+        assert made.duration_s == pytest.approx(2.0, abs=0.11)
+    assert (made.pieces[0].start_s, made.pieces[0].end_s) == (6.5, 8.5)
 
 
 @pytest.mark.parametrize("maker", MAKERS, ids=named)

@@ -76,6 +76,11 @@ def test_the_command_writes_a_new_file_and_over_no_other(tmp_path: Path) -> None
         assert mmrag_here(home, *again).returncode == 0
         assert target.read_text() == "here we are\n"
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+        before = film.read_bytes()
+        over = ["transcript", film, "-o", film, "--force", "--format", "txt", "--json"]
+        kind, message, _ = refused(mmrag_here(home, *over), 2)
+        assert (kind, "the film itself" in message) == ("usage", True)
+        assert film.read_bytes() == before
         found = told(mmrag_here(home, "transcript", film, "--json"), 0)
         assert found["source"] == "subtitle"
         assert found["cues"] == [{"start_s": 0.5, "end_s": 2.0, "text": "here we are"}]

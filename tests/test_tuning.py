@@ -259,8 +259,9 @@ async def test_the_command_and_the_event_loop_learn_the_same(
     told = json.loads(done.stdout)
     found = await library.atune(library.query_set(queries), keep=False, seed=3)
     assert told["trials"] == found.as_dict()["trials"]
-    shown = mmrag_here(home, "tune", queries, "--dry-run").stdout
-    assert "on held-out media" in shown
+    shown = mmrag_here(home, "tune", queries, "--dry-run", COLUMNS="50").stdout
+    assert "held-out" in shown
+    assert "…" not in shown
     assert library.tuned() is None
 
 

@@ -15,13 +15,12 @@ from mmrag_plugin.errors import UsageError
 
 if TYPE_CHECKING:
     from mmrag_plugin.evaluation.comparing import Compared
-    from mmrag_plugin.evaluation.metrics import Figure
     from mmrag_plugin.evaluation.runs import Run
 
 _SHORT = ("R@1", "R@5", "R@10", "RR", "nDCG@10")
 _MOMENTS = ("R@1 IoU 0.3", "R@1 IoU 0.5", "R@1 IoU 0.7")
 _PERCENT = 100  # figures are shares of queries
-_GROUPS = {"right": "first hit right", "wrong": "first hit wrong", "nothing": "nothing to find"}
+_GROUPS = {"right": "right", "wrong": "wrong", "nothing": "nothing to find"}
 _LEVELS = ("strong", "weak", "none", "no hit")
 
 
@@ -125,14 +124,14 @@ def run(
                 seed=seed,
                 progress=progress,
             )
-    if save is not None:
-        write_run(found, save)
-    if plot is not None:
-        draw(found, plot)
     if json:
         print_json(found.as_dict())
     else:
         _show(found)
+    if save is not None:
+        write_run(found, save)
+    if plot is not None:
+        draw(found, plot)
 
 
 def compare(
@@ -210,44 +209,60 @@ def _show(run: Run) -> None:
                 if about["queries"] > about["answered"]
                 else ""
             )
-            + "; percent of them, with 95 % intervals"
         )
     )
-    measures = [*_SHORT, *_MOMENTS]
-    there = [name for name in measures if any(name in way.figures for way in run.ways.values())]
-    table = Table("", *there, "median rank")
-    for name, way in run.ways.items():
-        cells = [_cell(way.figures[m]) if m in way.figures else "" for m in there]
-        rank = "not found" if way.median_rank is None else f"{way.median_rank:g}"
-        table.add_row(name, *cells, rank)
-    output.print(table)
-    table = Table("confidence of the first hit", "", *_LEVELS)
-    for name, way in run.ways.items():
-        for group, levels in way.levels.items():
+    output.print(_figures(run))
+    output.print()
+    table = plain_table("first hit", "by", "queries", *_LEVELS)
+    for group, words in _GROUPS.items():
+        having = {name: way.levels[group] for name, way in run.ways.items() if group in way.levels}
+        for place, (name, levels) in enumerate(having.items()):
             total = sum(levels.values())
             shares = [f"{_PERCENT * levels.get(level, 0) / total:.0f} %" for level in _LEVELS]
-            table.add_row(name, f"{_GROUPS.get(group, group)} ({total})", *shares)
+            table.add_row("" if place else words, name, str(total), *shares)
     output.print(table)
     warn(list(run.warnings))
 
 
-def _cell(figure: Figure) -> str:
-    low, high = _PERCENT * figure.low, _PERCENT * figure.high
-    return f"{_PERCENT * figure.value:.1f} ({low:.1f}-{high:.1f})"
+def _figures(run: Run) -> Table:
+    table = plain_table("figure", "by", "percent", "95 % interval")
+    for measure in (*_SHORT, *_MOMENTS):
+        having = {
+            name: way.figures[measure] for name, way in run.ways.items() if measure in way.figures
+        }
+        for place, (name, one) in enumerate(having.items()):
+            low, high = _PERCENT * one.low, _PERCENT * one.high
+            cells = f"{_PERCENT * one.value:.1f}", f"{low:.1f} to {high:.1f}"
+            table.add_row("" if place else measure, name, *cells)
+    for place, (name, way) in enumerate(run.ways.items()):
+        rank = "not found" if way.median_rank is None else f"{way.median_rank:g}"
+        table.add_row("" if place else "median rank", name, rank, "")
+    return table
+
+
+def plain_table(*columns: str) -> Table:
+    """A table of two columns of words, then figures, which a narrow terminal never cuts off."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < 2 else "right", overflow="fold")
+    return table
 
 
 def _show_compared(one: Compared) -> None:
     first, second = one.ways
     title = first if first == second else f"{first} against {second}"
-    table = Table("", "first", "second", "change, 95 % interval", "better", "worse", "p")
-    table.title = on_one_line(f"{title}, {one.queries} queries")
+    table = plain_table(
+        "figure", "first", "second", "change", "95 % interval", "better", "worse", "p"
+    )
+    output.print(on_one_line(f"{title}, {one.queries} queries"))
     for row in one.differences:
         low, high = _PERCENT * row.change.low, _PERCENT * row.change.high
         table.add_row(
             row.measure,
             f"{_PERCENT * row.first:.1f}",
             f"{_PERCENT * row.second:.1f}",
-            f"{_PERCENT * row.change.value:+.1f} ({low:+.1f} to {high:+.1f})",
+            f"{_PERCENT * row.change.value:+.1f}",
+            f"{low:+.1f} to {high:+.1f}",
             str(row.better),
             str(row.worse),
             f"{row.p:.4f}" + (" *" if row.is_significant else ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -53,6 +53,8 @@ def transcript(
         row = opened.find(media_id)
         if row is None:
             raise NotFound(f"{film} is not in the library.", "Take it in: mmrag index FILE")
+        if target is not None and target.exists() and target.samefile(row.path):
+            raise UsageError(f"{target} is the film itself.", "Name a new file.")
         known = opened.ledger.signals_of([row.media_id])[row.media_id]
         cues = said_in([signal for _, signal in known], Path(row.path).name)
     text = written(cues, form)
@@ -73,12 +75,10 @@ def _write(target: Path, text: str, *, force: bool) -> None:
     """Write a file whole; over another one only with ``force``."""
     try:
         if force and target.is_file():
-            with NamedTemporaryFile(
-                "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}-", delete=False
-            ) as part:
-                part.write(text)
-            Path(part.name).chmod(0o666 & ~_umask())
-            Path(part.name).replace(target)
+            with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+                part = Path(folder) / target.name
+                part.write_text(text, encoding="utf-8")
+                part.replace(target)
         else:
             with target.open("x", encoding="utf-8") as file:
                 file.write(text)
@@ -88,9 +88,3 @@ def _write(target: Path, text: str, *, force: bool) -> None:
         raise StorageError(
             f"{target} can't be written: {error.strerror or error}.", "Name another place."
         ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

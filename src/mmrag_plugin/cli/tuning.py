@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import on_one_line, output, print_json, warn
-from mmrag_plugin.cli.evaluating import AskingBar, Format, Own, Sample, Seed, Split
+from mmrag_plugin.cli.evaluating import AskingBar, Format, Own, Sample, Seed, Split, plain_table
 from mmrag_plugin.errors import UsageError
 
 if TYPE_CHECKING:
     from mmrag_plugin.evaluation.tuned import Tuning
 
 _NAMES = {
-    "weights": "fusion weights, mean reciprocal rank",
-    "without_text": "without the text channel, likewise",
-    "confidence": "confidence, logarithmic loss (less negative is better)",
+    "weights": "fusion weights (MRR)",
+    "without_text": "without text (MRR)",
+    "confidence": "confidence (log-likelihood)",
 }
+_WHEN = {"before": "Now", "after": "As learned"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -78,20 +78,21 @@ def tune(
 def _show(found: Tuning, dry_run: bool) -> None:
     from mmrag_plugin.evaluation.tuned import described
 
-    table = Table("on held-out media", "before", "after", "change, 95 % interval", "")
+    table = plain_table("on held-out media", "", "before", "after", "change", "95 % interval")
     for name, trial in found.trials.items():
         change = trial.change
         table.add_row(
             _NAMES.get(name, name),
+            "better" if trial.is_better else "left as it is",
             f"{trial.before:.3f}",
             f"{trial.after:.3f}",
-            f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})",
-            "better" if trial.is_better else "not better: left as it is",
+            f"{change.value:+.3f}",
+            f"{change.low:+.3f} to {change.high:+.3f}",
         )
     output.print(table)
     for when, (right, nothing) in found.strong.items():
         output.print(
-            f"strong {when}: {100 * right:.0f} % of right first hits, "
+            f"{_WHEN[when]}: strong are {100 * right:.0f} % of right first hits, "
             f"{100 * nothing:.0f} % of first hits where nothing was to be found"
         )
     if found.tuned.is_empty:

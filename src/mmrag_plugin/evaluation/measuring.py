@@ -11,11 +11,11 @@ from mmrag_plugin.errors import UsageError
 from mmrag_plugin.evaluation.metrics import (
     MEASURES,
     MOMENT_MEASURES,
-    figure,
     measure,
     measure_moments,
     median_rank,
     rank_of,
+    share_figure,
 )
 from mmrag_plugin.evaluation.runs import TOP, Answer, Result, Run, Summary
 from mmrag_plugin.evaluation.sets import Asked, AskedSet
@@ -103,7 +103,7 @@ def sum_up(results: Sequence[Result], way: str, *, seed: int = 0) -> Summary:
         having = [result for result in answered if name in result.answers[way].values]
         if having:
             values = [result.answers[way].values[name] for result in having]
-            figures[name] = figure(values, [result.group for result in having], seed=seed)
+            figures[name] = share_figure(values, [result.group for result in having], seed=seed)
     levels: dict[str, Counter[str]] = {"right": Counter(), "wrong": Counter(), "nothing": Counter()}
     for result in results:
         answer = result.answers[way]

@@ -155,6 +155,19 @@ def figure(values: Sequence[float], groups: Sequence[str], *, seed: int = 0) -> 
     return Figure(mean, float(interval.low), float(interval.high))
 
 
+def share_figure(values: Sequence[float], groups: Sequence[str], *, seed: int = 0) -> Figure:
+    """As ``figure``, of values from 0 to 1.
+
+    Where all are 0, or all are 1, a bootstrap draws nothing else, so the bound is the exact one of
+    Clopper and Pearson.
+    """
+    found = figure(values, groups, seed=seed)
+    open_by = 1 - 0.025 ** (1 / len(set(groups)))
+    if found.value == 0:
+        return Figure(0.0, 0.0, open_by)
+    return Figure(1.0, 1 - open_by, 1.0) if found.value == 1 else found
+
+
 def group_sums(
     values: Sequence[float], groups: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

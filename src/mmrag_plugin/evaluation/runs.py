@@ -108,9 +108,11 @@ class Run:
 
 
 def check_new(path: Path) -> None:
-    """Raise UsageError where a file is there already, before anything is measured for it."""
+    """Raise UsageError where no new file can be, before anything is measured for it."""
     if path.exists():
         raise UsageError(f"{path} exists already.", "Name a new file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent}.", "Name a file in one that is there.")
 
 
 def write_run(run: Run, path: Path) -> None:

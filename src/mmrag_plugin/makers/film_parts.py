@@ -63,6 +63,8 @@ def part_of(film: Film | Animation, start_s: float | None, end_s: float | None) 
     begin_s = start_s or 0.0
     until_s = math.inf if end_s is None else end_s
     length_s = film.duration_s or (film.measured_duration_s() if math.isinf(until_s) else None)
+    if length_s and length_s + _BROKEN_OFF_S < until_s < math.inf and not _may_jump(film):
+        length_s = max(length_s, film.measured_duration_s())  # some say that they are shorter
     if length_s:
         until_s = min(until_s, length_s)
     if until_s - begin_s <= 1e-3 or math.isinf(until_s):
@@ -72,6 +74,10 @@ def part_of(film: Film | Animation, start_s: float | None, end_s: float | None) 
             path=str(film.path),
         )
     return Part(film, begin_s, until_s)
+
+
+def _may_jump(film: Film | Animation) -> bool:
+    return not isinstance(film, Animation) and film.clock_may_jump
 
 
 def rate_of(film: Film | Animation, fastest: Fraction = _FASTEST) -> Fraction:

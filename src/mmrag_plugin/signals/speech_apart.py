@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.child_process import start_child
-from mmrag_plugin.errors import MediaError
+from mmrag_plugin.errors import MediaError, MmragError, ModelError
 from mmrag_plugin.signals.speech import SpeechRecogniser, SpokenSegment, nothing_between
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _BOOTSTRAP = (
     "from mmrag_plugin.signals.speech_process import main; main()"
 )
 _LOOK_S = 0.25  # how often the one who waits is heard
+MOST_ENDED = 3  # times in a row: then it is the recogniser, or the machine, and not the films
 _GRACE_S = 10.0  # how much later than the kernel this side ends the process
 
 
@@ -37,6 +38,7 @@ class RecognisesApart(SpeechRecogniser):
         self._inner = inner
         self._limit_s, self._limit_for_each_s = limit_s, limit_for_each_s
         self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
+        self._ended = 0  # times since it last answered
 
     @property
     def stamp(self) -> str:
@@ -51,7 +53,10 @@ class RecognisesApart(SpeechRecogniser):
     def recognise(
         self, sound: Sound, before: str = "", between: Callable[[], None] = nothing_between
     ) -> list[SpokenSegment]:
-        """Have the other write down what is said; ``between`` may break it off at any time."""
+        """Have the other write down what is said; ``between`` may break it off at any time.
+
+        Raises ModelError, too, when the process ended with several films one after the other.
+        """
         limit_s = self._limit_s + self._limit_for_each_s * (sound.end_s - sound.start_s)
         until = time.monotonic() + limit_s + _GRACE_S
         begins = self._running is None
@@ -70,14 +75,25 @@ class RecognisesApart(SpeechRecogniser):
                 process.kill()
             status = process.wait()
             self.close()
-            raise _ended(status, limit_s) from None
+            self._ended += 1
+            raise self._said_of(_ended(status, limit_s)) from None
         except BaseException:
             self.close()
             raise
+        self._ended = 0
         if what == "error":
             raise value
         segments: list[SpokenSegment] = value
         return segments
+
+    def _said_of(self, error: MediaError) -> MmragError:
+        """What to raise: after some films in a row the next ones would not fare better."""
+        if self._ended < MOST_ENDED:
+            return error
+        times, self._ended = self._ended, 0
+        return ModelError(
+            f"The recogniser ended {times} times in a row; at last {error.message}", error.remedy
+        )
 
     def close(self) -> None:
         """End the process, whatever it does."""
