@@ -23,7 +23,7 @@ from mmrag_plugin.film_sound import levels_of, sound_of, sounds_alike
 from mmrag_plugin.index_speech import joined_levels
 from mmrag_plugin.signals.speech import SpeechRecogniser
 from mmrag_plugin.signals.speech_whisper import WhisperRecogniser
-from sphinx import SphinxRecogniser
+from sphinx_recogniser import SphinxRecogniser
 from spoken import track, write_spoken
 
 SENTENCES = (

@@ -30,8 +30,8 @@ LAYERS: dict[str, str] = {
     "general_phrases learn*",
     "library": "library library_annotating library_asking library_captions library_evaluating "
     "library_imagining library_indexing library_learning "
-    "library_keeping library_making library_media library_models library_place library_previews "
-    "library_speech library_thumbnails kept_files",
+    "library_lora library_keeping library_making library_media library_models library_place "
+    "library_previews library_speech library_thumbnails kept_files",
     "upkeep": "upkeep watching asked_index",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",

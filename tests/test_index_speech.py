@@ -36,7 +36,7 @@ from mmrag_plugin.signals.speech_apart import MOST_ENDED, RecognisesApart
 from mmrag_plugin.timecode import format_time
 from mmrag_plugin.transcripts import said_in
 from mmrag_plugin.upkeep import forget, status, verify
-from sphinx import SphinxRecogniser
+from sphinx_recogniser import SphinxRecogniser
 from spoken import track, write_spoken
 from tiny_whisper import tiny_whisper
 

@@ -16,7 +16,7 @@ from mmrag_plugin.signals.speech import SpeechRecogniser
 from mmrag_plugin.signals.speech_apart import RecognisesApart
 from mmrag_plugin.signals.speech_scripted import ScriptedRecogniser
 from mmrag_plugin.signals.speech_whisper import WhisperRecogniser
-from sphinx import SphinxRecogniser
+from sphinx_recogniser import SphinxRecogniser
 from spoken import track
 from tiny_whisper import tiny_whisper
 

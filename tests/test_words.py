@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmrag_plugin.media import SIGNAL_SOURCES, Signal
 from mmrag_plugin.metadata import COMBINED, is_run
-from mmrag_plugin.pieces import PAUSE_S, RUN_S
+from mmrag_plugin.pieces import PAUSE_S, RUN_S, span_of
 from mmrag_plugin.terms import terms_of
 from mmrag_plugin.words import MAX_TEXT_BYTES, WordRow, piece_of, word_rows
 
@@ -192,3 +192,22 @@ def test_very_long_texts_are_cut_to_what_a_row_holds_between_letters(letter: str
     [row] = word_rows("m", [Signal("ocr", f"{letter} " * 60_000)], dense=False)
     assert len(row.text.encode()) <= MAX_TEXT_BYTES
     assert set(row.text) <= {letter, " "}
+
+
+def test_heaps_of_signs_at_once_take_no_minutes_and_leave_the_sentences_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    def counting(signal: Signal) -> tuple[float, float]:
+        nonlocal looks
+        looks += 1
+        return span_of(signal)
+
+    monkeypatch.setattr("mmrag_plugin.pieces.span_of", counting)
+    signs = [Signal("subtitle", f"sign {number}", 1.0, 5000.0) for number in range(2000)]
+    said = [Signal("subtitle", text, at, at + 0.3) for at, text in ((0.1, "we go"), (0.5, "home"))]
+    rows = word_rows("film", [*signs, *said], dense=False)
+    assert "we go\nhome" in {row.text for row in rows}
+    assert len(rows) >= 2002
+    assert looks < 2000 * 1000  # each with each would be many millions

@@ -25,8 +25,10 @@ class SamePixelsStage:
             for found in self.run.ledger.set_aside()
             if found.stamp == stamp_of("embed", found.kind)
         }
+        if not before:
+            return
         at_least_px = 2 * self.run.parts.visual.input_px
-        with self.run.timed("embed"):
+        with self.run.timed("embed", len(before)):
             for batch in batches(before, _BATCH):
                 same = []
                 for media in self.run.rows(batch):
@@ -39,3 +41,4 @@ class SamePixelsStage:
                             same.append(media.media_id)
                 self.run.drop_failures()  # they are told by the stages themselves
                 self.run.ledger.take_up(same)
+                self.run.progress.advance("embed", len(batch))

@@ -56,6 +56,7 @@ class Lesson:
     library: Rows
     general_texts: Sequence[str]
     general: Rows
+    times_s: Sequence[float | None] = ()  # of the picture that stands for a media, in a film
 
     def of(self, media: Numbers) -> Lesson:
         """The same with some of the media only, and what was said of them."""
@@ -75,6 +76,7 @@ class Lesson:
             self.library,
             self.general_texts,
             self.general,
+            [self.times_s[int(index)] for index in media] if self.times_s else (),
         )
 
 

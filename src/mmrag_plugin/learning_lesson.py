@@ -116,8 +116,14 @@ def lesson_of(
         library=_library(ledger, frames),
         general_texts=GENERAL_PHRASES,
         general=_embedded(GENERAL_PHRASES, visual),
+        times_s=[_middle(span) for _, span in items],
     )
     return lesson, warnings
+
+
+def _middle(span: Span) -> float | None:
+    start_s, end_s = span
+    return start_s if start_s is None or end_s is None else (start_s + end_s) / 2
 
 
 def _key(text: str) -> str:

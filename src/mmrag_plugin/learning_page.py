@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,24 +58,30 @@ def examples_of(
 ) -> list[Example]:
     """The searches whose held-out rank changed most, to better and to worse."""
     look = trial.steps // LOOK_EVERY
+    afters = [fold.after[min(look, len(fold.after) - 1)] for fold in folds]
+    place = {text: index for index, text in enumerate(lesson.texts)}
+    shown = []
+    for example in changed_of(folds, afters):
+        vector = lesson.text_vectors[place[example.text]]
+        before, after = (
+            _pictures(frames, row, thumbnail)
+            for row in (vector, query(vector[None], [example.text])[0])
+        )
+        shown.append(replace(example, before=before, after=after))
+    return shown
+
+
+def changed_of(folds: Sequence[Fold], afters: Sequence[Sequence[int]]) -> list[Example]:
+    """The searches whose rank changed most, by the ranks after learning; without pictures."""
     changed: dict[str, tuple[int, int]] = {}
-    for fold in folds:
-        after = fold.after[min(look, len(fold.after) - 1)]
+    for fold, after in zip(folds, afters, strict=True):
         for text, *pair in zip(fold.texts, fold.before, after, strict=True):
             if pair[0] != pair[1]:
                 changed.setdefault(text, (pair[0], pair[1]))
     order = sorted(changed, key=lambda text: 1 / changed[text][0] - 1 / changed[text][1])
     better = [text for text in order if changed[text][1] < changed[text][0]][:BETTER]
     worse = [text for text in order if changed[text][1] > changed[text][0]][-WORSE:]
-    place = {text: index for index, text in enumerate(lesson.texts)}
-    shown = []
-    for text in better + worse:
-        vector = lesson.text_vectors[place[text]]
-        pictures = [
-            _pictures(frames, row, thumbnail) for row in (vector, query(vector[None], [text])[0])
-        ]
-        shown.append(Example(text, *changed[text], *pictures))
-    return shown
+    return [Example(text, *changed[text], (), ()) for text in better + worse]
 
 
 def _pictures(frames: MediaVectorStore, vector: Rows, thumbnail: Thumbnail) -> list[bytes]:
@@ -106,7 +112,10 @@ def page_of(trial: Trial, examples: Sequence[Example]) -> str:
         _table(trial),
         "<h2>While it learned</h2>",
         _curve("Held-out loss", [(line[0], line[2]) for line in trial.curve]),
-        _curve("Held-out mean reciprocal rank", [(line[0], line[3]) for line in trial.curve]),
+        _curve(
+            "Held-out mean reciprocal rank",
+            [(line[0], line[3]) for line in trial.curve if line[3] is not None],
+        ),
         f"<p>{trial.steps} steps were taken: there the held-out loss was least.</p>",
         "<h2>Searches that changed most</h2>",
         "<p>Ranks are those of the first right photo among photos that were held out; the pictures "
@@ -148,6 +157,8 @@ def _figures(change: Change) -> str:
 
 
 def _curve(label: str, points: Sequence[tuple[float, float]]) -> str:
+    if not points:
+        return ""
     x, y = (np.array(values, dtype=float) for values in zip(*points, strict=True))
     low, high = float(y.min()), float(y.max())
     across = 10 + (x - x.min()) / max(float(np.ptp(x)), 1.0) * (_WIDTH - 20)

@@ -34,6 +34,7 @@ KEPT_AT_LEAST = 0.97  # of the first ten of a general search
 FIRST = 10
 
 Values = NDArray[np.float64]
+Curve = list[tuple[int, float | None, float, float | None]]
 _MEASURES: Mapping[str, Callable[[NDArray[np.intp]], Values]] = {
     "MRR": lambda ranks: 1.0 / ranks,
     "R@1": lambda ranks: (ranks <= 1).astype(float),
@@ -62,7 +63,8 @@ class Trial:
     ``own`` and ``near`` hold measures (``MRR``, ``R@1``, ``R@5``) of searches for texts that were
     annotated on other photos too, or on none but with shared words; empty without such searches.
     ``kept`` is how much of the first ten of general searches stayed. ``reasons`` say why nothing is
-    adopted; ``curve`` has a line a look: step, training loss, held-out loss, held-out MRR.
+    adopted; ``curve`` has a line a look: step, training loss, held-out loss, held-out MRR; None for
+    what was not looked at.
     """
 
     queries: int
@@ -71,7 +73,7 @@ class Trial:
     all: dict[str, Change]
     near: dict[str, Change]
     kept: float
-    curve: list[tuple[int, float, float, float]]
+    curve: Curve
     reasons: list[str]
 
     @property
@@ -101,14 +103,14 @@ class Fold:
     losses: list[tuple[float, float]]  # training and held-out, before the first step and after
 
 
-def folds_of(lesson: Lesson, *, seed: int) -> list[NDArray[np.intp]]:
+def folds_of(lesson: Lesson, *, seed: int, count: int = FOLDS) -> list[NDArray[np.intp]]:
     """Deal media into folds of much the same size; a group stays together."""
     groups: dict[str, list[int]] = {}
     for index, group in enumerate(lesson.groups):
         groups.setdefault(group, []).append(index)
     order = np.random.default_rng(seed).permutation(len(groups))
     members = list(groups.values())
-    dealt: list[list[int]] = [[] for _ in range(FOLDS)]
+    dealt: list[list[int]] = [[] for _ in range(count)]
     for index in order:
         min(dealt, key=len).extend(members[index])
     return [np.array(sorted(fold), dtype=np.intp) for fold in dealt]
@@ -119,20 +121,9 @@ def try_fold(lesson: Lesson, held_out: NDArray[np.intp], *, seed: int) -> Fold:
     others = np.setdiff1d(np.arange(len(lesson.media_ids)), held_out)
     taught, asked = lesson.of(others), lesson.of(held_out)
     training = Training(taught, seed=seed)
-    own = asked.own if asked.own.any() else np.ones_like(asked.own)
-    kept = np.flatnonzero(own).tolist()
-    texts = [asked.texts[index] for index in kept]
-    vectors, right = asked.text_vectors[kept], asked.said[kept]
-    known, words = set(taught.texts), frozenset().union(*map(telling, taught.texts))
-    fold = Fold(
-        texts,
-        [asked.groups[int(np.flatnonzero(row)[0])] for row in right],
-        [text in known for text in texts],
-        [bool(telling(text) & words) for text in texts],
-        ranks(vectors, asked.pictures, right).tolist(),
-        [],
-        [],
-    )
+    kept = asked_texts(asked)
+    fold = untaught(asked, taught)
+    texts, vectors, right = fold.texts, asked.text_vectors[kept], asked.said[kept]
 
     def look(training_loss: float) -> float:
         moved = training.query(vectors, texts)
@@ -152,6 +143,29 @@ def try_fold(lesson: Lesson, held_out: NDArray[np.intp], *, seed: int) -> Fold:
     return fold
 
 
+def asked_texts(lesson: Lesson) -> list[int]:
+    """Which texts are asked for: the person's own, where there are any."""
+    own = lesson.own if lesson.own.any() else np.ones_like(lesson.own)
+    found: list[int] = np.flatnonzero(own).tolist()
+    return found
+
+
+def untaught(asked: Lesson, taught: Lesson) -> Fold:
+    """A fold as it is before anything is learned: what is asked for, and the ranks now."""
+    kept = asked_texts(asked)
+    texts, right = [asked.texts[index] for index in kept], asked.said[kept]
+    known, words = set(taught.texts), frozenset().union(*map(telling, taught.texts))
+    return Fold(
+        texts,
+        [asked.groups[int(np.flatnonzero(row)[0])] for row in right],
+        [text in known for text in texts],
+        [bool(telling(text) & words) for text in texts],
+        ranks(asked.text_vectors[kept], asked.pictures, right).tolist(),
+        [],
+        [],
+    )
+
+
 def judged(
     lesson: Lesson, folds: list[Fold], finish: Callable[[int], LearnedQuery], *, seed: int
 ) -> tuple[Trial, LearnedQuery]:
@@ -160,41 +174,15 @@ def judged(
     padded = [fold.losses + [fold.losses[-1]] * (looks - len(fold.losses)) for fold in folds]
     mean = np.array(padded).mean(axis=0)  # [looks, 2]
     chosen = int(np.argmin(mean[:, 1]))
-    before = np.concatenate([np.array(fold.before) for fold in folds])
     after = np.array(
         [
             [rank for fold in folds for rank in fold.after[min(look, len(fold.after) - 1)]]
             for look in range(looks)
         ]
     )
-    media = np.array([name for fold in folds for name in fold.media])
-    seen = np.array([flag for fold in folds for flag in fold.seen])
-    near = np.array([flag for fold in folds for flag in fold.near]) & ~seen
-    everything = np.ones_like(seen)
-
-    def changes(which: NDArray[np.bool_]) -> dict[str, Change]:
-        if not which.any():
-            return {}
-        old, new = before[which], held_out_ranks(folds)[which]
-        return {
-            name: _change(measure(old), measure(new), media[which], seed=seed)
-            for name, measure in _MEASURES.items()
-        }
-
     steps = chosen * LOOK_EVERY
     learned = finish(steps)
-    kept = kept_of(lesson, learned)
-    whole, close = changes(everything), changes(near)
-    reasons = []
-    if not seen.any():
-        reasons.append("no text of yours is on two photos, so nothing could be tried out")
-    elif whole["MRR"].low <= 0:
-        reasons.append("held-out searches for your own things did not surely get better")
-    if close and close["MRR"].high < 0:
-        reasons.append("searches that only share words with your annotations got worse")
-    if kept < KEPT_AT_LEAST:
-        reasons.append(f"general searches changed: {kept:.0%} of what they found first stayed")
-    curve = [
+    curve: Curve = [
         (
             look * LOOK_EVERY,
             float(mean[look, 0]),
@@ -203,8 +191,47 @@ def judged(
         )
         for look in range(looks)
     ]
-    trial = Trial(len(before), steps, changes(seen), whole, close, kept, curve, reasons)
+    kept = kept_of(lesson, learned)
+    trial = weighed(folds, held_out_ranks(folds), kept=kept, steps=steps, curve=curve, seed=seed)
     return trial, learned
+
+
+def weighed(
+    folds: list[Fold],
+    after: NDArray[np.intp],
+    *,
+    kept: float,
+    steps: int,
+    curve: Curve,
+    seed: int,
+    kept_at_least: float = KEPT_AT_LEAST,
+) -> Trial:
+    """Say if it helps, by the ranks of all the folds' searches, [queries], after learning."""
+    before = np.concatenate([np.array(fold.before) for fold in folds])
+    media = np.array([name for fold in folds for name in fold.media])
+    seen = np.array([flag for fold in folds for flag in fold.seen])
+    near = np.array([flag for fold in folds for flag in fold.near]) & ~seen
+
+    def changes(which: NDArray[np.bool_]) -> dict[str, Change]:
+        if not which.any():
+            return {}
+        old, new = before[which], after[which]
+        return {
+            name: _change(measure(old), measure(new), media[which], seed=seed)
+            for name, measure in _MEASURES.items()
+        }
+
+    whole, close = changes(np.ones_like(seen)), changes(near)
+    reasons = []
+    if not seen.any():
+        reasons.append("no text of yours is on two photos, so nothing could be tried out")
+    elif whole["MRR"].low <= 0:
+        reasons.append("held-out searches for your own things did not surely get better")
+    if close and close["MRR"].high < 0:
+        reasons.append("searches that only share words with your annotations got worse")
+    if kept < kept_at_least:
+        reasons.append(f"general searches changed: {kept:.0%} of what they found first stayed")
+    return Trial(len(before), steps, changes(seen), whole, close, kept, curve, reasons)
 
 
 def held_out_ranks(folds: Sequence[Fold]) -> NDArray[np.intp]:
@@ -223,12 +250,7 @@ def kept_of(lesson: Lesson, learned: LearnedQuery) -> float:
 
     What the person annotated with a general word is theirs, so its search may well change.
     """
-    words = frozenset().union(*(telling(text) for text in lesson.texts))
-    chosen = [
-        index
-        for index, text in enumerate(lesson.general_texts)
-        if not telling(text) & words and lesson.general[index].any()
-    ]
+    chosen = general_apart(lesson)
     if not chosen or len(lesson.library) <= FIRST:
         return 1.0
     asked, texts = lesson.general[chosen], [lesson.general_texts[index] for index in chosen]
@@ -237,6 +259,16 @@ def kept_of(lesson: Lesson, learned: LearnedQuery) -> float:
         for rows in (asked, learned(asked, texts))
     )
     return float(np.mean([np.isin(*pair).mean() for pair in zip(old, new, strict=True)]))
+
+
+def general_apart(lesson: Lesson) -> list[int]:
+    """The general phrases that share no word with the person's texts."""
+    words = frozenset().union(*(telling(text) for text in lesson.texts))
+    return [
+        index
+        for index, text in enumerate(lesson.general_texts)
+        if not telling(text) & words and lesson.general[index].any()
+    ]
 
 
 def _change(old: Values, new: Values, media: NDArray[np.str_], *, seed: int) -> Change:

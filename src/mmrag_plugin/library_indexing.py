@@ -277,7 +277,9 @@ class LibraryIndexing:
 
     def _record(self, wanted: Wanted) -> None:
         made_by = {name: model.as_dict() for name, model in wanted.recorded.items()}
-        self.ledger.state(**made_by, keyframes=self._keyframes)
+        with self.ledger.transaction():
+            self.ledger.state(**made_by, keyframes=self._keyframes)
+            self.models.learned.settle(wanted.recorded["visual"].setting)
 
     @property
     def _keyframes(self) -> str:

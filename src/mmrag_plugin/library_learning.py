@@ -13,21 +13,30 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.errors import MmragError, ModelError, NotFound, StorageError, UsageError
+from mmrag_plugin.errors import (
+    MmragError,
+    ModelError,
+    ModelMismatch,
+    NotFound,
+    StorageError,
+    UsageError,
+)
+from mmrag_plugin.learned_versions import LORA, ORIGINAL
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.settings import LEARNED_FOLDER
 
 if TYPE_CHECKING:
     from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.indexing import IndexReport, Progress
     from mmrag_plugin.learned_query import LearnedQuery
     from mmrag_plugin.learning import Lesson
     from mmrag_plugin.learning_trial import Fold, Trial
     from mmrag_plugin.library_models import LibraryModels
     from mmrag_plugin.milvus_store import MediaVectorStore
 
-ORIGINAL = "original"  # the model as it came, with nothing learned
 UNFINISHED = ".unfinished.json"
 _VERSION = re.compile(r"v[1-9]\d*")
+_NO_PAGE = "The page with the searches that changed could not be written."
 Heard = Callable[[int, int], None]  # how many parts of how many are done
 
 
@@ -65,22 +74,39 @@ class LibraryLearning:
         """The collections in use; the library knows."""
         raise NotImplementedError
 
+    def finish(self, progress: Progress | None = None) -> IndexReport:
+        """Do what is pending; the library knows."""
+        raise NotImplementedError
+
     def learn(
-        self, *, seed: int = 0, dry_run: bool = False, heard: Heard = lambda done, total: None
+        self,
+        *,
+        lora: bool = False,
+        seed: int = 0,
+        dry_run: bool = False,
+        heard: Heard = lambda done, total: None,
+        progress: Progress | None = None,
     ) -> Learned:
         """Learn the person's own words from their annotations, and adopt it if searches get better.
 
         Held-out photos are searched before and after; without a sure gain the model in use stays.
-        With ``dry_run`` nothing is adopted. A run that was killed goes on where it was. Raises
-        UsageError when there is too little to learn from.
+        With ``dry_run`` nothing is adopted. With ``lora`` the visual model itself is trained, and
+        once it is adopted every picture is embedded again; ``progress`` hears of that. A run that
+        was killed goes on where it was. Raises UsageError when there is too little to learn from,
+        and with ``lora`` MissingExtra, or ModelError for a model that can't be trained.
         """
+        if seed < 0:
+            raise UsageError(f"A seed of {seed} is not possible.", "Give 0 or more.")
+        if lora:
+            return self._learn_lora(seed, dry_run, heard, progress)
+        return self._learn_adapter(seed, dry_run, heard)
+
+    def _learn_adapter(self, seed: int, dry_run: bool, heard: Heard) -> Learned:
         from mmrag_plugin.learning import trained
         from mmrag_plugin.learning_lesson import lesson_of
         from mmrag_plugin.learning_trial import folds_of, judged
 
-        if seed < 0:
-            raise UsageError(f"A seed of {seed} is not possible.", "Give 0 or more.")
-        visual, _ = self.models.in_use()
+        visual, known = self.models.in_use()
         frames = self.stores()["visual"]
         lesson, warnings = lesson_of(self.whole.ledger, frames, visual)
         folds = self._tried_folds(lesson, folds_of(lesson, seed=seed), seed, heard)
@@ -90,15 +116,39 @@ class LibraryLearning:
         version = None
         media = len(set(lesson.media_ids))
         if trial.adopted and not dry_run:
-            about = {"media": media, "texts": len(lesson.texts), "seed": seed}
-            version = self._keep_and_use(query, {**about, "trial": trial.as_dict()})
+            about = {"stamp": query.stamp, "visual": known.setting, "seed": seed}
+            about |= {"media": media, "texts": len(lesson.texts), "trial": trial.as_dict()}
+            version = self._keep("npz", query.to_bytes(), about, in_use=True)
         page = self._write_page(version or "tried", lesson, query, trial, folds)
         if page is None:
-            warnings.append("The page with the searches that changed could not be written.")
+            warnings.append(_NO_PAGE)
         self._learned_file(UNFINISHED).unlink(missing_ok=True)
         return Learned(
             version, version is not None, media, len(lesson.texts), trial, warnings, page
         )
+
+    def _learn_lora(
+        self, seed: int, dry_run: bool, heard: Heard, progress: Progress | None
+    ) -> Learned:
+        from mmrag_plugin.learning_page import changed_of, page_of
+        from mmrag_plugin.library_lora import LoraLesson
+
+        run = LoraLesson(self.whole, seed=seed, heard=heard)
+        content, about, trial, fold = run.learn()
+        lesson, version = run.lesson, None
+        media = len(set(lesson.media_ids))
+        if trial.adopted and not dry_run:
+            about |= {"seed": seed, "media": media, "texts": len(lesson.texts)}
+            version = self._keep("safetensors", content, {**about, "trial": trial.as_dict()})
+        shown = page_of(trial, changed_of([fold], [fold.after[0]]))
+        page = self._write_learned_or_not(f"{version or 'tried'}.html", shown.encode())
+        if page is None:
+            run.warnings.append(_NO_PAGE)
+        run.forget()
+        if version is not None:
+            self._change(version, progress)
+        in_use = version is not None and self.learned_in_use == version
+        return Learned(version, in_use, media, len(lesson.texts), trial, run.warnings, page)
 
     async def alearn(self, **options: Any) -> Learned:
         """Learn without holding up the event loop; options as of ``learn``."""
@@ -119,27 +169,27 @@ class LibraryLearning:
             for name, about in known["versions"].items()
         ]
 
-    def use_learned(self, version: str) -> str:
+    def use_learned(self, version: str, progress: Progress | None = None) -> str:
         """Ask with a version, or with the ``original`` model, from now on; says with which before.
 
-        Raises NotFound for a version that is not there, ModelError for one that is damaged or was
-        learned for another visual model.
+        Where that takes another visual model, every picture is embedded again first. Raises
+        NotFound for a version that is not there, ModelError for one that is damaged or was learned
+        for another visual model.
         """
-        if version != ORIGINAL:
-            self._read_learned(version, self.models.in_use()[0].stamp)
-        return self._ask_with(version)
+        before = self.learned_in_use
+        self._change(version, progress)
+        return before
 
-    def roll_back_learned(self) -> str:
+    def roll_back_learned(self, progress: Progress | None = None) -> str:
         """Ask with what was in use before the last change again; says with what."""
-        with self.ledger.transaction():
-            known = self._learned()
-            if not known["before"]:
-                raise NotFound(
-                    "There is nothing to go back to: nothing was learned yet.", "Learn: mmrag learn"
-                )
-            *known["before"], known["in_use"] = known["before"]
-            self.ledger.state(learned=known)
-            return str(known["in_use"])
+        known = self._learned()
+        if not known["before"]:
+            raise NotFound(
+                "There is nothing to go back to: nothing was learned yet.", "Learn: mmrag learn"
+            )
+        *before, version = known["before"]
+        self._change(str(version), progress, before=before)
+        return self.learned_in_use
 
     def learned_query(self, visual: VisualEmbedding) -> LearnedQuery | None:
         """What moves queries of this model; None where nothing is in use, or it can't be.
@@ -150,30 +200,62 @@ class LibraryLearning:
         if version == ORIGINAL:
             return None
         try:
+            if self.models.learned.about(version).get("kind") == LORA:
+                return None
             return self._read_learned(version, visual.stamp)
         except MmragError as error:
             self.models.warnings.append(f"Searches go without what was learned: {error}")
             return None
 
     def _learned(self) -> dict[str, Any]:
-        empty: dict[str, Any] = {"in_use": ORIGINAL, "before": [], "versions": {}}
-        return {**empty, **(self.ledger.fact("learned") or {})}
+        return self.models.learned.known()
 
-    def _ask_with(self, version: str) -> str:
+    def _take(self, version: str, before: list[str] | None = None) -> None:
+        """Ask with a version at once; without ``before`` that one can be gone back to."""
         with self.ledger.transaction():
             known = self._learned()
-            before = str(known["in_use"])
-            if version != before:
-                known["before"], known["in_use"] = [*known["before"], before], version
-                self.ledger.state(learned=known)
-            return before
+            if before is not None or version != known["in_use"]:
+                earlier = [*known["before"], known["in_use"]] if before is None else before
+                self.models.learned.take(version, before=earlier)
+
+    def _change(
+        self, version: str, progress: Progress | None, before: list[str] | None = None
+    ) -> None:
+        """Ask with a version, after embedding again where it takes another visual model.
+
+        Until that is done searches stay as they are; a run that is stopped goes on with the next.
+        """
+        versions, in_use = self.models.learned, self.models.recorded("visual")
+        if in_use is None:
+            raise NotFound("The library is empty.", "Fill it: mmrag index FOLDER")
+        visual = versions.visual_of(version, in_use.setting)
+        adapts = version != ORIGINAL and versions.about(version).get("kind") != LORA
+        known = self._learned()
+        if visual == in_use.setting and known["next"] is None:
+            if adapts and before is None:
+                self._read_learned(version, self.models.in_use()[0].stamp)
+            self._take(version, before)
+            return
+        if adapts:
+            self._read_learned(version, versions.about(version)["stamp"])
+        earlier = [*known["before"], known["in_use"]] if before is None else before
+        versions.want({"version": version, "visual": visual, "before": earlier})
+        try:
+            asked = self.models.wanted().visual.setting
+            if asked != visual:
+                raise ModelMismatch(
+                    f"The settings ask for {asked}, and this takes {visual}.",
+                    "Leave MMRAG_VISUAL_MODEL and --visual-model out.",
+                )
+            self.finish(progress)
+        except MmragError:
+            versions.want(known["next"])
+            raise
 
     def _read_learned(self, version: str, stamp: str) -> LearnedQuery:
         from mmrag_plugin.learned_query import LearnedQuery, digest_of
 
-        about = self._learned()["versions"].get(version)
-        if about is None:
-            raise NotFound(f"There is no version {version!r}.", "See them: mmrag models list")
+        about = self.models.learned.about(version)
         if about["stamp"] != stamp:
             raise ModelError(
                 f"{version} was learned for another visual model than the library has now.",
@@ -192,26 +274,27 @@ class LibraryLearning:
             )
         return LearnedQuery.from_bytes(content)
 
-    def _keep_and_use(self, query: LearnedQuery, about: dict[str, Any]) -> str:
-        """Keep a version and use it: its file first, and then, all at once, the ledger's lines."""
+    def _keep(
+        self, suffix: str, content: bytes, about: dict[str, Any], *, in_use: bool = False
+    ) -> str:
+        """Keep a version, and use it: its file first, and then, all at once, the ledger's lines."""
         from mmrag_plugin.learned_query import digest_of
 
-        content = query.to_bytes()
         with self.ledger.transaction():  # of two that learn at once, one waits
             found = self._learned()
-            there = {path.stem for path in self._learned_file("v0").parent.glob("v*.npz")}
+            there = {path.stem for path in self._learned_file("v0").parent.glob("v*.*")}
             taken = [
                 int(name[1:]) for name in {*found["versions"], *there} if _VERSION.fullmatch(name)
             ]
             version = f"v{max(taken, default=0) + 1}"
-            self._write_learned(f"{version}.npz", content)
+            self._write_learned(f"{version}.{suffix}", content)
             found["versions"][version] = {
                 "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "stamp": query.stamp,
                 "digest": digest_of(content),
                 **about,
             }
-            found["before"], found["in_use"] = [*found["before"], found["in_use"]], version
+            if in_use:
+                found["before"], found["in_use"] = [*found["before"], found["in_use"]], version
             self.ledger.state(learned=found)
         return version
 
@@ -247,14 +330,17 @@ class LibraryLearning:
         shown = examples_of(
             lesson, query, trial, folds, self.stores()["visual"], self.whole.thumbnail
         )
-        with contextlib.suppress(StorageError):
-            return self._write_learned(f"{name}.html", page_of(trial, shown).encode())
-        return None
+        return self._write_learned_or_not(f"{name}.html", page_of(trial, shown).encode())
 
     # ---- files -------------------------------------------------------------------------------
 
     def _learned_file(self, name: str) -> Path:
         return Path(self.directory) / LEARNED_FOLDER / name
+
+    def _write_learned_or_not(self, name: str, content: bytes) -> Path | None:
+        with contextlib.suppress(StorageError):
+            return self._write_learned(name, content)
+        return None
 
     def _write_learned(self, name: str, content: bytes) -> Path:
         """Write a file whole or not at all. Raises StorageError."""

@@ -133,10 +133,22 @@ class LibraryMedia:
 
         return Thumbnails(self.directory / THUMBNAILS)
 
-    def _picture(self, row: MediaRow, at_s: float | None) -> Image:
+    def picture_at(
+        self, media_id: str, at_s: float | None = None, *, at_least_px: int = SHOWN_PX
+    ) -> Image:
+        """The upright RGB picture of a media, of a film at a time; a large one scaled down.
+
+        Raises NotFound for what is gone, MediaError for what can't be decoded.
+        """
+        row = self.ledger.media_rows([media_id]).get(media_id)
+        if row is None:
+            raise NotFound(f"There is no media {media_id!r}.", "Search for it first.")
+        return self._picture(row, at_s, at_least_px)
+
+    def _picture(self, row: MediaRow, at_s: float | None, at_least_px: int = SHOWN_PX) -> Image:
         if row.kind == "video" and at_s is None:
             at_s = (row.duration_s or 0) / 3
-        return decoded_picture(row.kind, self._path_there(row), at_s)
+        return decoded_picture(row.kind, self._path_there(row), at_s, at_least_px)
 
     def moment_pictures(self, moment: Moment, count: int = 6) -> list[tuple[float | None, Image]]:
         """Pictures of a moment with their times: one of an image, several of a film, in order.
@@ -172,10 +184,12 @@ class LibraryMedia:
         )
 
 
-def decoded_picture(kind: Kind, path: Path, at_s: float | None) -> Image:
+def decoded_picture(
+    kind: Kind, path: Path, at_s: float | None, at_least_px: int = SHOWN_PX
+) -> Image:
     """The picture of a file, of a film at a time; see ``Decoder.picture``."""
     with _DECODING:
-        return _decoder().picture(kind, path, at_s, at_least_px=SHOWN_PX)
+        return _decoder().picture(kind, path, at_s, at_least_px=at_least_px)
 
 
 def film_pictures(

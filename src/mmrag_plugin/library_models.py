@@ -6,10 +6,11 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.errors import MmragError, ModelMismatch, NotFound
+from mmrag_plugin.errors import MmragError, ModelError, ModelMismatch, NotFound
+from mmrag_plugin.learned_versions import LEARNED, LearnedVersions
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.metadata import METADATA_VERSION
-from mmrag_plugin.settings import Settings
+from mmrag_plugin.settings import LEARNED_FOLDER, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +56,7 @@ class LibraryModels:
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings, self._ledger = settings, ledger
+        self.learned = LearnedVersions(ledger)
         self._visuals: dict[str, VisualEmbedding] = {}
         self._texts: dict[tuple[str, str], TextModel | None] = {}
         self.warnings: list[str] = []
@@ -76,7 +78,8 @@ class LibraryModels:
         if known is None:
             raise NotFound(f"The library {library!r} is empty.", "Fill it: mmrag index FOLDER")
         asked = self._settings.visual_model
-        visual = self._visual(known.setting if asked == "auto" else asked)
+        meant = asked == "auto" or self._is_of(asked, known.setting)
+        visual = self._visual(known.setting if meant else asked)
         if visual.stamp != known.stamp:
             raise ModelMismatch(
                 f"The vectors of library {library!r} were made by {known.setting}; "
@@ -107,8 +110,10 @@ class LibraryModels:
         A library that had to make do with the palette, or without a text model, looks for better.
         """
         known, asked = self.recorded("visual"), self._settings.visual_model
-        if asked == "auto" and known is not None and known.setting != "palette":
-            asked = known.setting
+        if known is not None:
+            wanted = self.learned.visual_next or known.setting
+            if (asked == "auto" and wanted != "palette") or self._is_of(asked, wanted):
+                asked = wanted
         visual = self._visual(asked)
         known, asked = self.recorded("words"), self._settings.text_model
         if asked == "auto" and known is not None and known.setting not in ("off", "visual"):
@@ -133,6 +138,11 @@ class LibraryModels:
                 ),
             },
         )
+
+    def original(self) -> VisualEmbedding:
+        """The visual model in use as it came, without what it learned here."""
+        _, known = self.in_use()
+        return self._visual(self.learned.base_of(known.setting))
 
     def is_ours(self, collection: str) -> bool:
         """Whether a collection belongs to this library, of whatever model."""
@@ -169,6 +179,8 @@ class LibraryModels:
         return f"{what}_{self._ledger.fact('id')}_"
 
     def _visual(self, setting: str) -> VisualEmbedding:
+        if setting not in self._visuals and setting.startswith(LEARNED):
+            self._visuals[setting] = self._learned_visual(setting.removeprefix(LEARNED))
         if setting not in self._visuals:
             from mmrag_plugin.embeddings.choose import choose_visual
 
@@ -176,6 +188,34 @@ class LibraryModels:
             self.warnings += warnings
             self._visuals[setting] = model
         return self._visuals[setting]
+
+    def _learned_visual(self, version: str) -> VisualEmbedding:
+        """A visual model that was trained here. Raises ModelError when its file has changed."""
+        from mmrag_plugin.embeddings.choose import learned_visual
+
+        about = self.learned.about(version)
+        file = self._settings.directory / LEARNED_FOLDER / f"{version}.safetensors"
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise _lost(f"can't be read: {error.strerror or error}", version) from error
+        if hashlib.sha256(content).hexdigest() != about["digest"]:
+            raise _lost("is not what it was", version)
+        visual = learned_visual(
+            about["base"],
+            content,
+            base_stamp=about["base_stamp"],
+            digest=about["digest"],
+            models_home=self._settings.models_home,
+        )
+        visual.setting = f"{LEARNED}{version}"
+        return visual
+
+    def _is_of(self, asked: str, setting: str) -> bool:
+        """Whether somebody who asks for a model means this one, perhaps as it was trained here."""
+        from mmrag_plugin.embeddings.choose import same_model
+
+        return same_model(asked, self.learned.base_of(setting))
 
     def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
         key = setting, visual.stamp
@@ -192,6 +232,13 @@ class LibraryModels:
             self.warnings += warnings
             self._texts[key] = model
         return self._texts[key]
+
+
+def _lost(what: str, version: str) -> ModelError:
+    return ModelError(
+        f"The file of {version}, which the visual model learned, {what}.",
+        "Search with the model as it came: mmrag models use original",
+    )
 
 
 def vlm_of(settings: Settings) -> OllamaVLM:

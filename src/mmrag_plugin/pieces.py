@@ -18,6 +18,9 @@ PAUSE_S = 1.5  # a silence this long ends a run
 RUN_PIECES = 3  # of one source; a sentence seldom runs over more cues
 RUN_S = 15.0  # the most that a run lasts, unless one piece does
 BESIDE_PIECES = 3  # of other sources in a run
+# Bounds for films with heaps of signs at a time, which would take minutes.
+_LANES = 32  # that a piece may follow in
+_NEARBY = 200  # pieces, before and after one
 _ALONE = ("annotation", "caption")  # about a whole shot, or written about a moment
 _OVERLAP = 0.25  # of the shorter; pieces that overlap by more don't follow each other
 
@@ -117,7 +120,7 @@ def _grown(core: int, shared: Sequence[set[str]]) -> list[int]:
 def _lanes(pieces: Sequence[Signal], numbers: Sequence[int]) -> list[list[int]]:
     lanes: list[list[int]] = []
     for number in numbers:
-        for lane in lanes:
+        for lane in lanes[:_LANES]:
             before = pieces[lane[-1]]
             if before.source == pieces[number].source and not _at_once(before, pieces[number]):
                 lane.append(number)
@@ -162,10 +165,12 @@ def _around(
     pieces: Sequence[Signal], short: Sequence[int], first: int, begin_s: float, end_s: float
 ) -> Iterator[int]:
     """The numbers of the short pieces that overlap a span of time which piece ``first`` begins."""
-    before = bisect_left(short, first)
-    while before and span_of(pieces[short[before - 1]])[0] > begin_s - RUN_S:
+    place = before = bisect_left(short, first)
+    while (
+        before > max(place - _NEARBY, 0) and span_of(pieces[short[before - 1]])[0] > begin_s - RUN_S
+    ):
         before -= 1
-    for number in short[before:]:
+    for number in short[before : place + _NEARBY]:
         start_s, until_s = span_of(pieces[number])
         if start_s > end_s:
             return

@@ -82,10 +82,12 @@ def list_models(
     output.print("palette (colours only) needs no download. Fetch one: mmrag models pull NAME")
     for version in learned:
         mark = " (in use)" if version["in_use"] else ""
+        what = "the visual model itself, " if version.get("kind") == "lora" else ""
         change = version["trial"]["all"]["MRR"]
         output.print(
-            f"learned {version['version']}{mark}: {version['made_at']}, from {version['media']} "
-            f"media; mean reciprocal rank {change['before']:.3f}, then {change['after']:.3f}"
+            f"learned {version['version']}{mark}: {what}{version['made_at']}, "
+            f"from {version['media']} media; mean reciprocal rank {change['before']:.3f}, "
+            f"then {change['after']:.3f}"
         )
 
 

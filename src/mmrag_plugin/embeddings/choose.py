@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
 from mmrag_plugin.embeddings.catalogue import (
@@ -16,6 +17,9 @@ from mmrag_plugin.embeddings.catalogue import (
 from mmrag_plugin.embeddings.local_models import layout_of, locate, on_disk
 from mmrag_plugin.errors import ModelError, UsageError
 from mmrag_plugin.ollama_host import is_this_machine
+
+if TYPE_CHECKING:
+    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
 
 
 def choose_visual(
@@ -47,6 +51,49 @@ def choose_visual(
     visual = _load_visual(folder, setting)
     visual.setting = _again(setting, folder)
     return visual, []
+
+
+def learned_visual(
+    base: str, lora: bytes, *, base_stamp: str, digest: str, models_home: Path
+) -> VisualEmbedding:
+    """Load a model with what it learned: the content of a file with matrices of its layers.
+
+    Raises ModelMissing, and ModelError when the model is another than it was learned on.
+    """
+    from mmrag_plugin.embeddings.lora import LoraEmbedding
+
+    folder = locate(base, models_home)
+    if layout_of(folder) != "transformers":
+        raise untrainable(base)
+    return LoraEmbedding(folder, lora, base_stamp=base_stamp, digest=digest, model_name=base)
+
+
+def trainable(visual: VisualEmbedding, base: str, models_home: Path) -> TransformersEmbedding:
+    """A copy of a model to train, with exact weights. Raises ModelError where it has none."""
+    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+
+    if not isinstance(visual, TransformersEmbedding):
+        raise untrainable(base)
+    folder = locate(base, models_home)
+    return TransformersEmbedding(folder, dtype="float32", model_name=base)
+
+
+def untrainable(name: str) -> ModelError:
+    """The error about a model that is no network of PyTorch."""
+    return ModelError(
+        f"The visual model {name} has no weights that can be trained.",
+        "Index with a CLIP, SigLIP or SigLIP 2 model in the format of transformers (mmrag models "
+        "list), or learn without --lora.",
+    )
+
+
+def same_model(asked: str, setting: str) -> bool:
+    """Whether two settings choose the same model: by its names, or its folder."""
+    row = find_visual(asked)
+    if asked == setting or (row is not None and row == find_visual(setting)):
+        return True
+    folder = Path(asked).expanduser()
+    return folder.is_dir() and str(folder.resolve()) == setting
 
 
 def choose_text(

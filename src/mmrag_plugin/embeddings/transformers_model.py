@@ -80,6 +80,11 @@ class TransformersEmbedding(VisualEmbedding):
         """The name that LlamaIndex writes down for this class."""
         return "TransformersEmbedding"
 
+    @property
+    def network(self) -> Any:
+        """The model of transformers, with its weights."""
+        return self._model
+
     def embed_pictures(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
         """Embed upright RGB pictures of any size: [n, dim], rows L2-normalised."""
         import numpy as np
@@ -88,15 +93,16 @@ class TransformersEmbedding(VisualEmbedding):
             return np.zeros((0, self.dim), np.float32)
         rows = []
         for start in range(0, len(pictures), self.embed_batch_size):
-            batch = [
-                bounded(picture, 2 * self.input_px)
-                for picture in pictures[start : start + self.embed_batch_size]
-            ]
-            inputs = self._processor(
-                images=batch, return_tensors="pt", input_data_format="channels_last"
-            )
-            rows.append(self._run(self._model.get_image_features, dict(inputs)))
+            inputs = self.picture_inputs(pictures[start : start + self.embed_batch_size])
+            rows.append(self._run(self._model.get_image_features, inputs))
         return normalised(np.concatenate(rows), by=self.model_name)
+
+    def picture_inputs(self, pictures: Sequence[Image]) -> dict[str, torch.Tensor]:
+        """What the picture half takes, for a batch of upright RGB pictures."""
+        batch = [bounded(picture, 2 * self.input_px) for picture in pictures]
+        return dict(
+            self._processor(images=batch, return_tensors="pt", input_data_format="channels_last")
+        )
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised; what is past ``max_tokens`` is cut off."""
@@ -106,19 +112,22 @@ class TransformersEmbedding(VisualEmbedding):
             return np.zeros((0, self.dim), np.float32)
         rows = []
         for start in range(0, len(texts), self.embed_batch_size):
-            batch = [self._clean(text) for text in texts[start : start + self.embed_batch_size]]
-            with self._lock:  # a fast tokenizer can't be shared: its padding is set by each call
-                inputs = self._tokenizer(
-                    batch,
-                    padding="max_length" if self._is_siglip else True,
-                    truncation=True,
-                    max_length=self.max_tokens,
-                    return_tensors="pt",
-                )
-            names = ["input_ids"] if self._is_siglip else ["input_ids", "attention_mask"]
-            given = {name: inputs[name] for name in names if name in inputs}
-            rows.append(self._run(self._model.get_text_features, given))
+            inputs = self.text_inputs(texts[start : start + self.embed_batch_size])
+            rows.append(self._run(self._model.get_text_features, inputs))
         return normalised(np.concatenate(rows), by=self.model_name)
+
+    def text_inputs(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """What the text half takes, for a batch of texts."""
+        with self._lock:  # a fast tokenizer can't be shared: its padding is set by each call
+            inputs = self._tokenizer(
+                [self._clean(text) for text in texts],
+                padding="max_length" if self._is_siglip else True,
+                truncation=True,
+                max_length=self.max_tokens,
+                return_tensors="pt",
+            )
+        names = ["input_ids"] if self._is_siglip else ["input_ids", "attention_mask"]
+        return {name: inputs[name] for name in names if name in inputs}
 
     def _clean(self, text: str) -> str:
         """Write a text as the SigLIPs were taught: lower case, and SigLIP 1 no punctuation."""
