@@ -175,6 +175,9 @@ def test_what_was_learned_is_kept_as_json() -> None:
     tuned = Tuned({"visual": 1.0, "text": 2.0}, None, CALIBRATION, ("a", "b"), {"set": "s"})
     again = Tuned.from_dict(json.loads(json.dumps(tuned.as_dict())))
     assert again.as_dict() == tuned.as_dict()
+    of_other_features = tuned.as_dict()
+    of_other_features["calibration"]["version"] = 0
+    assert Tuned.from_dict(of_other_features).calibration is None
     assert "visual 1 text 2" in described(again)
     assert Tuned().is_empty
 

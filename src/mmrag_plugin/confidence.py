@@ -54,6 +54,9 @@ class Usual:
         return (score - self.among_rows) / max(1 - self.among_rows, 1e-6)
 
 
+FEATURES_VERSION = 1  # of what Evidence.features holds: coefficients are of one version
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What the channels say of one hit; None where a channel did not find it.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mmrag_plugin.confidence import Calibration
+from mmrag_plugin.confidence import FEATURES_VERSION, Calibration
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.evaluation.sets import AskedSet
 from mmrag_plugin.evaluation.tuning import (
@@ -60,6 +60,7 @@ class Tuned:
             else {
                 "coefficients": {k: list(v) for k, v in calibration.coefficients.items()},
                 "strong": calibration.strong,
+                "version": FEATURES_VERSION,
             },
             "collections": list(self.collections),
             "about": dict(self.about),
@@ -67,8 +68,10 @@ class Tuned:
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Tuned:
-        """Out of the ledger."""
+        """Out of the ledger; a calibration of other features than today's is left out."""
         calibration = kept["calibration"]
+        if calibration and calibration.get("version") != FEATURES_VERSION:
+            calibration = None
         return cls(
             kept["weights"],
             kept["without_text"],
