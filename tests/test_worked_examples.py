@@ -78,7 +78,8 @@ async def test_a_question_about_a_course_leads_to_the_diagram_or_the_moment(
     assert "Asked in the exam of 2025, question 3" in shown
     assert "text in the picture: " in shown, "the labels of the diagram were not read"
     assert "[1] plant-cell.png" in shown
-    assert len(ollama.pictures[-1]) == shown.partition("I see ")[2].count("\n  [")
+    sources = shown.partition("I see ")[2].count("\n  [")
+    assert sources <= len(ollama.pictures[-1]) <= 6  # of a moment there are several
     hold(PAGE, "layout of the teaching set", block(layout(course)))
     hold(PAGE, "what the teaching set prints", block(shown))
 

@@ -34,7 +34,7 @@ _VOTERS = 16  # lines by which it is decided which way is up
 _ONE_MIND = 0.8  # of the votes, else it is tried which way reads better
 _TRIED = 6  # lines, for that
 _BATCH = 48  # lines between two looks at how much was read
-_VERSION = 4
+_VERSION = 5
 
 _Found = TypeVar("_Found")
 
@@ -133,6 +133,10 @@ class RapidOcrReader(TextReader):
     def _read(self, picture: Image, boxes: Sequence[Box]) -> Sight:
         if not boxes:
             return Sight()
+        hints = [box for box in boxes if box.score < windows.SURE]
+        boxes = [box for box in boxes if box.score >= windows.SURE]
+        if not boxes:
+            hints, boxes = [], hints
         tall_px = sum(box.length for box in boxes if box.is_tall)
         wide_px = sum(box.length for box in boxes if box.is_tall is False)
         mostly_tall = tall_px > wide_px
@@ -161,6 +165,10 @@ class RapidOcrReader(TextReader):
                 elif _is_text(text, confidence):
                     lines.append(_line(box, text, confidence, turn))
                     chars += len(text)
+        hints = [box.turned(ways[mostly_tall]) for box in hints if box.is_tall == mostly_tall]
+        for box, (text, confidence) in zip(hints, self._texts(picture, hints), strict=True):
+            if confidence >= MIN_TURNED_CONFIDENCE and _is_text(text, confidence):
+                lines.append(_line(box, text, confidence, turn))
         other_way = [box.turned(2) for box in unread[:_VOTERS]]
         for box, (text, confidence) in zip(other_way, self._texts(picture, other_way), strict=True):
             if confidence >= MIN_TURNED_CONFIDENCE and _is_text(text, confidence):

@@ -25,6 +25,7 @@ MAX_PART = 0.4  # of the short side: what is thicker and not long is a thing, an
 MAX_BLOCKS = 2  # things as high as long that are looked at closely, as if they were pages
 BLOCK_ZOOM = 3  # how much closer, where nothing tells how small their letters are
 SURE = 0.5  # the detector's score from which a box is one; below it is a hint
+MAX_HINTS = 12  # of what is large enough, and looks like a line, that are read as well
 MARGIN = 0.125  # of a cell that a window shows around it
 MAX_LINE_ASPECT = 60  # of what is read at once
 
@@ -205,14 +206,19 @@ def coarse_grid(width_px: int, height_px: int) -> Grid:
 
 
 def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
-    """Look at the whole picture, and closely where there are hints of small letters."""
+    """Look at the whole picture, and closely where there are hints of small letters.
+
+    The last boxes may be mere hints, with a score below ``SURE``: the frame around a label keeps
+    the detector from being sure of it, and reading tells.
+    """
     grid = coarse_grid(width_px, height_px)
     cells = [(column, row) for column in range(grid.columns) for row in range(grid.rows)]
     scale = _scale(grid.window(*cells[len(cells) // 2]))
     found = _in_cells(grid, cells, scale, detect)
     sure = [box for box in found if box.score >= SURE]
+    hints = _hints(found, scale)
     if scale >= 1:
-        return sure
+        return sure + hints
     small = [
         box
         for box in found
@@ -223,7 +229,7 @@ def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
     blocks = sorted(blocks, key=lambda box: -box.score)[:MAX_BLOCKS]
     closer, near = _close_grid(width_px, height_px, small, scale)
     if near < 1.15 * scale or not (small or blocks):
-        return sure
+        return sure + hints
     seen = _looked_at(closer, [*small, *blocks], near, detect)
     thin = SMALL_PX / scale
     large = [box for box in sure if box.thickness >= thin]
@@ -240,7 +246,21 @@ def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
         if not (_is_block(box) and sum(_covers(box, other) for other in seen) > 1)
     ]
     seen = [box for box in seen if not any(_covers(other, box) for other in large)]
-    return large + unseen + seen
+    boxes = large + unseen + seen
+    return boxes + [
+        hint
+        for hint in hints
+        if not any(_covers(hint, box) or _covers(box, hint) for box in boxes)
+    ]
+
+
+def _hints(found: Sequence[Box], scale: float) -> list[Box]:
+    hints = [
+        box
+        for box in found
+        if box.score < SURE and box.aspect >= LINE_ASPECT and box.thickness * scale >= SMALL_PX
+    ]
+    return sorted(hints, key=lambda box: -box.score)[:MAX_HINTS]
 
 
 def _is_block(box: Box) -> bool:
