@@ -156,6 +156,7 @@ def test_a_media_that_is_not_there_can_not_be_searched(home: Path) -> None:
     assert json.loads(done.stdout)["error"]["kind"] == "not_found"
 
 
+@pytest.mark.slow
 def test_the_command_searches_inside_the_film_of_a_hit_in_order(home: Path) -> None:
     assert mmrag(home, "search", "kiss", "--json").returncode == 0
     done = mmrag(home, "search", "look bottle kiss", "--in", "1", "--in-order", "--json")

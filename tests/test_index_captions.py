@@ -168,6 +168,7 @@ def test_new_is_what_the_run_takes_in_missing_is_what_has_none(
         assert len(ollama.asked()) == 4
 
 
+@pytest.mark.slow
 def test_all_is_what_the_present_model_has_not_captioned(tmp_path: Path, photos: Path) -> None:
     with Captioning("eye", "lens") as ollama:
         with captioning(tmp_path / "home", ollama) as library:
@@ -213,6 +214,7 @@ def test_the_same_pixels_are_captioned_once_wherever_they_lie(tmp_path: Path, ph
         assert texts_in(library)["other red.png"] == texts_in(library)["red.png"]
 
 
+@pytest.mark.slow
 def test_a_change_beside_the_pixels_keeps_the_caption_though_nobody_captions(
     tmp_path: Path, photos: Path
 ) -> None:

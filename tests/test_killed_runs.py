@@ -177,6 +177,7 @@ def killed_and_finished(
         print(f"{victim} killed after {moment_s:.1f} of {duration_s:.1f} s: same library")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_killed_runs_end_in_the_same_library(
     tmp_path: Path, photos: Path, unbroken: tuple[dict[str, Any], float]

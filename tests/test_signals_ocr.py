@@ -74,6 +74,7 @@ def test_a_picture_without_text_gives_nothing(reader: TextReader, size: tuple[in
     assert reader.read(Image.new("RGB", size, "navy")) == ""
 
 
+@pytest.mark.slow
 def test_real_photos_with_text_are_read(reader: TextReader, shared_data: Path) -> None:
     folder = shared_data / "tricky" / "albums_text"
     book = reader.read(open_picture(folder / "book-beside-flowers.jpg", at_least_px=2000))

@@ -248,9 +248,7 @@ def find_boxes(width_px: int, height_px: int, detect: Detect) -> list[Box]:
     seen = [box for box in seen if not any(_covers(other, box) for other in large)]
     boxes = large + unseen + seen
     return boxes + [
-        hint
-        for hint in hints
-        if not any(_covers(hint, box) or _covers(box, hint) for box in boxes)
+        hint for hint in hints if not any(_covers(hint, box) or _covers(box, hint) for box in boxes)
     ]
 
 
