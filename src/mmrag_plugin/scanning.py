@@ -269,8 +269,12 @@ class _Comparison:
             self.result.removed = [m for m in lost if self.gone.issuperset(left.get(m, ()))]
             return self.moved
         with self.ledger.transaction():
+            touched = self.ledger.known_files(self.gone).values() if self.gone else ()
+            losing = {known.media_id for known in touched}
             self.ledger.drop_paths(sorted(self.gone))
             self.result.removed = self.ledger.pathless()
+            for media_id in sorted(losing.difference(self.result.removed)):
+                self._look_again(media_id)  # what lay beside the copy that went counts no more
         return self.moved
 
     def _hash(self, file: FoundFile) -> str:
@@ -311,6 +315,8 @@ class _Comparison:
         known = self.known.get(file.path)
         if known is None or content_hash != known.content_hash:
             media_id = self._identify(file, content_hash, known)
+            if known is not None and known.media_id != media_id:
+                self._look_again(known.media_id)  # it may have other paths
         else:
             media_id = known.media_id
             if file.sidecar_stamp != known.sidecar_stamp:
