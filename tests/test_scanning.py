@@ -910,3 +910,14 @@ def test_a_folder_is_listed_without_what_links_lead_out_to(scanned: Scanned) -> 
     scanned.write("a.jpg")
     (scanned.root / "b.jpg").symlink_to("/etc/hostname")
     assert list(list_folder(scanned.root, scanned.root)) == ["a.jpg"]
+
+
+def test_a_media_whose_copy_went_is_looked_at_again(scanned: Scanned) -> None:
+    path = scanned.write("a.jpg")
+    shutil.copy(path, path.with_name("b.jpg"))
+    scanned()
+    scanned()
+    path.unlink()
+    scanned()
+    assert set(scanned.looked_again) == set(scanned.ids().values()), "a sidecar may have gone too"
+    assert set(scanned.ids()) == {"b.jpg"}
