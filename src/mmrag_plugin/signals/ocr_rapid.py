@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MIN_CONFIDENCE = 0.7  # of a line, below which it is more often a texture than text
 MIN_LONE_CONFIDENCE = 0.95  # of a line of one character, which a texture gives easily
-MIN_TURNED_CONFIDENCE = 0.85  # of a line that had to be turned against all others
+MIN_TURNED_CONFIDENCE = 0.85  # of a line that was turned against all others, or was a mere hint
 MAX_LINES = 600  # of one picture that are read, the largest first
 MAX_THREADS = 4
 GLANCE_SIDE_PX = 640  # of the picture in which a cheap look seeks anything like writing
@@ -166,13 +166,13 @@ class RapidOcrReader(TextReader):
                     lines.append(_line(box, text, confidence, turn))
                     chars += len(text)
         hints = [box.turned(ways[mostly_tall]) for box in hints if box.is_tall == mostly_tall]
-        for box, (text, confidence) in zip(hints, self._texts(picture, hints), strict=True):
-            if confidence >= MIN_TURNED_CONFIDENCE and _is_text(text, confidence):
-                lines.append(_line(box, text, confidence, turn))
         other_way = [box.turned(2) for box in unread[:_VOTERS]]
-        for box, (text, confidence) in zip(other_way, self._texts(picture, other_way), strict=True):
-            if confidence >= MIN_TURNED_CONFIDENCE and _is_text(text, confidence):
-                lines.append(_line(box, text, confidence, turn))
+        for doubtful in (hints, other_way):
+            for box, (text, confidence) in zip(
+                doubtful, self._texts(picture, doubtful), strict=True
+            ):
+                if confidence >= MIN_TURNED_CONFIDENCE and _is_text(text, confidence):
+                    lines.append(_line(box, text, confidence, turn))
         unclear = [_bounds(box, turn) for box in unread]
         unclear += [
             (line.left, line.middle - line.height / 2, line.right, line.middle + line.height / 2)

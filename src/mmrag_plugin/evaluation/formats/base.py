@@ -106,6 +106,12 @@ def bad(where: str, what: str) -> UsageError:
     return UsageError(f"The set of queries is not sound: {where} {what}.", "Mend it there.")
 
 
+def refuse_split(split: str | None) -> None:
+    """Of a format without splits none can be named. Raises UsageError."""
+    if split is not None:
+        raise bad("it", f"has no splits, so no {split!r} either")
+
+
 def mapping(value: Any, where: str) -> dict[str, Any]:
     """A JSON object. Raises UsageError."""
     if not isinstance(value, dict):

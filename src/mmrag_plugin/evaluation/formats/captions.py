@@ -19,6 +19,7 @@ from mmrag_plugin.evaluation.formats.base import (
     entries,
     mapping,
     media_name,
+    refuse_split,
     words,
 )
 
@@ -43,8 +44,7 @@ class Captions(SetFormat):
 
     def queries(self, content: Content, split: str | None = None) -> Iterator[Query]:
         """A query for each caption."""
-        if split is not None:
-            raise bad("it", f"has no splits, so no {split!r} either")
+        refuse_split(split)
         found: _Found
         if _is_table(content):
             found = ((w, row.get("image"), row.get("caption")) for w, row in content.table())

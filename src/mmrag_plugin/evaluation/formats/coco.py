@@ -13,6 +13,7 @@ from mmrag_plugin.evaluation.formats.base import (
     entries,
     mapping,
     media_name,
+    refuse_split,
     words,
 )
 
@@ -28,8 +29,7 @@ class Coco(SetFormat):
 
     def queries(self, content: Content, split: str | None = None) -> Iterator[Query]:
         """A query for each caption."""
-        if split is not None:
-            raise bad("it", f"has no splits, so no {split!r} either")
+        refuse_split(split)
         value = mapping(content.value, "the file")
         names: dict[str, str] = {}
         for where, entry in entries(value.get("images"), "images"):

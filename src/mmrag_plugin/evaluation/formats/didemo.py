@@ -15,6 +15,7 @@ from mmrag_plugin.evaluation.formats.base import (
     entries,
     mapping,
     media_name,
+    refuse_split,
     span,
     words,
 )
@@ -35,8 +36,7 @@ class DiDeMo(SetFormat):
 
     def queries(self, content: Content, split: str | None = None) -> Iterator[Query]:
         """A query for each description; its moment is the one that most people named."""
-        if split is not None:
-            raise bad("it", f"has no splits, so no {split!r} either")
+        refuse_split(split)
         for where, entry in entries(content.value, "the list"):
             record = mapping(entry, where)
             named = Counter(_steps(time, at) for at, time in entries(record.get("times"), where))

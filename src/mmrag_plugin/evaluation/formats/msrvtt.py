@@ -13,10 +13,10 @@ from mmrag_plugin.evaluation.formats.base import (
     Query,
     SetFormat,
     Wanted,
-    bad,
     entries,
     mapping,
     media_name,
+    refuse_split,
     words,
 )
 
@@ -36,8 +36,7 @@ class MsrVtt(SetFormat):
     def queries(self, content: Content, split: str | None = None) -> Iterator[Query]:
         """A query for each sentence, of a split where one is named."""
         if _is_table(content):
-            if split is not None:
-                raise bad("it", f"has no splits, so no {split!r} either")
+            refuse_split(split)
             for where, row in content.table():
                 video = Wanted(media_name(row.get("video_id"), where))
                 yield Query(words(row, "sentence", where), (video,))

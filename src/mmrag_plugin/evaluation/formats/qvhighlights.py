@@ -13,6 +13,7 @@ from mmrag_plugin.evaluation.formats.base import (
     bad,
     entries,
     media_name,
+    refuse_split,
     span,
     words,
 )
@@ -30,8 +31,7 @@ class QvHighlights(SetFormat):
 
     def queries(self, content: Content, split: str | None = None) -> Iterator[Query]:
         """A query a line; any of its windows answers it."""
-        if split is not None:
-            raise bad("it", f"has no splits, so no {split!r} either")
+        refuse_split(split)
         for where, record in content.records():
             video = media_name(record.get("vid"), where)
             windows = entries(record.get("relevant_windows"), f"{where}, relevant_windows")
