@@ -68,7 +68,6 @@ class OcrStage:
         with closing(self._run.parts.seer.read_text(wanted)) as found_texts:
             try:
                 for found in found_texts:
-                    self._run.between_media()
                     if found.passed_over:
                         passed.append(found.media.media_id)
                     else:
@@ -77,6 +76,7 @@ class OcrStage:
                         self._pass_over(passed)
                         passed = []
                     self._run.progress.advance("ocr", 1)
+                    self._run.between_media()
             except IndexStopped:
                 self._pass_over(passed)
                 raise

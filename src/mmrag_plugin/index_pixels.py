@@ -41,7 +41,6 @@ class PixelStages:
         began, nodes, finished = time.monotonic(), list[ImageNode](), dict[str, int]()
         try:
             for found in seen:
-                self.run.between_media()
                 media_id = found.media.media_id
                 with self.run.failing("embed", found.media):
                     if self._take(found):
@@ -54,6 +53,7 @@ class PixelStages:
                     began, nodes, finished = time.monotonic(), [], {}
                 if found.ends:
                     self.run.progress.advance("embed", 1)
+                self.run.between_media()
         except IndexStopped:
             self._commit_frames(kind, nodes, finished)
             raise

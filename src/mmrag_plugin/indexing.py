@@ -274,9 +274,9 @@ class Indexer:
             closing(self.parts.seer.read(self._run.rows(pending))) as read,
         ):
             for batch in batches(read, _READ_BATCH):
-                self._run.between_media()
                 self._enter_read(batch)
                 self.progress.advance("read", len(batch))
+                self._run.between_media()
 
     def _enter_read(self, batch: Sequence[ReadMedia]) -> None:
         """Enter what files say, together with what stands beside them."""
