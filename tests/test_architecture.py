@@ -17,7 +17,7 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
     "vocabulary": "child_process errors media timecode metadata settings pictures terms "
-    "colours content_kind picture_check animations raw_pictures motion_photos "
+    "colours content_kind picture_check model_input animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
     "content_hash ollama_host priority folder_names film_sound",
     "stages": "readers keyframes embeddings signals vlm makers",

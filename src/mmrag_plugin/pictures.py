@@ -209,7 +209,7 @@ def _refuse_what_takes_long(image: Any, name: str) -> None:
     if image.format == "PPM" and image.tile[0][0] in _SLOW_DECODERS:
         if image.width * image.height > _MAX_SLOW_PIXELS:
             reason = f"{image.width} x {image.height} pixels of a slow kind of {image.format}"
-    elif image.format in ("JPEG", "MPO") and _scans_more_than(MAX_SCANS, image.fp):
+    elif image.format in ("JPEG", "MPO") and _scans_more_than(MAX_SCANS, image):
         reason = f"more than {MAX_SCANS} scans"
     if reason:
         raise MediaError(
@@ -219,9 +219,15 @@ def _refuse_what_takes_long(image: Any, name: str) -> None:
         )
 
 
-def _scans_more_than(limit: int, file: IO[bytes]) -> bool:
-    """Whether a JPEG that was opened up to its first scan holds too many of them."""
-    position = file.tell()
+def _scans_more_than(limit: int, image: Any) -> bool:
+    """Whether a JPEG that was opened up to its first scan's pixels holds too many of them."""
+    file: IO[bytes] = image.fp
+    position, header_bytes = file.tell(), 6 + 2 * image.layers
+    file.seek(position - header_bytes)
+    begin = file.read(3)
+    file.seek(position)
+    if "progressive" not in image.info and begin == bytes([0, header_bytes, image.layers]):
+        return False  # all colours are in this scan, which is the picture; no other is decoded
     data = file.read(_MAX_JPEG_BYTES)
     file.seek(position)
     scans, at = 1, 0

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PrivateAttr
 
-from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
+from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
 from mmrag_plugin.embeddings.fingerprint import fingerprint
 from mmrag_plugin.embeddings.local_models import locate, unloadable
+from mmrag_plugin.embeddings.processor_square import normalised_squares, square_of
 from mmrag_plugin.errors import ModelError
+from mmrag_plugin.model_input import ModelInput, Square, bounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +54,7 @@ class TransformersEmbedding(VisualEmbedding):
     _model: Any = PrivateAttr()
     _tokenizer: Any = PrivateAttr()
     _processor: Any = PrivateAttr()
+    _takes: ModelInput = PrivateAttr(default_factory=ModelInput)
     _is_siglip: bool = PrivateAttr(default=False)
     _strips_punctuation: bool = PrivateAttr(default=False)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
@@ -81,6 +84,11 @@ class TransformersEmbedding(VisualEmbedding):
         return "TransformersEmbedding"
 
     @property
+    def takes(self) -> ModelInput:
+        """The square that the model's processor makes, where it makes one."""
+        return self._takes
+
+    @property
     def network(self) -> Any:
         """The model of transformers, with its weights."""
         return self._model
@@ -99,6 +107,8 @@ class TransformersEmbedding(VisualEmbedding):
 
     def picture_inputs(self, pictures: Sequence[Image]) -> dict[str, torch.Tensor]:
         """What the picture half takes, for a batch of upright RGB pictures."""
+        if isinstance(self._takes, Square):
+            return {"pixel_values": normalised_squares(pictures, self._takes)}
         batch = [bounded(picture, 2 * self.input_px) for picture in pictures]
         return dict(
             self._processor(images=batch, return_tensors="pt", input_data_format="channels_last")
@@ -180,6 +190,7 @@ class TransformersEmbedding(VisualEmbedding):
                 self._is_siglip = model.config.model_type in ("siglip", "siglip2")
                 self._tokenizer = _tokenizer(folder)
                 self._processor = _processor(folder)
+                self._takes = square_of(self._processor) or ModelInput()
         except ModelError:
             raise
         except Exception as error:  # damaged files make the loaders raise nearly anything
