@@ -27,7 +27,7 @@ class SamePixelsStage:
         if not before:
             return
         visual = self.run.parts.visual
-        at_least_px = 2 * visual.input_px
+        at_least_px = visual.decoded_px
         with self.run.timed("embed", len(before)):
             for batch in batches(before, _BATCH):
                 same = []

@@ -115,7 +115,7 @@ class SeesHere(Seer):
         try:
             frames = self._readers[media.kind].frames(
                 Path(media.path),
-                at_least_px=2 * self._visual.input_px,
+                at_least_px=self._visual.decoded_px,
                 model_takes=self._visual.takes,
             )
             if media.kind == "image":

@@ -70,6 +70,11 @@ class VisualEmbedding(MultiModalEmbedding):
         """How this model takes pictures: those that were made ready before embed alike, faster."""
         return ModelInput()
 
+    @property
+    def decoded_px(self) -> int:
+        """The short side that a picture should have at least when it is decoded for this model."""
+        return self.takes.least_px(self.input_px)
+
     def understands(self, text: str) -> bool:
         """Whether the model has anything to say about this query (``palette`` may abstain)."""
         return bool(text.strip())

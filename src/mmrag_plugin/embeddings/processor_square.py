@@ -57,7 +57,8 @@ def _described(processor: Any) -> Square | None:
         and processor.do_normalize
         and not processor.do_pad
         and abs(processor.rescale_factor * _BRIGHTEST - 1) < 1e-6
-        and (cut is None or (cut.height == cut.width and size.shortest_edge))
+        # a picture that has been made ready has to stay as it is
+        and (cut is None or cut.height == cut.width == size.shortest_edge)
         and (cut is not None or (size.height == size.width and not size.shortest_edge))
         and not (size.longest_edge or size.max_height or size.max_width)
     )

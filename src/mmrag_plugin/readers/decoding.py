@@ -93,16 +93,24 @@ class DecodesHere(Decoder):
         model_takes: ModelInput | None = None,
     ) -> Iterator[Frame]:
         """Yield the frames lazily."""
-        frames = self._frames(kind, path, at_least_px, selector)
-        return frames if model_takes is None else _made_ready(frames, model_takes)
+        if model_takes is None:
+            return self._frames(kind, path, at_least_px, selector)
+        frames = self._frames(kind, path, at_least_px, selector, finely=True)
+        return _made_ready(frames, model_takes)
 
     def _frames(
-        self, kind: Kind, path: Path, at_least_px: int | None, selector: KeyframeSelector | None
+        self,
+        kind: Kind,
+        path: Path,
+        at_least_px: int | None,
+        selector: KeyframeSelector | None,
+        *,
+        finely: bool = False,
     ) -> Iterator[Frame]:
         from mmrag_plugin.pictures import further_pages, open_picture, reduced
 
         if kind == "image":
-            yield Frame(0, open_picture(path, at_least_px=at_least_px))
+            yield Frame(0, open_picture(path, at_least_px=at_least_px, finely=finely))
             for number, page in enumerate(further_pages(path, at_least_px=at_least_px), start=1):
                 yield Frame(number, page)
             frames = _moving_frames(path)
