@@ -13,6 +13,7 @@ from mmrag_plugin.index_run import Run
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Frame, Signal
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,7 +107,8 @@ class OcrStage:
             for media, frames in group:
                 with self._run.failing("ocr", media):
                     shown = [frame.picture for frame in frames() if frame.time_s is None]
-                    likely[media.media_id] = any(map(reader.may_hold_text, shown))
+                    with span("ocr.glance"):
+                        likely[media.media_id] = any(map(reader.may_hold_text, shown))
             self._run.enter_failures()
         return likely
 
@@ -155,7 +157,10 @@ def read_text(
         if read is None or seen is None or not _is_same(read, seen):
             read = seen
             worth = not glances or frame.time_s is None or reader.may_hold_text(frame.picture)
-            text = reader.read(frame.picture).strip() if worth else ""
+            text = ""
+            if worth:
+                with span("ocr.read"):
+                    text = reader.read(frame.picture).strip()
         last = signals[-1] if signals else None
         stays = last and before and last.end_s == before.end_s
         if text and last and stays and _letters(last.text) == _letters(text):

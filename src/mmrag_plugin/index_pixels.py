@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.schema import ImageNode
 
+from mmrag_plugin.embeddings.base import encoded_pictures
 from mmrag_plugin.errors import IndexStopped, MmragError
 from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger import MediaRow
@@ -18,6 +19,7 @@ from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.looks import LOOK_STAMP, PixelsHash, look_of
 from mmrag_plugin.media import Frame, Kind
 from mmrag_plugin.metadata import FRAME, frame_row_id
+from mmrag_plugin.tracing import carried, span
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +83,7 @@ class PixelStages:
                 nodes: list[ImageNode] = []
                 for batch in batches(frames(), _EMBED_BATCH):
                     self.run.between_media()
-                    vectors = visual.embed_pictures([frame.picture for frame in batch])
+                    vectors = encoded_pictures(visual, [frame.picture for frame in batch])
                     for frame in batch:
                         seen.add(frame.picture)
                     nodes += map(_frame_node, [media] * len(batch), batch, vectors)
@@ -106,7 +108,7 @@ class PixelStages:
     ) -> None:
         for batch in batches(pictures, _EMBED_BATCH):  # photos that move have several
             visual = self.run.parts.visual
-            vectors = visual.embed_pictures([frame.picture for _, frame in batch])
+            vectors = encoded_pictures(visual, [frame.picture for _, frame in batch])
             for (media, frame), vector in zip(batch, vectors, strict=True):
                 made[media.media_id].append(_frame_node(media, frame, vector))
 
@@ -149,7 +151,8 @@ def frames_in_groups(
         return run.parts.readers[media.kind].frames(Path(media.path), at_least_px=at_least_px)
 
     def decoded(media: MediaRow) -> list[Frame]:
-        return list(frames_of(media))
+        with span("decode"):
+            return list(frames_of(media))
 
     if kind == "video":
         for media in run.rows(media_ids):
@@ -159,7 +162,9 @@ def frames_in_groups(
         ahead: Group = []
         for batch in batches(media_ids, size):
             group = ahead
-            ahead = [(media, pool.submit(decoded, media).result) for media in run.rows(batch)]
+            ahead = [
+                (media, pool.submit(carried(decoded), media).result) for media in run.rows(batch)
+            ]
             if group:
                 yield group
         if ahead:
