@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.schema import ImageNode
 
-from mmrag_plugin.embeddings.base import encoded_pictures
+from mmrag_plugin.encoding import encoded_pictures
 from mmrag_plugin.errors import IndexStopped, MmragError
 from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger import MediaRow
@@ -19,7 +19,7 @@ from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.looks import LOOK_STAMP, PixelsHash, look_of
 from mmrag_plugin.media import Frame, Kind
 from mmrag_plugin.metadata import FRAME, frame_row_id
-from mmrag_plugin.tracing import carried, span
+from mmrag_plugin.tracing import carried
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,8 +151,7 @@ def frames_in_groups(
         return run.parts.readers[media.kind].frames(Path(media.path), at_least_px=at_least_px)
 
     def decoded(media: MediaRow) -> list[Frame]:
-        with span("decode"):
-            return list(frames_of(media))
+        return list(frames_of(media))
 
     if kind == "video":
         for media in run.rows(media_ids):

@@ -11,6 +11,7 @@ from mmrag_plugin.learned_versions import LEARNED, LearnedVersions
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.metadata import METADATA_VERSION
 from mmrag_plugin.settings import LEARNED_FOLDER, Settings
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -184,7 +185,8 @@ class LibraryModels:
         if setting not in self._visuals:
             from mmrag_plugin.embeddings.choose import choose_visual
 
-            model, warnings = choose_visual(setting, models_home=self._settings.models_home)
+            with span("load.visual"):
+                model, warnings = choose_visual(setting, models_home=self._settings.models_home)
             self.warnings += warnings
             self._visuals[setting] = model
         return self._visuals[setting]
@@ -222,13 +224,14 @@ class LibraryModels:
         if key not in self._texts:
             from mmrag_plugin.embeddings.choose import choose_text
 
-            model, warnings = choose_text(
-                setting,
-                visual,
-                ollama_host=self._settings.ollama_host,
-                models_home=self._settings.models_home,
-                allow_remote=self._settings.allow_remote,
-            )
+            with span("load.text"):
+                model, warnings = choose_text(
+                    setting,
+                    visual,
+                    ollama_host=self._settings.ollama_host,
+                    models_home=self._settings.models_home,
+                    allow_remote=self._settings.allow_remote,
+                )
             self.warnings += warnings
             self._texts[key] = model
         return self._texts[key]

@@ -36,9 +36,7 @@ def dispatcher_heard(name: str) -> Any:
 
 
 @contextmanager
-def embedding_told(
-    model: BaseEmbedding, chunks: Sequence[str]
-) -> Iterator[Callable[[Any], None]]:
+def embedding_told(model: BaseEmbedding, chunks: Sequence[str]) -> Iterator[Callable[[Any], None]]:
     """Tell that a model embeds; the vectors [n, dim] are to be told within."""
     dispatcher = dispatcher_heard("mmrag_plugin.embeddings")
     if dispatcher is None:
@@ -86,20 +84,21 @@ def rerank_told(
         return
     from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 
-    dispatcher.event(
-        ReRankStartEvent(query=query, nodes=before(), top_n=top_n, model_name=model)
-    )
+    dispatcher.event(ReRankStartEvent(query=query, nodes=before(), top_n=top_n, model_name=model))
     yield lambda nodes: dispatcher.event(ReRankEndEvent(nodes=nodes()))
 
 
-@contextmanager
-def query_told(query: QueryBundle) -> Iterator[Callable[[Any], None]]:
-    """Tell of a query; its response is to be told within."""
-    dispatcher = dispatcher_heard("mmrag_plugin.answering")
-    if dispatcher is None:
-        yield lambda _: None
-        return
-    from llama_index.core.instrumentation.events.query import QueryEndEvent, QueryStartEvent
+def query_began(query: QueryBundle) -> None:
+    """Tell of a question to a query engine."""
+    if dispatcher := dispatcher_heard("mmrag_plugin.answering"):
+        from llama_index.core.instrumentation.events.query import QueryStartEvent
 
-    dispatcher.event(QueryStartEvent(query=query))
-    yield lambda response: dispatcher.event(QueryEndEvent(query=query, response=response))
+        dispatcher.event(QueryStartEvent(query=query))
+
+
+def query_ended(query: QueryBundle, response: Callable[[], Any]) -> None:
+    """Tell of its answer, which is only made where somebody listens."""
+    if dispatcher := dispatcher_heard("mmrag_plugin.answering"):
+        from llama_index.core.instrumentation.events.query import QueryEndEvent
+
+        dispatcher.event(QueryEndEvent(query=query, response=response()))

@@ -42,32 +42,40 @@ def set_up(
     file: Path | None = None,
     *,
     program: str = "mmrag",
+    others: bool = False,
 ) -> None:
     """Log to stderr from a level on, and to a file if one is given; again replaces what was so.
 
-    Raises StorageError for a file that can't be written.
+    ``others`` logs warnings of other libraries in the same way. Raises StorageError for a file that
+    can't be written.
     """
     number = logging.getLevelName(level.upper())
     formatter: logging.Formatter = JsonLines() if form == "json" else PlainLines(program)
     handlers: list[logging.Handler] = [_Stderr()]
     if file is not None:
         handlers.append(_file(file))
-    for handler in list(_log.handlers):
-        if isinstance(handler, _Stderr | _RotatingFile):
-            _log.removeHandler(handler)
-            handler.close()
+    root = logging.getLogger()
+    for log in (_log, root):
+        for handler in list(log.handlers):
+            if isinstance(handler, _Stderr | _RotatingFile):
+                log.removeHandler(handler)
+                handler.close()
     for handler in handlers:
         handler.setFormatter(formatter)
         _log.addHandler(handler)
     _log.setLevel(number)
-    _log.propagate = False
+    if others:
+        handler = _Stderr()
+        handler.setFormatter(formatter)
+        handler.addFilter(lambda record: record.name.partition(".")[0] != _log.name)
+        root.addHandler(handler)
     if number <= logging.INFO:
         tracing.listen(_SPANS)
     else:
-        tracing.leave(_SPANS)
+        tracing.stop_listening(_SPANS)
 
 
-def from_environment(verbose: int = 0) -> dict[str, str]:
+def from_environment(verbose: int = 0) -> tuple[str, str]:
     """Level and form as the environment has them; what is no level is for the settings to refuse.
 
     ``verbose`` is how often ``-v`` was given: news, and with two of them everything.
@@ -76,10 +84,7 @@ def from_environment(verbose: int = 0) -> dict[str, str]:
     form = os.environ.get("MMRAG_LOG_FORMAT", "").lower()
     if verbose:
         level = "info" if verbose == 1 else "debug"
-    return {
-        "level": level if level in LEVELS else "warning",
-        "form": form if form in FORMATS else "text",
-    }
+    return level if level in LEVELS else "warning", form if form in FORMATS else "text"
 
 
 class JsonLines(logging.Formatter):
@@ -145,6 +150,12 @@ class SpanLog:
         """Tell that a run of indexing begins; all else is told when it ends."""
         if span.name == "index":
             _log.getChild("index").info("index began")
+
+    def enter(self, span: tracing.Span) -> None:
+        """Nothing is logged of it."""
+
+    def leave(self, span: tracing.Span) -> None:
+        """Nothing is logged of it."""
 
     def end(self, span: tracing.Span) -> None:
         """Tell what ended, how long it took, and what it says of itself."""

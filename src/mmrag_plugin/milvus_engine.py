@@ -31,7 +31,7 @@ MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # what a Milvus server allows
 # calls that never touch the engine
 _FREE_CALLS = {"Connect", "GetVersion", "CheckHealth", "GetFlushState", "GetCompactionState"}
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mmrag.owner")
 
 
 def open_engine(directory: Path) -> Any:

@@ -153,6 +153,12 @@ class Profile:
             span.kept[self] = part
             part.begin(id(span), span.began_s)
 
+    def enter(self, span: Span) -> None:
+        """What is within it says so itself."""
+
+    def leave(self, span: Span) -> None:
+        """What is within it says so itself."""
+
     def end(self, span: Span) -> None:
         """Add it to its part, which stays known to spans that outlive it."""
         part: _Part = span.kept[self]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmrag_plugin.bm25 import query_vector, rarity
 from mmrag_plugin.confidence import CALIBRATION, Calibration, Judge, Usual
+from mmrag_plugin.encoding import encoded_pictures, encoded_texts
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.fusion import DEPTH, Fusion
@@ -21,6 +22,7 @@ from mmrag_plugin.reasons import best_matches, quote
 from mmrag_plugin.results import Page, SearchResult
 from mmrag_plugin.telling import Ranked, Telling
 from mmrag_plugin.terms import terms_of
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import is_there
 from mmrag_plugin.words import piece_of, within
 
@@ -112,9 +114,12 @@ class Searcher:
             for channel in wanted
             if channel not in found
         ]
-        judge = self.judge(query, vectors)
+        with span("judge"):
+            judge = self.judge(query, vectors)
         telling = Telling(query, self.signals)
-        ranked = telling.in_order(self.rank(found))
+        with span("fusion") as now:
+            ranked = telling.in_order(self.rank(found))
+            now.set(moments=len(ranked))
         if min_confidence != "none":
             ranked = self._surely(ranked, judge, min_confidence)
         alike: dict[str, list[str]] = {}
@@ -122,8 +127,9 @@ class Searcher:
             media_ids = list({candidate.media_id for candidate, _, _ in ranked})
             ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
         ranked = spread(ranked, PER_MEDIA if per_media is None else per_media)
-        shown = telling.narrowed(ranked[page.first : page.after])
-        hits = self._hits(query, shown, judge, alike, page.first)
+        with span("hits"):
+            shown = telling.narrowed(ranked[page.first : page.after])
+            hits = self._hits(query, shown, judge, alike, page.first)
         return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------
@@ -147,20 +153,22 @@ class Searcher:
         vectors: dict[Channel, NDArray[np.float32]] = {}
         found: dict[Channel, Sequence[FoundRow]] = {}
         for channel in channels:
-            if channel == "bm25":
-                terms = list(dict.fromkeys(terms_of(query)))
-                counts, documents = self.ledger.document_counts(terms)
-                weights = query_vector(terms, counts, documents)
-                search = partial(self.words.search_words, weights, where=where)
-            else:
-                words = seen if seen is not None and channel == "visual" else query
-                vector = self._vector(channel, words, picture)
-                if not vector.any():
-                    continue
-                vectors[channel] = vector
-                store = self.frames if channel == "visual" else self.words
-                search = partial(store.search_dense, vector, where=where)
-            found[channel] = _weighed(_deep(search, depth, limit))
+            with span(f"channel.{channel}") as now:
+                if channel == "bm25":
+                    terms = list(dict.fromkeys(terms_of(query)))
+                    counts, documents = self.ledger.document_counts(terms)
+                    weights = query_vector(terms, counts, documents)
+                    search = partial(self.words.search_words, weights, where=where)
+                else:
+                    words = seen if seen is not None and channel == "visual" else query
+                    vector = self._vector(channel, words, picture)
+                    if not vector.any():
+                        continue
+                    vectors[channel] = vector
+                    store = self.frames if channel == "visual" else self.words
+                    search = partial(store.search_dense, vector, where=where)
+                found[channel] = _weighed(_deep(search, depth, limit))
+                now.set(rows=len(found[channel]))
         return found, vectors
 
     def _usable(
@@ -197,10 +205,12 @@ class Searcher:
         import numpy as np
 
         if channel == "text" and self.text is not None:
-            return np.asarray(self.text.embedding.get_query_embedding(query), dtype=np.float32)
+            with span("encode.texts", texts=1, model=self.text.stamp):
+                vector = self.text.embedding.get_query_embedding(query)
+            return np.asarray(vector, dtype=np.float32)
         if picture is None:
             return self._asked(query)
-        seen = np.asarray(self.visual.embed_pictures([picture])[0])
+        seen = np.asarray(encoded_pictures(self.visual, [picture])[0])
         if not query or not self.visual.understands(query):
             return seen
         both = seen + self._asked(query)  # "this, but at night"
@@ -209,7 +219,7 @@ class Searcher:
     def _asked(self, words: str) -> NDArray[np.float32]:
         import numpy as np
 
-        rows = self.visual.embed_texts([words])
+        rows = encoded_texts(self.visual, [words])
         return np.asarray((rows if self.learned is None else self.learned(rows, [words]))[0])
 
     # ---- ranking -----------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -28,6 +29,12 @@ class Listener(Protocol):
 
     def begin(self, span: Span) -> None:
         """A span began; ``span.kept`` is room for what is wanted again at its end."""
+
+    def enter(self, span: Span) -> None:
+        """What begins here and now is within it."""
+
+    def leave(self, span: Span) -> None:
+        """What begins from now on is not."""
 
     def end(self, span: Span) -> None:
         """It ended, with all that it says of itself."""
@@ -56,8 +63,13 @@ class Unheard:
         """Say what is the person's own; kept only where they asked for it."""
 
     def begin(self) -> Unheard:
-        """Begin without being what others are within: for a stream, which is read now and then."""
+        """Begin, with nothing within it yet: for a stream, which is read now and then."""
         return self
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        """Let what begins in the block be within a span that was begun by hand."""
+        yield
 
     def end(self, error: BaseException | None = None) -> None:
         """End what ``begin`` began; a second time changes nothing."""
@@ -67,8 +79,8 @@ class Span(Unheard):
     """A span with listeners."""
 
     __slots__ = (
-        "_listeners", "_token", "attributes", "began_s", "ended_s", "error", "is_current", "kept",
-        "name", "parent",
+        "_listeners", "_token", "attributes", "began_s", "ended_s", "error", "kept", "name",
+        "parent",
     )  # fmt: skip
 
     def __init__(
@@ -76,9 +88,8 @@ class Span(Unheard):
     ) -> None:
         self.name, self.attributes, self._listeners = name, attributes, listeners
         self.parent = _current.get()
-        self.kept: dict[Listener, Any] = {}
+        self.kept: dict[object, Any] = {}
         self.error: BaseException | None = None
-        self.is_current = False
         self.began_s = self.ended_s = 0.0
         self._token: Token[Span | None] | None = None
 
@@ -88,8 +99,9 @@ class Span(Unheard):
         return self.ended_s - self.began_s
 
     def __enter__(self) -> Span:
-        self._token, self.is_current = _current.set(self), True
-        return self.begin()
+        self.begin()
+        self._enter()
+        return self
 
     def __exit__(
         self,
@@ -97,9 +109,8 @@ class Span(Unheard):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._leave()
         self.end(error)
-        if self._token is not None:
-            _current.reset(self._token)
 
     def set(self, **attributes: str | float) -> None:
         """Say more of it: counts, names of models."""
@@ -111,11 +122,33 @@ class Span(Unheard):
             self.attributes.update(attributes)
 
     def begin(self) -> Span:
-        """Begin; by itself for a stream, which is read now and then and has nothing within."""
+        """Begin, with nothing within it yet: for a stream, which is read now and then."""
         self.began_s = time.perf_counter()
         for listener in self._listeners:
             _told(listener.begin, self)
         return self
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        """Let what begins in the block be within a span that was begun by hand."""
+        self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        self._token = _current.set(self)
+        for listener in self._listeners:
+            _told(listener.enter, self)
+
+    def _leave(self) -> None:
+        token, self._token = self._token, None
+        for listener in reversed(self._listeners):
+            _told(listener.leave, self)
+        if token is not None:
+            with suppress(ValueError):  # a generator was ended by somebody else than began it
+                _current.reset(token)
 
     def end(self, error: BaseException | None = None) -> None:
         """End; a second time changes nothing."""
@@ -169,7 +202,7 @@ def listen(listener: Listener) -> None:
         _listeners = (*(other for other in _listeners if other is not listener), listener)
 
 
-def leave(listener: Listener) -> None:
+def stop_listening(listener: Listener) -> None:
     """Tell a listener of no more spans."""
     global _listeners  # noqa: PLW0603
     with _changing:

@@ -40,6 +40,7 @@ _KINDS: dict[str, dict[str, str]] = {  # by the first word of a span's name
     "chat": {"gen_ai.operation.name": "chat"},
     "encode": {"gen_ai.operation.name": "embeddings"},
 }
+_TOKEN = "opentelemetry token"  # noqa: S105  (where a span keeps what makes it current)
 _CLIENTS = ("milvus", "chat")  # they wait for another process
 
 _exporter: _Exporter | None = None
@@ -71,24 +72,29 @@ class _Exporter:
 
     def begin(self, span: Span) -> None:
         """Begin it within what OpenTelemetry has as current: the program's, MCP's, or ours."""
-        from opentelemetry import context
-
         assert self._tracer is not None
         first = span.name.partition(".")[0]
         kind = self._trace.SpanKind.CLIENT if first in _CLIENTS else self._trace.SpanKind.INTERNAL
         known = span.attributes
         name = f"chat {known['model']}" if span.name == "chat" and "model" in known else span.name
-        made = self._tracer.start_span(name, kind=kind, attributes=_KINDS.get(first))
-        token = None
-        if span.is_current:
-            token = context.attach(self._trace.set_span_in_context(made))
-        span.kept[self] = made, token
+        span.kept[self] = self._tracer.start_span(name, kind=kind, attributes=_KINDS.get(first))
+
+    def enter(self, span: Span) -> None:
+        """Make it OpenTelemetry's current one, for what others export."""
+        from opentelemetry import context
+
+        token = context.attach(self._trace.set_span_in_context(span.kept[self]))
+        span.kept[_TOKEN] = token
+
+    def leave(self, span: Span) -> None:
+        """Make the one before it the current one again."""
+        from opentelemetry import context
+
+        context.detach(span.kept.pop(_TOKEN))
 
     def end(self, span: Span) -> None:
         """End it; of an error its class is told, and its message only with other content."""
-        from opentelemetry import context
-
-        made, token = span.kept.pop(self)
+        made = span.kept.pop(self)
         made.set_attributes(
             {_NAMES.get(name, f"mmrag.{name}"): value for name, value in span.attributes.items()}
         )
@@ -98,8 +104,6 @@ class _Exporter:
             made.set_attribute("error.type", type(span.error).__qualname__)
             said = str(span.error) if tells_content() else None
             made.set_status(self._trace.StatusCode.ERROR, said)
-        if token is not None:
-            context.detach(token)
         made.end()
 
 

@@ -30,13 +30,14 @@ class Observing:
         self._profile: Profile | None = None
         self._verbose = 0
         self._exports = False
+        self.others = False  # whether what other libraries log is shown like ours
 
     def begin(self, *, verbose: int, profile: bool) -> None:
         """Watch a command from now on."""
         from mmrag_plugin import logs
 
         self._verbose = verbose
-        logs.set_up(**logs.from_environment(verbose))
+        logs.set_up(*logs.from_environment(verbose))
         if profile:
             from mmrag_plugin.profiling import Profile
             from mmrag_plugin.tracing import listen
@@ -56,20 +57,20 @@ class Observing:
         """Do as the settings say, the library's own file included; ``-v`` wins over them."""
         from mmrag_plugin import logs, tracing
 
-        level = settings.log if not self._verbose else logs.from_environment(self._verbose)["level"]
+        level = settings.log if not self._verbose else logs.from_environment(self._verbose)[0]
         file = settings.log_path
         if file is not None and not file.parent.is_dir():  # as of a library that is only planned
             file = None
-        logs.set_up(level, settings.log_format, file)
+        logs.set_up(level, settings.log_format, file, others=self.others)
         tracing.tell_content(settings.trace_content)
 
     def end(self, *, as_json: bool) -> None:
         """Print where the time went, and send what spans are left."""
         profile, self._profile = self._profile, None
         if profile is not None:
-            from mmrag_plugin.tracing import leave
+            from mmrag_plugin.tracing import stop_listening
 
-            leave(profile)
+            stop_listening(profile)
             show(profile.told(), as_json=as_json)
         if self._exports:
             from mmrag_plugin.tracing_otel import finish
@@ -137,6 +138,8 @@ def _rows(
     """Each part with its name at its depth: times, wall and busy seconds, and its percentiles."""
     whole = whole or timed
     yield "  " * depth + timed.name, timed.count, timed.wall_s, timed.busy_s, timed
+    if timed.wall_s < 2 * SMALL * whole.wall_s:
+        return  # nothing in it is worth a line
     small = [part for part in timed if part.wall_s < SMALL * whole.wall_s]
     small = small if len(small) > 1 else []
     for part in timed:
@@ -173,5 +176,3 @@ def _age_s() -> float:
         began_s = int(told[19]) / os.sysconf("SC_CLK_TCK")  # after the start of the machine
         return max(time.clock_gettime(time.CLOCK_BOOTTIME) - began_s, 0.0)
     return time.process_time()
-
-

@@ -13,9 +13,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType
 
 from mmrag_plugin.errors import ModelError
-from mmrag_plugin.llama_events import embedding_told
 from mmrag_plugin.pictures import open_picture, reduced
-from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-PICTURE = "[picture]"  # what LlamaIndex's listeners read where a text would stand
 MAX_ASPECT = 32  # beyond that a picture is a line: scaling its short side up would fill the memory
 
 
@@ -121,24 +118,6 @@ class VisualEmbedding(MultiModalEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await asyncio.to_thread(self._get_query_embedding, query)
-
-
-def encoded_pictures(visual: VisualEmbedding, pictures: Sequence[Image]) -> NDArray[np.float32]:
-    """Embed pictures as ``embed_pictures`` does, and tell those who listen."""
-    with span("encode.pictures", pictures=len(pictures), model=visual.stamp):
-        with embedding_told(visual, [PICTURE] * len(pictures)) as told:
-            rows = visual.embed_pictures(pictures)
-            told(rows)
-        return rows
-
-
-def encoded_texts(visual: VisualEmbedding, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Embed texts as ``embed_texts`` does, and tell those who listen."""
-    with span("encode.texts", texts=len(texts), model=visual.stamp):
-        with embedding_told(visual, texts) as told:
-            rows = visual.embed_texts(texts)
-            told(rows)
-        return rows
 
 
 @dataclass(frozen=True)
