@@ -109,8 +109,8 @@ class Span(Unheard):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.end(error)  # while it still is what a line of the log belongs to
         self._leave()
-        self.end(error)
 
     def set(self, **attributes: str | float) -> None:
         """Say more of it: counts, names of models."""

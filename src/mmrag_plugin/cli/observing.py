@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.settings import Settings
 
 ANYWHERE = ("--profile", "--verbose", "-v", "-vv")
-NARROW = 72  # columns of a terminal below which percentiles are left out
+NARROW, NARROWEST = 72, 50  # columns below which percentiles, and busy times, are left out
 SMALL = 0.005  # of the whole: parts below it are told together
 
 
@@ -112,7 +112,9 @@ def table(whole: Timed, width: int) -> Table:
     """The table of a profile, for a terminal of so many columns."""
     from rich.table import Table
 
-    shows_busy = any(part.busy_s > 1.05 * part.wall_s for part in _all(whole))
+    shows_busy = width >= NARROWEST and any(
+        part.busy_s > 1.05 * part.wall_s for part in _all(whole)
+    )
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     shown.add_column("where the time went", overflow="ellipsis", no_wrap=True)
     numbers = ["times", "wall s", "share"]
@@ -150,7 +152,7 @@ def _rows(
         wall_s = sum(part.wall_s for part in small)
         count = sum(part.count for part in small)
         busy_s = sum(part.busy_s for part in small)
-        yield f"{inset}{len(small)} small parts", count, wall_s, busy_s, None
+        yield f"{inset}small parts ({len(small)})", count, wall_s, busy_s, None
     if timed.parts and timed.alone_s >= SMALL * whole.wall_s:
         yield f"{inset}else", 0, timed.alone_s, timed.alone_s, None
 
