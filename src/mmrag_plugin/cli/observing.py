@@ -116,7 +116,8 @@ def table(whole: Timed, width: int) -> Table:
         part.busy_s > 1.05 * part.wall_s for part in _all(whole)
     )
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    shown.add_column("where the time went", overflow="ellipsis", no_wrap=True)
+    title = "where the time went" if width >= NARROWEST else "part"
+    shown.add_column(title, overflow="ellipsis", no_wrap=True)
     numbers = ["times", "wall s", "share"]
     numbers += ["busy s"] if shows_busy else []
     numbers += ["p50", "p95"] if width >= NARROW else []
