@@ -112,7 +112,7 @@ def test_a_library_stays_searchable_with_a_copy_and_without(
             visual, _ = library.models.in_use()
             assert visual.runs_with == f"{dtype} on cpu"
             hits = library.search("a dog on the beach", limit=12).hits
-            found[dtype] = [hit.media_id for hit in hits]
+            found[dtype] = [hit.moment.media_id for hit in hits]
     assert sorted(found["float32"]) == sorted(found["int8"])
     assert found["float32"][:3] == found["int8"][:3]
 
