@@ -266,14 +266,15 @@ def clip_folder(folder: Path) -> Path:
         PreTrainedTokenizerFast,
     )
 
-    names = ["<pad>", "<end>", "<start>", "<unknown>", *WORDS]
-    words = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="<unknown>"))
+    pad, end, start, unknown = special = ("<pad>", "<end>", "<start>", "<unknown>")
+    names = {name: number for number, name in enumerate([*special, *WORDS])}
+    words = Tokenizer(models.WordLevel(names, unk_token=unknown))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.post_processor = processors.TemplateProcessing(
-        single="<start> $A <end>", special_tokens=[("<start>", 2), ("<end>", 1)]
+        single=f"{start} $A {end}", special_tokens=[(start, 2), (end, 1)]
     )
     PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="<end>", model_max_length=77
+        tokenizer_object=words, pad_token=pad, eos_token=end, model_max_length=77
     ).save_pretrained(folder)
     torch.manual_seed(0)
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -76,9 +75,7 @@ def made(engine: Any) -> Any:
     schema = make_schema(DIM, words=True)
     proto = Prepare.get_schema_from_collection_schema(name, schema)
     found = engine.create_collection(name, milvus_to_milvus_lite_schema(proto))
-    found.create_index(
-        "embedding", {"index_type": "HNSW", "metric_type": "COSINE", "params": HNSW}
-    )
+    found.create_index("embedding", {"index_type": "HNSW", "metric_type": "COSINE", "params": HNSW})
     found.create_index(
         "sparse_embedding", {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP"}
     )

@@ -262,7 +262,7 @@ def talkative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaLibrary
 def test_a_film_that_says_a_word_often_leaves_room_for_photos_that_hold_it(
     talkative: MediaLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmrag_plugin.searching.DEPTH", 40)
+    monkeypatch.setattr("mmrag_plugin.channels.DEPTH", 40)
     hits = talkative.search("bridge", channels=["bm25"], limit=10).hits
     assert sum(hit.moment.kind == "video" for hit in hits) == PER_MEDIA
     assert sum(hit.moment.kind == "image" for hit in hits) == PAGE - PER_MEDIA

@@ -15,7 +15,8 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -57,6 +58,8 @@ def make_quick() -> None:
 class ArraySparseIndex(SparseIpIndex):  # type: ignore[misc]
     """Milvus Lite's index of sparse vectors, with an array for each dimension."""
 
+    _posting_lists: dict[int, list[tuple[int, float]]]
+
     def build(self, sparse_vectors: list[dict[int, float]], valid_mask: Any = None) -> None:
         """Take vectors in."""
         super().build(sparse_vectors, valid_mask)
@@ -67,7 +70,7 @@ class ArraySparseIndex(SparseIpIndex):  # type: ignore[misc]
             )
             for dimension, postings in self._posting_lists.items()
         }
-        self._posting_lists = {}
+        self._posting_lists = {}  # not kept twice
 
     def _search_prepared(
         self, queries: list[dict[int, float]], top_k: int, valid_mask: Any = None
@@ -164,12 +167,12 @@ class _Searches:
             if not segment.num_rows:
                 continue
             vectors, there = segment.vector_data(vector_field)
-            filters = [mask, there, _passing(segment, options)]
-            mask = _all_of(filters)
-            if mask is not None and not mask.any():
+            mine = _all_of([mask, there, _passing(segment, options)])
+            if mine is not None and not mine.any():
                 continue
             index = segment.indexes.get(vector_field) or BruteForceIndex.build(vectors, metric_type)
-            ids, distances = _search(index, query_vectors, top_k, mask, options)
+            with _one_thread():
+                ids, distances = _search(index, query_vectors, top_k, mine, options)
             for query, (row_ids, row_distances) in enumerate(zip(ids, distances, strict=True)):
                 count = int(np.argmax(row_ids < 0)) if (row_ids < 0).any() else len(row_ids)
                 found[query] += zip(
@@ -186,19 +189,20 @@ class _Searches:
 
     def sparse(self, of: Any, *args: Any, **options: Any) -> Any:
         """As milvus_lite.engine.collection.Collection._search_sparse."""
-        fields, segments, delta = options.get("output_fields"), (), None
-        if fields is not None and not args and not options.get("partition_names"):
-            segments, delta = of._read_snapshot()
-        field, metric, top_k = (
-            options.get(name) for name in ("vector_field", "metric_type", "top_k")
+        fields, field, metric, top_k = (
+            options.get(name) for name in ("output_fields", "vector_field", "metric_type", "top_k")
         )
-        indexes = [segment.sparse_indexes.get(field) for segment in segments]
         if (
-            metric != "IP"
-            or not segments
+            args
+            or fields is None
+            or metric != "IP"
+            or options.get("partition_names")
             or of._memtable.size()
-            or not all(type(index) is ArraySparseIndex for index in indexes)
         ):
+            return self._stock_sparse(of, *args, **options)
+        segments, delta = of._read_snapshot()
+        indexes = [segment.sparse_indexes.get(field) for segment in segments]
+        if not segments or not all(type(index) is ArraySparseIndex for index in indexes):
             return self._stock_sparse(of, *args, **options)
         queries = of._prepare_sparse_queries(options["query_vectors"], field)
         expression = options.get("expr")
@@ -218,9 +222,7 @@ class _Searches:
             for query, (row_ids, row_distances) in enumerate(zip(ids, distances, strict=True)):
                 found[query] += [
                     (distance, number, row)
-                    for distance, row in zip(
-                        row_distances.tolist(), row_ids.tolist(), strict=True
-                    )
+                    for distance, row in zip(row_distances.tolist(), row_ids.tolist(), strict=True)
                     if row >= 0
                 ]
         project = _projection(of, fields)
@@ -316,15 +318,28 @@ def _search_graph(
 
     Milvus Lite sets it in the index instead, where searches side by side would meet.
     """
-    import faiss  # type: ignore[import-untyped]
+    import faiss
     from milvus_lite.index.faiss_hnsw import _l2_normalize
 
     queries = np.ascontiguousarray(_l2_normalize(queries), dtype=np.float32)
-    how = faiss.SearchParametersHNSW(efSearch=ef)
+    how = faiss.SearchParametersHNSW(efSearch=ef)  # type: ignore[attr-defined]
     products, ids = index._index.search(queries, top_k, params=how)
     distances = (1.0 - products.astype(np.float64)).astype(np.float32)
     distances[ids < 0] = np.inf
     return ids, distances
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let no second thread wait, busily, for its share of a search that can't be shared."""
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # of this thread's work alone
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _projection(of: Any, fields: Sequence[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
