@@ -57,10 +57,10 @@ def measured(rows: int, uri: str, model: str, base: Path, rounds: int) -> dict[s
         found = {
             "rows": rows,
             "words_rows": searcher.words.count(),
-            "dim": searcher.frames.dim,
+            "dim": searcher.visual.dim,
             "milvus": library.connection.capabilities().version,
             "made_in": {name: round(seconds, 1) for name, seconds in took.items()},
-            **in_turns(searcher, rounds),
+            **in_turns(searcher, library.connection.client, rounds),
         }
         found["memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         for store in library.stores().values():
@@ -71,10 +71,9 @@ def measured(rows: int, uri: str, model: str, base: Path, rounds: int) -> dict[s
     return found
 
 
-def in_turns(searcher: Searcher, rounds: int) -> dict[str, Any]:
+def in_turns(searcher: Searcher, client: Any, rounds: int) -> dict[str, Any]:
     """Milliseconds of each thing that is measured, by turns, and the ratios."""
     chance = random.Random(7)  # noqa: S311
-    client = searcher.frames.client
     queries = (sentence(chance) for _ in iter(int, 1))
 
     def encoding(query: str) -> None:
@@ -87,7 +86,7 @@ def in_turns(searcher: Searcher, rounds: int) -> dict[str, Any]:
     def bare(_query: str) -> None:
         with as_pymilvus_came():
             client.search(
-                searcher.frames.collection_name,
+                searcher.frames.name,
                 data=[next(vectors)],
                 anns_field=DENSE,
                 search_params=_search_params(DENSE, DEPTH),

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.learned_query import LearnedQuery
-    from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
+    from mmrag_plugin.milvus_media import MediaRows
+    from mmrag_plugin.milvus_rows import FoundRow
 
     Vector = NDArray[np.float32]
 
@@ -59,8 +60,8 @@ class Channels:
     """The channels of one library."""
 
     ledger: Ledger
-    frames: MediaVectorStore
-    words: MediaVectorStore
+    frames: MediaRows
+    words: MediaRows
     visual: VisualEmbedding
     text: TextModel | None
     learned: LearnedQuery | None = None
@@ -88,13 +89,13 @@ class Channels:
         asked = self._vectors(query, query if seen is None else seen, picture, channels)
         vectors = {channel: vector for channel, vector in asked.items() if vector.any()}
         depth = max(DEPTH, 4 * limit)
-        works: dict[str, Callable[[], Any]] = {
-            "words": partial(self._by_words, query, "bm25" in channels, depth, limit, where)
-        }
-        for channel in vectors:
+        works: dict[str, Callable[[], Any]] = {}
+        for channel, vector in vectors.items():
             store = self.frames if channel == "visual" else self.words
-            search = partial(store.search_dense, vectors[channel], where=where)
+            search = partial(store.search_dense, vector, where=where)
             works[channel] = partial(_deep, search, depth, limit)
+        # last, so that this thread computes while the others wait for Milvus
+        works["words"] = partial(self._by_words, query, "bm25" in channels, depth, limit, where)
         done = dict(zip(works, side_by_side(list(works.values())), strict=True))
         words, done["bm25"] = done.pop("words")
         found = {channel: _weighed(done[channel]) for channel in channels if channel in done}

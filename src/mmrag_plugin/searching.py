@@ -58,13 +58,16 @@ class Searcher:
         self.ledger, self.frames, self.words = ledger, frames, words
         self.visual, self.text = visual, text
         self.fusion, self.calibration, self.learned = fusion, calibration, learned
-        self._channels = Channels(ledger, frames, words, visual, text, learned)
         self._backgrounds: dict[Channel, tuple[NDArray[np.float32], int, float]] = {}
 
     @property
     def collections(self) -> tuple[str, str]:
         """The names of the collections that it searches, frames and words."""
         return self.frames.name, self.words.name
+
+    @property
+    def _channels(self) -> Channels:
+        return Channels(self.ledger, self.frames, self.words, self.visual, self.text, self.learned)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
