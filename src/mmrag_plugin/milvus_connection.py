@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrag_plugin.errors import MilvusUnavailable, ServiceError, StorageError, UsageError
+from mmrag_plugin.milvus_answers import read_by_columns
 from mmrag_plugin.milvus_owner import IDLE_S, Address, connect, is_disk_error
 from mmrag_plugin.tracing import span
 
@@ -179,6 +180,7 @@ class MilvusConnection:
                 from pymilvus import MilvusClient
             address = starting.result()
         _silence_pymilvus()
+        read_by_columns()
         return MilvusClient(
             uri=address.uri,
             token=address.token,
