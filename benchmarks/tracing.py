@@ -36,7 +36,6 @@ from mmrag_plugin.settings import load_settings
 
 MINIDUAL = Path(__file__).resolve().parents[2] / "shared" / "models" / "minidual"
 MODES = ("nobody", "profile", "otel", "both")
-WARMING = 3
 
 
 class _Nowhere(SpanExporter):
@@ -62,19 +61,19 @@ def listened_to(mode: str) -> Iterator[None]:
         yield
 
 
-def in_turns(works: Callable[[], None], rounds: int) -> dict[str, dict[str, float]]:
+def in_turns(works: Callable[[], None], rounds: int, warming: int) -> dict[str, dict[str, float]]:
     """Milliseconds of the clock and of the processor in each mode: p50 and the least."""
     clock: dict[str, list[float]] = {mode: [] for mode in MODES}
     processor: dict[str, list[float]] = {mode: [] for mode in MODES}
     order, chance = list(MODES), random.Random(3)  # noqa: S311
-    for number in range(rounds + WARMING):
+    for number in range(rounds + warming):
         chance.shuffle(order)
         for mode in order:
             with listened_to(mode):
                 began, began_cpu = time.perf_counter(), time.process_time()
                 works()
                 took, took_cpu = time.perf_counter() - began, time.process_time() - began_cpu
-            if number >= WARMING:
+            if number >= warming:
                 clock[mode].append(1000 * took)
                 processor[mode].append(1000 * took_cpu)
     return {
@@ -117,8 +116,8 @@ def spans_of(work: Callable[[], None]) -> int:
 def searching(base: Path, rows: int, model: str, rounds: int) -> dict[str, Any]:
     """Search one made library."""
     settings = load_settings(
-        home=base / "home", library="made", visual_model=model, text_model="visual", ocr="off",
-        speech="off", milvus_uri="",
+        home=base / "home", library="made", visual_model=model, ocr="off", speech="off",
+        text_model="off" if model == "palette" else "visual", milvus_uri="",
     )  # fmt: skip
     with MediaLibrary.open(settings, create=True) as library:
         fill(library, rows)
@@ -128,7 +127,7 @@ def searching(base: Path, rows: int, model: str, rounds: int) -> dict[str, Any]:
             assert library.search(sentence(chance), limit=10).hits
 
         search()
-        found = {"spans": spans_of(search), "modes": in_turns(search, rounds)}
+        found = {"spans": spans_of(search), "modes": in_turns(search, rounds, 10)}
     with paused(library.directory):
         pass
     return found
@@ -154,7 +153,7 @@ def indexing(base: Path, photos: int, model: str, rounds: int) -> dict[str, Any]
         with paused(library.directory):  # its owner ends: none is left over
             pass
 
-    return {"spans": spans_of(index), "modes": in_turns(index, rounds)}
+    return {"spans": spans_of(index), "modes": in_turns(index, rounds, 1)}
 
 
 def main() -> None:
