@@ -26,8 +26,9 @@ from llama_index.vector_stores.milvus import MilvusVectorStore
 
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.metadata import COLUMNS, RowFilter
+from mmrag_plugin.milvus_capabilities import Capabilities
 from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection, shape_of
-from mmrag_plugin.milvus_connection import Capabilities, MilvusConnection
+from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.milvus_filters import (
     all_of,
     chunks_of,
@@ -36,10 +37,10 @@ from mmrag_plugin.milvus_filters import (
     quote,
     row_expressions,
 )
+from mmrag_plugin.milvus_indexes import HNSW
 from mmrag_plugin.milvus_rows import (
     DENSE,
     FOUND_FIELDS,
-    HNSW,
     NODE_FIELDS,
     FoundRow,
     ascii_words,
@@ -70,7 +71,7 @@ MMR_PREFETCH = 4
 
 
 def open_frames(connection: MilvusConnection, collection: str, dim: int) -> MediaVectorStore:
-    """Open or create the collection of frames: dense vectors of ``dim`` numbers, COSINE, HNSW."""
+    """Open or create the collection of frames: dense vectors of ``dim`` numbers, COSINE."""
     return MediaVectorStore(connection, collection, dim=dim, words=False)
 
 
@@ -219,6 +220,10 @@ class MediaVectorStore(MilvusVectorStore):
     def flush(self) -> None:
         """Put every acknowledged row on disk: until then a power loss could take it."""
         self._collection.flush()
+
+    def suit_index(self) -> None:
+        """Have vectors indexed as suits their number; searches wait while an index is changed."""
+        self._collection.suit_index()
 
     def drop(self) -> None:
         """Delete the collection; this object can't be used afterwards."""
