@@ -15,14 +15,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MilvusUnavailable, ServiceError, StorageError, UsageError
 from mmrag_plugin.milvus_capabilities import CORE_OF_OLD_LITE, Capabilities, capabilities_of
 from mmrag_plugin.milvus_failures import PASSING, Failure, failure_of, reason_of
 from mmrag_plugin.milvus_owner import IDLE_S, connect
 from mmrag_plugin.milvus_server import MilvusServer
-from mmrag_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from mmrag_plugin.settings import Settings
 
 READ_S = 15.0
 SERVER_READ_S = 8.0  # pymilvus alone would call again for so long where nobody is there

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import UsageError
-from mmrag_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from mmrag_plugin.settings import Settings
 
 _ADDRESS = re.compile(r"(https?|tcp)://|unix:")
 
@@ -69,9 +71,9 @@ class MilvusServer:
             settings.milvus_uri,
             settings.milvus_token,
             settings.milvus_database,
-            settings.milvus_ca_file,
-            settings.milvus_client_certificate,
-            settings.milvus_client_key,
+            _file(settings.milvus_ca_file),
+            _file(settings.milvus_client_certificate),
+            _file(settings.milvus_client_key),
             settings.milvus_server_name,
             settings.milvus_index,
         )
@@ -93,3 +95,7 @@ class MilvusServer:
         elif self.ca_file is not None:
             options["server_pem_path"] = str(self.ca_file)  # pymilvus's word for it in this case
         return options
+
+
+def _file(name: str) -> Path | None:
+    return Path(name).expanduser() if name else None

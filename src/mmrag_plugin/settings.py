@@ -57,6 +57,18 @@ class Settings(BaseSettings):
         description="`auto`, `off`, `visual` (the visual model's text tower), `ollama:NAME`, "
         "a hub name or a folder.",
     )
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        "auto",
+        description="The numbers that visual and text models calculate with; `auto` is what is "
+        "quickest on this machine and agrees with `float32`. `int8` needs a copy of the visual "
+        "model (`mmrag models quantize`).",
+    )
+    device: str = Field(
+        "auto",
+        pattern="^(auto|cpu|mps|cuda(:[0-9]{1,2})?)$",
+        description="What visual and text models run on: `auto` (a GPU where there is one), "
+        "`cpu`, `cuda`, `cuda:1` or `mps`.",
+    )
     vlm: str = Field("gemma3:4b", description="The Ollama model that looks at pictures.")
     vlm_timeout: float = Field(
         900.0,
@@ -76,15 +88,15 @@ class Settings(BaseSettings):
     )
     milvus_token: str = Field("", repr=False, description="The token or `user:password` of Milvus.")
     milvus_database: str = Field("", description="The database on the Milvus server.")
-    milvus_ca_file: Path | None = Field(
-        None,
+    milvus_ca_file: str = Field(
+        "",
         description="A PEM file with the certificates that vouch for a Milvus server at an "
         "`https://` address; empty means the system's.",
     )
-    milvus_client_certificate: Path | None = Field(
-        None, description="A PEM file, for a Milvus server that wants certificates of its clients."
+    milvus_client_certificate: str = Field(
+        "", description="A PEM file, for a Milvus server that wants certificates of its clients."
     )
-    milvus_client_key: Path | None = Field(None, description="The key of that certificate, in PEM.")
+    milvus_client_key: str = Field("", description="The key of that certificate, in PEM.")
     milvus_server_name: str = Field(
         "", description="The name in the Milvus server's certificate, if not the address's."
     )
