@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MilvusUnavailable, ServiceError, StorageError, UsageError
+from mmrag_plugin.milvus_answers import read_by_columns
 from mmrag_plugin.milvus_capabilities import CORE_OF_OLD_LITE, Capabilities, capabilities_of
 from mmrag_plugin.milvus_failures import PASSING, Failure, failure_of, reason_of
 from mmrag_plugin.milvus_owner import IDLE_S, connect
 from mmrag_plugin.milvus_server import MilvusServer
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from mmrag_plugin.settings import Settings
@@ -37,6 +39,8 @@ RECONNECT_S = 5.0  # how long a lost connection is tried for
 PATIENCE_S = 300.0  # how long a run of indexing waits for its server
 TRY_S = 20.0  # how long one call of such a run may take before another is tried
 WAITED_FOR_S = 2.0  # from when on it is said that a server is waited for
+
+_log = logging.getLogger("mmrag.milvus")
 
 
 class UnknownCall(ServiceError):
@@ -97,7 +101,8 @@ class MilvusConnection:
         """The pymilvus MilvusClient, connected now if it was not."""
         with self._lock:
             if self._milvus is None:
-                self._milvus = self._open()
+                with span("milvus.connect", embedded=self.embedded):
+                    self._milvus = self._open()
             return self._milvus
 
     def call(
@@ -108,6 +113,14 @@ class MilvusConnection:
         Raises MilvusUnavailable when nothing answers in time, StorageError when the disk is full,
         and ServiceError when Milvus refuses the call.
         """
+        with span(f"milvus.{method}", operation=method) as now:
+            answer = self._call(method, *arguments, timeout_s=timeout_s, **options)
+            if isinstance(answer, list):
+                lists = (found for found in answer if isinstance(found, list))
+                now.set(rows=sum(map(len, lists)) or len(answer))
+            return answer
+
+    def _call(self, method: str, *arguments: Any, timeout_s: float | None, **options: Any) -> Any:
         import grpc  # type: ignore[import-untyped]
         from pymilvus.exceptions import MilvusException
 
@@ -123,8 +136,10 @@ class MilvusConnection:
                 client = self.client
                 found = getattr(client, method)(*arguments, timeout=timeout_s, **options)
             except (MilvusException, grpc.RpcError) as error:
-                # where pymilvus has called a server again and again it has been gone all the time
-                failed_at = failed_at or (time.monotonic() if self.embedded else began)
+                if failed_at is None:
+                    # pymilvus has called a server again and again: it has been gone all the time
+                    at_once = self.embedded or timeout_s > WRITE_S
+                    failed_at = time.monotonic() if at_once else began
                 failure = failure_of(error)
                 if self.embedded and failure == "denied":
                     failure = "lost"  # another library's owner took over the address
@@ -135,11 +150,15 @@ class MilvusConnection:
                 gone_s = time.monotonic() - failed_at
                 if not self._waits(failure, error, gone_s + pause_s):
                     raise self._translated(method, error, failure, timeout_s, gone_s) from error
+                _log.info("Milvus has gone; trying again", extra={"operation": method})
                 if failure == "unloaded" and method != "load_collection":
                     self._load(arguments[0])
             else:
-                if failed_at is not None and self._waiting is not None:
-                    self._waiting("")
+                if failed_at is not None:
+                    away_s = round(time.monotonic() - failed_at, 3)
+                    _log.warning("Milvus was away", extra={"away_s": away_s, "operation": method})
+                    if self._waiting is not None:
+                        self._waiting("")
                 return found
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 0.8)
@@ -208,6 +227,7 @@ class MilvusConnection:
             uri = starting.result().uri
             options = {"token": starting.result().token, "timeout": OWNER_CONNECT_S}
         _silence_pymilvus()
+        read_by_columns()
         return MilvusClient(uri=uri, dedicated=True, grpc_options=grpc_options, **options)
 
     def _forget(self, client: Any) -> None:
