@@ -8,12 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.bm25 import query_vector
+from mmrag_plugin.encoding import encoded_pictures, encoded_texts
 from mmrag_plugin.fusion import DEPTH
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.media import CHANNELS, Channel
 from mmrag_plugin.metadata import DOUBTFUL, RowFilter
 from mmrag_plugin.side_by_side import side_by_side
 from mmrag_plugin.terms import terms_of
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +95,7 @@ class Channels:
         for channel, vector in vectors.items():
             store = self.frames if channel == "visual" else self.words
             search = partial(store.search_dense, vector, where=where)
-            works[channel] = partial(_deep, search, depth, limit)
+            works[channel] = partial(_channel, channel, search, depth, limit)
         # last, so that this thread computes while the others wait for Milvus
         works["words"] = partial(self._by_words, query, "bm25" in channels, depth, limit, where)
         done = dict(zip(works, side_by_side(list(works.values())), strict=True))
@@ -109,7 +111,8 @@ class Channels:
         if not wanted:
             return words, []
         weights = query_vector(words.terms, words.counts, words.documents)
-        return words, _deep(partial(self.words.search_words, weights, where=where), depth, limit)
+        search = partial(self.words.search_words, weights, where=where)
+        return words, _channel("bm25", search, depth, limit)
 
     def _vectors(
         self, query: str, seen: str, picture: Image | None, channels: Sequence[Channel]
@@ -121,7 +124,7 @@ class Channels:
         rows = None
         if "visual" in channels:
             if picture is None:
-                rows = self.visual.embed_texts([seen])
+                rows = encoded_texts(self.visual, [seen])
                 vectors["visual"] = self._as_learned(rows, seen)
             else:
                 vectors["visual"] = self._seen(seen, picture)
@@ -129,7 +132,8 @@ class Channels:
             if rows is not None and self.text.setting == VISUAL_TOWER and query == seen:
                 vectors["text"] = np.asarray(rows[0], dtype=np.float32)
             else:
-                vector = self.text.embedding.get_query_embedding(query)
+                with span("encode.texts", texts=1, model=self.text.stamp):
+                    vector = self.text.embedding.get_query_embedding(query)
                 vectors["text"] = np.asarray(vector, dtype=np.float32)
         return vectors
 
@@ -137,10 +141,10 @@ class Channels:
         """What a picture is asked with, and words that change it: this, but at night."""
         import numpy as np
 
-        seen = np.asarray(self.visual.embed_pictures([picture])[0])
+        seen = np.asarray(encoded_pictures(self.visual, [picture])[0])
         if not words or not self.visual.understands(words):
             return seen
-        both = seen + self._as_learned(self.visual.embed_texts([words]), words)
+        both = seen + self._as_learned(encoded_texts(self.visual, [words]), words)
         return np.asarray(both / max(float(np.linalg.norm(both)), 1e-12), dtype=np.float32)
 
     def _as_learned(self, rows: NDArray[np.float32], words: str) -> Vector:
@@ -158,6 +162,15 @@ def _weighed(rows: Sequence[FoundRow]) -> Sequence[FoundRow]:
         for row in rows
     ]
     return sorted(weighed, key=lambda row: -row.score)
+
+
+def _channel(
+    channel: Channel, search: Callable[..., list[FoundRow]], depth: int, limit: int
+) -> list[FoundRow]:
+    with span(f"channel.{channel}") as now:
+        rows = _deep(search, depth, limit)
+        now.set(rows=len(rows))
+        return rows
 
 
 def _deep(search: Callable[..., list[FoundRow]], depth: int, limit: int) -> list[FoundRow]:

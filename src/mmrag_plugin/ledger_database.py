@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from mmrag_plugin.errors import MissingExtra, NotALibrary, ServiceError, StorageError, UsageError
+from mmrag_plugin.tracing import span
 
 _CHUNK = 500  # ids in one statement: below the parameter limits of every database
 _T = TypeVar("_T")
@@ -129,7 +130,7 @@ class LedgerDatabase:
         if connection := self._connection:
             yield connection
             return
-        with self._storage_errors(), self._engine.connect() as connection:
+        with self._storage_errors(), _timed("ledger.read"), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -145,7 +146,7 @@ class LedgerDatabase:
     @contextmanager
     def writing_anyway(self) -> Iterator[Connection]:
         """A connection to write with, whatever ``before_writing`` says."""
-        with self._storage_errors(), self._writer.begin() as connection:
+        with self._storage_errors(), _timed("ledger.write"), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
@@ -156,6 +157,18 @@ class LedgerDatabase:
             raise _explained(self.url, error) from error
         except UnicodeEncodeError as error:  # half characters, from file names that are no text
             raise UsageError(f"{error.object!r} is no valid text.", "Rename it.") from None
+
+
+@contextmanager
+def _timed(name: str) -> Iterator[None]:
+    """A span that nothing is within: blocks of generators are left and entered again."""
+    now = span(name).begin()
+    try:
+        yield
+    except BaseException as error:
+        now.end(error)
+        raise
+    now.end()
 
 
 def _checked(url: str) -> sa.URL:

@@ -35,7 +35,7 @@ _SEARCHES = {"Search"}
 # calls that never touch the engine
 _FREE_CALLS = {"Connect", "GetVersion", "CheckHealth", "GetFlushState", "GetCompactionState"}
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mmrag.owner")
 
 
 def open_engine(directory: Path) -> Any:

@@ -19,6 +19,7 @@ from mmrag_plugin.moments import Candidate, best_of_groups, join
 from mmrag_plugin.reasons import best_matches, quote
 from mmrag_plugin.results import Page, SearchResult
 from mmrag_plugin.telling import Ranked, Telling
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import is_there
 from mmrag_plugin.words import piece_of, within
 
@@ -113,10 +114,13 @@ class Searcher:
             for channel in wanted
             if channel not in looked.found
         ]
-        judge = self.judge(query, looked.vectors, looked.words)
+        with span("judge"):
+            judge = self.judge(query, looked.vectors, looked.words)
         with self.ledger.one_look():
             telling = Telling(query, self.signals)
-            ranked = telling.in_order(self.rank(looked.found))
+            with span("fusion") as now:
+                ranked = telling.in_order(self.rank(looked.found))
+                now.set(moments=len(ranked))
             if min_confidence != "none":
                 ranked = self._surely(ranked, judge, min_confidence)
             alike: dict[str, list[str]] = {}
@@ -124,8 +128,9 @@ class Searcher:
                 media_ids = list({candidate.media_id for candidate, _, _ in ranked})
                 ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
             ranked = spread(ranked, PER_MEDIA if per_media is None else per_media)
-            shown = telling.narrowed(ranked[page.first : page.after])
-            hits = self._hits(query, shown, judge, alike, page.first)
+            with span("hits"):
+                shown = telling.narrowed(ranked[page.first : page.after])
+                hits = self._hits(query, shown, judge, alike, page.first)
         return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------
