@@ -151,6 +151,7 @@ def settle(library: MediaLibrary) -> None:
     for store in stores:
         name = store.collection_name
         client.flush(name, timeout=300)
+        store.suit_index()
         deadline = time.monotonic() + 900
         while time.monotonic() < deadline:
             pending = [

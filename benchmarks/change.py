@@ -7,8 +7,6 @@ the same tree, round by round.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import statistics
@@ -39,11 +37,7 @@ CHANGES = ("edit", "rate", "describe", "move", "delete", "add")
 
 def main() -> None:
     """Print what each run did and took, and how the scan compares with a bare walk."""
-    parser = argparse.ArgumentParser(prog="change", description=__doc__)
-    parser.add_argument("files", type=int, nargs="?", default=20_000)
-    parser.add_argument("--json", action="store_true", help="one object in the last line")
-    options = parser.parse_args()
-    number = options.files
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     with TemporaryDirectory() as directory:
         base = Path(directory).resolve()
         folder = base / "photos"
@@ -57,9 +51,7 @@ def main() -> None:
                 said = ", ".join(f"{count} {what}" for what, count in changed.items())
                 run(library, folder, f"1 % changed ({said})")
                 run(library, folder, "nothing changed")
-                found = compare_scan(library, folder)
-                if options.json:
-                    print(json.dumps({"files": number, "scan": found}))
+                compare_scan(library, folder)
         finally:
             end_owners(base / "home")
 
@@ -153,7 +145,7 @@ def counting(
     return asked
 
 
-def compare_scan(library: MediaLibrary, folder: Path) -> dict[str, dict[str, float]]:
+def compare_scan(library: MediaLibrary, folder: Path) -> None:
     """Time the scan beside a bare walk, in turns; busy time, for others may use the machine."""
     from mmrag_plugin.indexing import SidecarTree
     from mmrag_plugin.scanning import scan
@@ -176,7 +168,6 @@ def compare_scan(library: MediaLibrary, folder: Path) -> dict[str, dict[str, flo
             wall[name].append(time.perf_counter() - began)
             busy[name].append(time.process_time() - began_busy)
     print(f"scan beside a bare walk, median of {ROUNDS} rounds in turns:")
-    found: dict[str, dict[str, float]] = {}
     for name in ways:
         ratios = [
             statistics.median(
@@ -189,14 +180,6 @@ def compare_scan(library: MediaLibrary, folder: Path) -> dict[str, dict[str, flo
             f"wall {1000 * statistics.median(wall[name]):6.1f} ms; the scan takes "
             f"{ratios[0]:.2f} times as long (wall {ratios[1]:.2f})"
         )
-        if name != "scan":
-            found[name] = {
-                "ratio": ratios[0],
-                "wall_ratio": ratios[1],
-                "scan_ms": 1000 * statistics.median(busy["scan"]),
-                "bare_ms": 1000 * statistics.median(busy[name]),
-            }
-    return found
 
 
 def bare_walk(place: str) -> int:
