@@ -19,7 +19,7 @@ LAYERS: dict[str, str] = {
     "vocabulary": "child_process errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
-    "content_hash ollama_host priority folder_names film_sound",
+    "content_hash ollama_host priority shared_process folder_names film_sound",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
