@@ -31,7 +31,8 @@ LAYERS: dict[str, str] = {
     "library": "library library_annotating library_asking library_captions library_evaluating "
     "library_imagining library_indexing library_learning "
     "library_lora library_keeping library_making library_media library_models library_place "
-    "library_previews library_speech library_thumbnails kept_files",
+    "library_previews library_speech library_thumbnails kept_files query_models model_keeper "
+    "model_keeper_process",
     "upkeep": "upkeep watching asked_index",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",
@@ -41,6 +42,7 @@ NEIGHBOURS_TALK = {"vocabulary", "storage", "flows", "library"}
 # Flows know a stage by its seam; these modules hold seams, or words, and no implementation.
 SEAMS = {
     *(f"mmrag_plugin.{stage}.base" for stage in LAYERS["stages"].split()),
+    "mmrag_plugin.embeddings.seam",
     "mmrag_plugin.vlm.prompts",
     "mmrag_plugin.vlm.captions",
     "mmrag_plugin.vlm.structured",

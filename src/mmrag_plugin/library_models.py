@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MmragError, ModelError, ModelMismatch, NotFound
@@ -48,6 +48,14 @@ class Wanted:
     recorded: dict[str, Model]
 
 
+@dataclass
+class Loaded:
+    """The models that are in memory, by the settings that they were loaded by."""
+
+    visuals: dict[str, VisualEmbedding] = field(default_factory=dict)
+    texts: dict[tuple[str, str], TextModel | None] = field(default_factory=dict)
+
+
 class LibraryModels:
     """Loads models by the settings and by what the ledger remembers; each is loaded once.
 
@@ -57,8 +65,7 @@ class LibraryModels:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings, self._ledger = settings, ledger
         self.learned = LearnedVersions(ledger)
-        self._visuals: dict[str, VisualEmbedding] = {}
-        self._texts: dict[tuple[str, str], TextModel | None] = {}
+        self.loaded = Loaded()
         self.warnings: list[str] = []
 
     def recorded(self, name: str) -> Model | None:
@@ -69,7 +76,7 @@ class LibraryModels:
     @property
     def are_loaded(self) -> bool:
         """Whether any model has been loaded yet."""
-        return bool(self._visuals or self._texts)
+        return bool(self.loaded.visuals or self.loaded.texts)
 
     def in_use(self) -> tuple[VisualEmbedding, Model]:
         """The visual model that made this library's vectors. Raises ModelMismatch for another."""
@@ -179,15 +186,15 @@ class LibraryModels:
         return f"{what}_{self._ledger.fact('id')}_"
 
     def _visual(self, setting: str) -> VisualEmbedding:
-        if setting not in self._visuals and setting.startswith(LEARNED):
-            self._visuals[setting] = self._learned_visual(setting.removeprefix(LEARNED))
-        if setting not in self._visuals:
+        if setting not in self.loaded.visuals and setting.startswith(LEARNED):
+            self.loaded.visuals[setting] = self._learned_visual(setting.removeprefix(LEARNED))
+        if setting not in self.loaded.visuals:
             from mmrag_plugin.embeddings.choose import choose_visual
 
             model, warnings = choose_visual(setting, models_home=self._settings.models_home)
             self.warnings += warnings
-            self._visuals[setting] = model
-        return self._visuals[setting]
+            self.loaded.visuals[setting] = model
+        return self.loaded.visuals[setting]
 
     def _learned_visual(self, version: str) -> VisualEmbedding:
         """A visual model that was trained here. Raises ModelError when its file has changed."""
@@ -219,7 +226,7 @@ class LibraryModels:
 
     def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
         key = setting, visual.stamp
-        if key not in self._texts:
+        if key not in self.loaded.texts:
             from mmrag_plugin.embeddings.choose import choose_text
 
             model, warnings = choose_text(
@@ -230,8 +237,8 @@ class LibraryModels:
                 allow_remote=self._settings.allow_remote,
             )
             self.warnings += warnings
-            self._texts[key] = model
-        return self._texts[key]
+            self.loaded.texts[key] = model
+        return self.loaded.texts[key]
 
 
 def _lost(what: str, version: str) -> ModelError:
