@@ -116,6 +116,7 @@ class _Kept:
     text: TextModel | None
     loaded: Loaded
     files: list[tuple[Any, ...]]
+    runs_with: list[str | None]  # what was found to be quickest here may be another by now
 
 
 class Keeper:
@@ -182,8 +183,8 @@ class Keeper:
                 key = _key(settings, models)
                 kept = self._kept.get(key)
                 files = _files(settings, models)
-                if kept is not None and kept.files != files:
-                    logger.info("the files of %s have changed", kept.visual.model_name)
+                if kept is not None and (kept.files, kept.runs_with) != (files, _run(models)):
+                    logger.info("%s is to be loaded again", kept.visual.model_name)
                     del self._kept[key]
                     kept = None
                 models.loaded = kept.loaded if kept is not None else Loaded()
@@ -192,7 +193,7 @@ class Keeper:
                 text = None if words is None else models.text_in_use(words, visual)
                 if kept is None:
                     logger.info("loaded %s", visual.model_name)
-                    kept = _Kept(visual, text, models.loaded, files)
+                    kept = _Kept(visual, text, models.loaded, files, _run(models))
                 self._kept[key] = kept
                 self._kept.move_to_end(key)
                 while len(self._kept) > MAX_KEPT:
@@ -277,6 +278,10 @@ def _files(settings: Settings, models: LibraryModels) -> list[tuple[Any, ...]]:
         if path.is_file()
         for found in [path.stat()]
     ]
+
+
+def _run(models: LibraryModels) -> list[str | None]:
+    return [models.runs_with(name) for name in ("visual", "words")]
 
 
 def _memory_bytes() -> int | None:

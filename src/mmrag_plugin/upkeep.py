@@ -243,6 +243,10 @@ def status(library: MediaLibrary) -> dict[str, Any]:
             "text": words.setting if words else None,
             "vlm": library.settings.vlm,
             "learned": library.learned_in_use,
+            "run": {
+                name: library.models.runs_with(kept)
+                for name, kept in (("visual", "visual"), ("text", "words"))
+            },
         },
         "kept_models": kept(library.settings.home),
         "tuned": tuned.as_dict() if (tuned := library.tuned()) else None,
