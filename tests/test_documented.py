@@ -117,6 +117,9 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",
         "keep_models": "60.5",
+        "log": "info",
+        "log_format": "json",
+        "trace_content": "true",
     }.get(name, "something")
     monkeypatch.setenv(variable, value)
     assert str(getattr(Settings(), name)).lower() == value.lower()

@@ -44,7 +44,7 @@ FROZEN_S = 6.0  # how long a published owner may leave every probe unanswered
 # errno values after which the engine's memory and its disk may disagree
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
-logger = logging.getLogger("mmrag_plugin.milvus_owner")
+logger = logging.getLogger("mmrag.owner")
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,12 @@ class SharedProcess:
         handler = logging.handlers.RotatingFileHandler(
             self.log_file, maxBytes=LOG_BYTES, backupCount=1
         )
-        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
+        if os.environ.get("MMRAG_LOG_FORMAT", "").lower() == "json":
+            from mmrag_plugin.logs import JsonLines
+
+            handler.setFormatter(JsonLines())
+        else:
+            handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
         logging.basicConfig(level=logging.INFO, handlers=[handler])
 
     def _remove_old_socket(self) -> None:

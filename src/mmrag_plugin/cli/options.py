@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmrag_plugin.cli.observing import observing
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import CHANNELS
 
@@ -127,7 +128,9 @@ def open_library(
     from mmrag_plugin.settings import load_settings
 
     settings = load_settings(**flags)
-    return MediaLibrary.open(settings, create=create, dry_run=dry_run, kept_models=kept_models)
+    library = MediaLibrary.open(settings, create=create, dry_run=dry_run, kept_models=kept_models)
+    observing.settle(settings)
+    return library
 
 
 def search_options(
