@@ -105,6 +105,7 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "allow_remote": "true",
         "ocr": "off",
         "dtype": "int8",
+        "milvus_index": "HNSW_SQ",
         "device": "cuda:1",
         "keyframes": "uniform",
         "shots": "quick",

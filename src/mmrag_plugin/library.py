@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmrag_plugin.errors import NotALibrary, NotFound, ServiceError
+from mmrag_plugin.errors import MilvusUnavailable, NotALibrary, NotFound, ServiceError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
@@ -139,12 +139,7 @@ class MediaLibrary(
 
         if self.whole is not self:
             return self.whole.connection
-        settings = self.settings
-        return MilvusConnection(
-            None if settings.milvus_uri else self.directory,
-            uri=settings.milvus_uri,
-            token=settings.milvus_token,
-        )
+        return MilvusConnection.of(self.settings, self.directory)
 
     # ---- searching ---------------------------------------------------------------------------
 
@@ -209,6 +204,8 @@ class MediaLibrary(
             searcher = self.searcher()
             try:
                 result = searcher.search(query, picture=picture, **options)
+            except MilvusUnavailable:
+                raise
             except ServiceError:  # another process may have switched models and dropped old rows
                 again = self.searcher()
                 if again.collections == searcher.collections:
