@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmrag_plugin.errors import NotALibrary, NotFound, ServiceError
+from mmrag_plugin.errors import MilvusUnavailable, NotALibrary, NotFound, ServiceError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
@@ -17,17 +17,23 @@ from mmrag_plugin.library_learning import LibraryLearning
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.settings import Settings, load_settings
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import expand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from llama_index.core.llms import LLM
     from PIL.Image import Image
 
     from mmrag_plugin.milvus_connection import MilvusConnection
+    from mmrag_plugin.milvus_media import MediaRows
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.searching import Searcher
     from mmrag_plugin.signals.speech import SpeechRecogniser
+
+    Rows = TypeVar("Rows", bound=MediaRows)
 
 
 class MediaLibrary(
@@ -74,7 +80,8 @@ class MediaLibrary(
         holds something else, StorageError when it can't be written or has lost its ledger.
         """
         settings = settings or load_settings()
-        ledger = Ledger(ledger_url(settings, create=create, dry_run=dry_run))
+        with span("ledger.open"):
+            ledger = Ledger(ledger_url(settings, create=create, dry_run=dry_run))
         if settings.ledger_url:
             claim(ledger, settings.library)
         return cls(settings, ledger)
@@ -118,12 +125,7 @@ class MediaLibrary(
 
         if self.whole is not self:
             return self.whole.connection
-        settings = self.settings
-        return MilvusConnection(
-            None if settings.milvus_uri else self.directory,
-            uri=settings.milvus_uri,
-            token=settings.milvus_token,
-        )
+        return MilvusConnection.of(self.settings, self.directory)
 
     # ---- searching ---------------------------------------------------------------------------
 
@@ -132,18 +134,19 @@ class MediaLibrary(
 
         One without its text model is not kept: the model may be back for the next search.
         """
-        with self._loading:
+        with self._loading, span("searcher"):
             return self._searcher()
 
     def _searcher(self) -> Searcher:
-        from mmrag_plugin.confidence import CALIBRATION, CALIBRATION_WITH_SENTENCE_MODEL
-        from mmrag_plugin.fusion import (
-            WEIGHTS,
-            WEIGHTS_WITH_SENTENCE_MODEL,
-            WEIGHTS_WITHOUT_TEXT,
-            StandardScores,
-        )
-        from mmrag_plugin.searching import Searcher
+        with span("import"):
+            from mmrag_plugin.confidence import CALIBRATION, CALIBRATION_WITH_SENTENCE_MODEL
+            from mmrag_plugin.fusion import (
+                WEIGHTS,
+                WEIGHTS_WITH_SENTENCE_MODEL,
+                WEIGHTS_WITHOUT_TEXT,
+                StandardScores,
+            )
+            from mmrag_plugin.searching import Searcher
 
         visual, model = self.models.in_use()
         words = self.recorded("words")
@@ -160,11 +163,11 @@ class MediaLibrary(
             return self._searchers[key]
         text = self.models.text_in_use(words, visual)
         sentences = text is not None and words.setting != "visual"
-        stores = self.stores()
+        rows = self.rows()
         searcher = Searcher(
             self.ledger,
-            stores["visual"],
-            stores["words"],
+            rows["visual"],
+            rows["words"],
             visual,
             text,
             StandardScores(
@@ -182,14 +185,19 @@ class MediaLibrary(
 
     def found(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments in the order of the channels; options as of ``Searcher.search``."""
-        searcher = self.searcher()
-        try:
-            result = searcher.search(query, picture=picture, **options)
-        except ServiceError:  # another process may have switched models and dropped the old rows
-            again = self.searcher()
-            if again.collections == searcher.collections:
+        with span("search") as now:
+            now.private(query=query)
+            searcher = self.searcher()
+            try:
+                result = searcher.search(query, picture=picture, **options)
+            except MilvusUnavailable:
                 raise
-            result = again.search(query, picture=picture, **options)
+            except ServiceError:  # another process may have switched models and dropped old rows
+                again = self.searcher()
+                if again.collections == searcher.collections:
+                    raise
+                result = again.search(query, picture=picture, **options)
+            now.set(hits=len(result.hits))
         result.warnings[:0] = self._taken_warnings()
         return result
 
@@ -223,16 +231,31 @@ class MediaLibrary(
 
     def stores(self) -> dict[str, MediaVectorStore]:
         """The collections in use: ``visual`` and ``words``; empty before the first index."""
-        from mmrag_plugin.milvus_store import open_frames, open_signals
+        with span("import"):
+            from mmrag_plugin.milvus_store import open_frames, open_signals
 
+        return self._opened(open_frames, open_signals)
+
+    def rows(self) -> Mapping[str, MediaRows]:
+        """The same collections to search in, without LlamaIndex."""
+        with span("import"):
+            from mmrag_plugin.milvus_media import search_frames, search_signals
+
+        return self._opened(search_frames, search_signals)
+
+    def _opened(
+        self,
+        frames: Callable[[MilvusConnection, str, int], Rows],
+        signals: Callable[[MilvusConnection, str, int | None], Rows],
+    ) -> dict[str, Rows]:
         visual, words = self.recorded("visual"), self.recorded("words")
         if visual is None or words is None:
             return {}
-        stores = {
-            "visual": open_frames(self.connection, visual.collection, visual.dim),
-            "words": open_signals(self.connection, words.collection, words.dim or None),
+        opened = {
+            "visual": frames(self.connection, visual.collection, visual.dim),
+            "words": signals(self.connection, words.collection, words.dim or None),
         }
         if self.is_for_assistants:
-            for store in stores.values():
-                store.leave_out(self.ledger.hidden_media_ids)
-        return stores
+            for rows in opened.values():
+                rows.leave_out(self.ledger.hidden_media_ids)
+        return opened

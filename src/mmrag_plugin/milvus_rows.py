@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from llama_index.core.schema import BaseNode, MetadataMode, TextNode
-from llama_index.core.vector_stores.utils import metadata_dict_to_node
+from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.bm25 import dimension, document_vector
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import COLUMNS, NO_TIME_MS, Column, from_ms
+from mmrag_plugin.milvus_indexes import dense_index
+
+if TYPE_CHECKING:
+    from llama_index.core.schema import BaseNode
 
 ID_BYTES = 512
 TEXT_BYTES = 65_535  # a Milvus server's bound for one VARCHAR
@@ -23,7 +24,6 @@ DENSE, SPARSE, PLACEHOLDER = "embedding", "sparse_embedding", "placeholder"
 # The sparse vector of a row without words: Lite and servers before 2.4.12 refuse an empty one. No
 # query finds it, because it lies in the one dimension that Milvus allows and no term has.
 NO_TERMS = {2**32 - 2: 1.0}
-HNSW = {"M": 32, "efConstruction": 200}
 INDEXED_COLUMNS = ("media_id", "kind", "stage", "source", "taken_at", "camera")
 FOUND_FIELDS = tuple("media_id kind source start_ms end_ms shot_start_ms shot_end_ms".split())
 NODE_FIELDS = ("_node_content", "_node_type", "text")
@@ -88,15 +88,15 @@ def make_schema(dim: int | None, words: bool) -> Any:
     return schema
 
 
-def index_definitions(dim: int | None, words: bool, columns: bool) -> dict[str, dict[str, Any]]:
+def index_definitions(
+    dim: int | None, words: bool, columns: bool, kind: str
+) -> dict[str, dict[str, Any]]:
     """Name the index of each field that has one; with ``columns`` also of those to filter by."""
     indexes: dict[str, dict[str, Any]] = {
         name: {"index_type": "INVERTED"} for name in (INDEXED_COLUMNS if columns else ())
     }
     if dim is not None:
-        # twice "params": pymilvus spreads the outer one out, and Lite reads the inner one only
-        graph = {"params": HNSW}
-        indexes[DENSE] = {"index_type": "HNSW", "metric_type": "COSINE", "params": graph}
+        indexes[DENSE] = dense_index(kind)
     if words:
         indexes[SPARSE] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP"}
     if dim is None and not words:
@@ -114,6 +114,8 @@ def row_of(
 
     Text is cut at 65,535 bytes. Raises UsageError for a node that doesn't fit.
     """
+    from llama_index.core.schema import MetadataMode, TextNode
+
     text = node.get_content(MetadataMode.NONE) if isinstance(node, TextNode) else ""
     row: dict[str, Any] = {
         "id": _fitting("node id", node.node_id, ID_BYTES),
@@ -145,6 +147,8 @@ def row_of(
 
 def node_of(fields: dict[str, Any]) -> BaseNode:
     """Turn the NODE_FIELDS of a row back into its node."""
+    from llama_index.core.vector_stores.utils import metadata_dict_to_node
+
     return metadata_dict_to_node(fields, text=fields.get("text") or "")
 
 

@@ -17,7 +17,7 @@ from mmrag_plugin.media import Channel, Kind, Moment
 from mmrag_plugin.metadata import COMBINED, FRAME, is_run
 
 if TYPE_CHECKING:
-    from mmrag_plugin.milvus_store import FoundRow
+    from mmrag_plugin.milvus_rows import FoundRow
 
 JOIN_GAP_S = 1.0  # rows this close together show the same moment
 MOMENT_S = 30.0  # the most that one moment grows to
@@ -76,9 +76,10 @@ def join(found: Mapping[Channel, Sequence[FoundRow]]) -> list[Candidate]:
     for media_id, media_rows in rows.items():
         kind = media_rows[0][1].kind
         timed = [(channel, row) for channel, row in media_rows if row.start_s is not None]
-        if kind == "image" and not _moves_better(media_rows):
+        if timed and kind == "image" and not _moves_better(media_rows):
             timed = []  # the photo itself, of which all rows speak
-        moments = _spans(media_id, kind, timed, strength) or [Candidate(media_id, kind, None, None)]
+        moments = _spans(media_id, kind, timed, strength) if timed else []
+        moments = moments or [Candidate(media_id, kind, None, None)]
         if kind == "image":
             moments = moments[:1]  # one hit of a photo, even if it moves
         for channel, row in media_rows:

@@ -10,61 +10,31 @@ from typing import Any
 import typer
 
 from mmrag_plugin import __version__
-from mmrag_plugin.cli import (
-    annotating,
-    asking,
-    browsing,
-    chatting,
-    doctor,
-    duplicates,
-    evaluating,
-    finding,
-    gallery,
-    hiding,
-    keeping,
-    learning,
-    making,
-    models,
-    taking_in,
-    transcripts,
-    tuning,
-    watching,
-)
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
 from mmrag_plugin.cli.interrupting import INTERRUPTED
+from mmrag_plugin.cli.loaded_later import LoadedLater
+from mmrag_plugin.cli.observing import in_front, observing
+from mmrag_plugin.cli.summaries import COMMANDS
 from mmrag_plugin.errors import MmragError, UsageError
 
 # Its base is what all wrong usage has in common, and typer exports only this one of the family
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
+
+class _Commands(LoadedLater):
+    """The commands, by the module that holds them."""
+
+    table = COMMANDS
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Talk to your own images and videos, on your own machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    taking_in,
-    watching,
-    finding,
-    browsing,
-    gallery,
-    asking,
-    chatting,
-    annotating,
-    learning,
-    evaluating,
-    tuning,
-    making,
-    transcripts,
-    duplicates,
-    keeping,
-    hiding,
-    models,
-    doctor,
-):
-    module.add_to(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,8 +48,19 @@ def _options(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
+    profile: bool = typer.Option(
+        False, "--profile", help="Print where the time went, to stderr. Before or after a command."
+    ),
+    verbose: int = typer.Option(
+        0,
+        "--verbose",
+        "-v",
+        count=True,
+        help="Log what is done to stderr; twice: every part of it. Before or after a command.",
+    ),
 ) -> None:
     """Take the options that stand before a command."""
+    observing.begin(verbose=verbose, profile=profile)
 
 
 def main() -> None:
@@ -88,7 +69,15 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(prog_name="mmrag", standalone_mode=False)
+        code = _run()
+    finally:
+        observing.end(as_json="--json" in sys.argv[1:])
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        code = int(app(in_front(sys.argv[1:]), prog_name="mmrag", standalone_mode=False) or 0)
     except MmragError as error:
         code = _report(error)
     except _WRONG_USAGE as error:
@@ -101,7 +90,7 @@ def main() -> None:
         code = _report(_Unexpected(error))
     if code == INTERRUPTED:
         errors.print("Stopped. Nothing is lost: run the same command again to go on.")
-    sys.exit(code)
+    return code
 
 
 class _Unexpected(MmragError):
