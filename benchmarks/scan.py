@@ -7,6 +7,7 @@ same tree. Busy time is what this process used, wall time what went by.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
 import time
@@ -70,6 +71,7 @@ def measured(folder: Path, place: Path, rounds: int) -> dict[str, dict[str, dict
     scanned()
     if changed := scanned():
         raise RuntimeError(f"{changed} files look changed, though nothing is")
+    gc.freeze()  # as mmrag index does
     ways = {
         "os.scandir and stat": lambda: bare_walk(str(folder)),
         "os.walk and os.stat": lambda: plain_walk(folder),
