@@ -19,19 +19,21 @@ LAYERS: dict[str, str] = {
     "vocabulary": "child_process errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check model_input animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
-    "content_hash ollama_host priority folder_names film_sound",
+    "content_hash ollama_host priority shared_process folder_names film_sound side_by_side "
+    "tracing tracing_otel profiling logs llama_events",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
     "telling duplicates reasons confidence neighbours results filters browsing hiding annotating "
-    "annotation_files following listing plan planning planned_search searching retrieval reranking "
-    "citations sources showing answering describing conversation conversation_files "
-    "chat_streams chat_turns chatting agent_tools making transcripts evaluation "
+    "annotation_files following listing plan planning planned_search channels searching retrieval "
+    "reranking citations sources showing encoding answer_told answering describing conversation "
+    "conversation_files chat_streams chat_turns chatting agent_tools making transcripts evaluation "
     "general_phrases learn*",
     "library": "library library_annotating library_asking library_captions library_evaluating "
     "library_imagining library_indexing library_learning "
     "library_lora library_keeping library_making library_media library_models library_place "
-    "library_previews library_speech library_thumbnails kept_files",
+    "library_previews library_speech library_thumbnails kept_files query_models model_keeper "
+    "model_keeper_process",
     "upkeep": "upkeep watching asked_index",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",
@@ -41,6 +43,7 @@ NEIGHBOURS_TALK = {"vocabulary", "storage", "flows", "library"}
 # Flows know a stage by its seam; these modules hold seams, or words, and no implementation.
 SEAMS = {
     *(f"mmrag_plugin.{stage}.base" for stage in LAYERS["stages"].split()),
+    "mmrag_plugin.embeddings.seam",
     "mmrag_plugin.vlm.prompts",
     "mmrag_plugin.vlm.captions",
     "mmrag_plugin.vlm.structured",

@@ -28,7 +28,7 @@ class SamePixelsStage:
             return
         visual = self.run.parts.visual
         at_least_px = visual.decoded_px
-        with self.run.timed("embed", len(before)):
+        with self.run.timed("embed", len(before), part="same_pixels"):
             for batch in batches(before, _BATCH):
                 same = []
                 for media in self.run.rows(batch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MmragError, ModelError, ModelMismatch, NotFound
@@ -11,6 +11,7 @@ from mmrag_plugin.learned_versions import LEARNED, LearnedVersions
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.metadata import METADATA_VERSION
 from mmrag_plugin.settings import LEARNED_FOLDER, Settings
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +49,14 @@ class Wanted:
     recorded: dict[str, Model]
 
 
+@dataclass
+class Loaded:
+    """The models that are in memory, by the settings that they were loaded by."""
+
+    visuals: dict[str, VisualEmbedding] = field(default_factory=dict)
+    texts: dict[tuple[str, str], TextModel | None] = field(default_factory=dict)
+
+
 class LibraryModels:
     """Loads models by the settings and by what the ledger remembers; each is loaded once.
 
@@ -57,8 +66,7 @@ class LibraryModels:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings, self._ledger = settings, ledger
         self.learned = LearnedVersions(ledger)
-        self._visuals: dict[str, VisualEmbedding] = {}
-        self._texts: dict[tuple[str, str], TextModel | None] = {}
+        self.loaded = Loaded()
         self.warnings: list[str] = []
 
     def recorded(self, name: str) -> Model | None:
@@ -69,7 +77,24 @@ class LibraryModels:
     @property
     def are_loaded(self) -> bool:
         """Whether any model has been loaded yet."""
-        return bool(self._visuals or self._texts)
+        return bool(self.loaded.visuals or self.loaded.texts)
+
+    def runs_with(self, name: str) -> str | None:
+        """How the model of ``visual`` or ``words`` runs here, as far as it is known unloaded."""
+        from mmrag_plugin.embeddings.devices import processor_name
+        from mmrag_plugin.embeddings.dtypes import Verdicts
+
+        known = self.recorded(name)
+        if known is None:
+            return None
+        # what was learned, and the half that reads texts, run as the model itself does
+        stamp = known.stamp.removeprefix("tower-").partition("+")[0]
+        found = Verdicts(self._settings.models_home).latest(stamp, processor_name())
+        if found is None:
+            return None
+        verdict, machine = found
+        asked = self._settings.dtype
+        return f"{verdict.dtype if asked == 'auto' else asked} on {machine['device']}"
 
     def in_use(self) -> tuple[VisualEmbedding, Model]:
         """The visual model that made this library's vectors. Raises ModelMismatch for another."""
@@ -179,15 +204,21 @@ class LibraryModels:
         return f"{what}_{self._ledger.fact('id')}_"
 
     def _visual(self, setting: str) -> VisualEmbedding:
-        if setting not in self._visuals and setting.startswith(LEARNED):
-            self._visuals[setting] = self._learned_visual(setting.removeprefix(LEARNED))
-        if setting not in self._visuals:
+        if setting not in self.loaded.visuals and setting.startswith(LEARNED):
+            self.loaded.visuals[setting] = self._learned_visual(setting.removeprefix(LEARNED))
+        if setting not in self.loaded.visuals:
             from mmrag_plugin.embeddings.choose import choose_visual
 
-            model, warnings = choose_visual(setting, models_home=self._settings.models_home)
+            with span("load.visual"):
+                model, warnings = choose_visual(
+                    setting,
+                    models_home=self._settings.models_home,
+                    dtype=self._settings.dtype,
+                    device=self._settings.device,
+                )
             self.warnings += warnings
-            self._visuals[setting] = model
-        return self._visuals[setting]
+            self.loaded.visuals[setting] = model
+        return self.loaded.visuals[setting]
 
     def _learned_visual(self, version: str) -> VisualEmbedding:
         """A visual model that was trained here. Raises ModelError when its file has changed."""
@@ -207,6 +238,8 @@ class LibraryModels:
             base_stamp=about["base_stamp"],
             digest=about["digest"],
             models_home=self._settings.models_home,
+            dtype=self._settings.dtype,
+            device=self._settings.device,
         )
         visual.setting = f"{LEARNED}{version}"
         return visual
@@ -219,19 +252,22 @@ class LibraryModels:
 
     def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
         key = setting, visual.stamp
-        if key not in self._texts:
+        if key not in self.loaded.texts:
             from mmrag_plugin.embeddings.choose import choose_text
 
-            model, warnings = choose_text(
-                setting,
-                visual,
-                ollama_host=self._settings.ollama_host,
-                models_home=self._settings.models_home,
-                allow_remote=self._settings.allow_remote,
-            )
+            with span("load.text"):
+                model, warnings = choose_text(
+                    setting,
+                    visual,
+                    ollama_host=self._settings.ollama_host,
+                    models_home=self._settings.models_home,
+                    allow_remote=self._settings.allow_remote,
+                    dtype=self._settings.dtype,
+                    device=self._settings.device,
+                )
             self.warnings += warnings
-            self._texts[key] = model
-        return self._texts[key]
+            self.loaded.texts[key] = model
+        return self.loaded.texts[key]
 
 
 def _lost(what: str, version: str) -> ModelError:

@@ -11,6 +11,7 @@ import typer
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import output, print_json, warn
 from mmrag_plugin.cli.finding import inside_of, remember, require, resolve_hit
+from mmrag_plugin.cli.observing import observing
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Moment, kind_of
 from mmrag_plugin.results import SearchResult
@@ -86,6 +87,7 @@ def ask(
     if plan not in ("rules", "model", "literal"):
         raise UsageError(f"--plan {plan} is not known.", "Choose rules, model or literal.")
     with options.open_library(
+        kept_models=True,
         library=library,
         home=home,
         vlm=vlm,
@@ -155,6 +157,7 @@ def describe(
     if detail not in FILM_PICTURES:
         raise UsageError(f"--detail {detail} is not known.", "Choose short, normal or long.")
     settings = load_settings(library=library, home=home, vlm=vlm, allow_remote=allow_remote)
+    observing.settle(settings)
     count = FILM_PICTURES[detail]
     file = expand(target)
     is_file = kind_of(file) is not None and file.is_file()

@@ -72,16 +72,17 @@ def on_one_line(name: object) -> str:
     return _CONTROLS.sub(_spelled, str(name))
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, to: IO[str] | None = None) -> None:
     """Print one JSON object on one line; escaped where stdout can't show all of its characters."""
+    to = to or sys.stdout
     text = json.dumps(value, ensure_ascii=False)
     try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        text.encode(getattr(to, "encoding", None) or "utf-8")
     except UnicodeError:
         text = json.dumps(value)
     text = _CONTROLS_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    with _writing(sys.stdout):
-        print(text, flush=True)
+    with _writing(to):
+        print(text, flush=True, file=to)
 
 
 def warn(warnings: list[str]) -> None:
@@ -95,6 +96,13 @@ def milvus_words(found: dict[str, Any]) -> str:
     where = "embedded" if found["embedded"] else f"at {found['address']}"
     off = ", ".join(found["turned_off"])
     return f"{found['version']}, {where}" + (f"; turned off: {off}" if off else "")
+
+
+def kept_words(found: dict[str, Any]) -> str:
+    """Say what the process that keeps models loaded holds, and for how long."""
+    names = ", ".join(found["models"]) or "nothing yet"
+    size = f", {found['memory_bytes'] >> 20} MB" if found["memory_bytes"] else ""
+    return f"{names}{size}, process {found['pid']}, which leaves in {found['leaves_in_s']} s"
 
 
 def _spelled(found: re.Match[str]) -> str:

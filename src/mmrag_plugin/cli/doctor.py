@@ -17,11 +17,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import milvus_words, on_one_line, output, print_json
+from mmrag_plugin.cli.console import kept_words, milvus_words, on_one_line, output, print_json
 from mmrag_plugin.errors import MediaError, MmragError, ModelError, NotFound, StorageError
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.library_models import LibraryModels
     from mmrag_plugin.settings import Settings
@@ -68,6 +68,7 @@ def doctor(
                 ("Milvus", partial(_milvus, settings)),
                 ("visual model", place.visual),
                 ("text model", place.text),
+                ("models kept loaded", partial(_kept, settings)),
                 ("text in pictures", partial(_ocr, settings)),
                 ("films", _films),
                 ("speech", partial(_speech, settings)),
@@ -135,9 +136,9 @@ class _Place:
     def visual(self) -> tuple[str, str]:
         if self._library is not None:
             model, _ = self._library.models.in_use()
-            return f"{model.model_name}, {model.dim} dimensions", _said(self._library.models)
+            return _visual_words(model), _said(self._library.models)
         model, warnings = self._chosen
-        return f"{model.model_name}, {model.dim} dimensions", " ".join(warnings)
+        return _visual_words(model), " ".join(warnings)
 
     def text(self) -> tuple[str, str]:
         if self._library is not None and (words := self._library.recorded("words")) is not None:
@@ -145,7 +146,7 @@ class _Place:
             found = models.text_in_use(words, models.in_use()[0])
             if found is None and words.setting != "off":
                 raise ModelError(f"{words.setting} does not work", _said(models))
-            return (found.setting if found else "words alone (BM25)"), _said(models)
+            return _text_words(found), _said(models)
         from mmrag_plugin.embeddings.choose import choose_text
 
         settings = self._settings
@@ -155,14 +156,36 @@ class _Place:
             ollama_host=settings.ollama_host,
             models_home=settings.models_home,
             allow_remote=settings.allow_remote,
+            dtype=settings.dtype,
+            device=settings.device,
         )
-        return (model.setting if model else "words alone (BM25)"), " ".join(warnings)
+        return _text_words(model), " ".join(warnings)
 
     @cached_property
     def _chosen(self) -> tuple[VisualEmbedding, list[str]]:
         from mmrag_plugin.embeddings.choose import choose_visual
 
-        return choose_visual(self._settings.visual_model, models_home=self._settings.models_home)
+        settings = self._settings
+        return choose_visual(
+            settings.visual_model,
+            models_home=settings.models_home,
+            dtype=settings.dtype,
+            device=settings.device,
+        )
+
+
+def _visual_words(model: VisualEmbedding) -> str:
+    return f"{model.model_name}, {model.dim} dimensions{_run_words(model)}"
+
+
+def _text_words(model: TextModel | None) -> str:
+    return f"{model.setting}{_run_words(model.embedding)}" if model else "words alone (BM25)"
+
+
+def _run_words(embedding: object) -> str:
+    """Which number format on which device; nothing of a model that Ollama runs."""
+    runs_with = getattr(embedding, "runs_with", "")
+    return f", {runs_with}" if runs_with else ""
 
 
 def _said(models: LibraryModels) -> str:
@@ -171,21 +194,30 @@ def _said(models: LibraryModels) -> str:
     return said
 
 
+def _kept(settings: Settings) -> tuple[str, str]:
+    from mmrag_plugin.model_keeper import kept
+
+    if not settings.keep_models:
+        return "none, as MMRAG_KEEP_MODELS is 0", ""
+    found = kept(settings.home)
+    return kept_words(found) if found else "none at present", ""
+
+
 def _milvus(settings: Settings) -> tuple[str, str]:
     from mmrag_plugin.milvus_owner import paused
 
     if settings.milvus_uri:
-        return _described(None, settings.milvus_uri, settings.milvus_token)
+        return _described(settings, Path())
     with tempfile.TemporaryDirectory() as scratch:
-        found = _described(Path(scratch), "", "")
+        found = _described(settings, Path(scratch))
         with paused(Path(scratch)):  # its owner ends before its directory goes
             return found
 
 
-def _described(directory: Path | None, uri: str, token: str) -> tuple[str, str]:
+def _described(settings: Settings, directory: Path) -> tuple[str, str]:
     from mmrag_plugin.milvus_connection import MilvusConnection
 
-    connection = MilvusConnection(directory, uri=uri, token=token)
+    connection = MilvusConnection.of(settings, directory)
     try:
         return milvus_words(connection.describe()), ""
     finally:

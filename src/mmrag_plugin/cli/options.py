@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmrag_plugin.cli.observing import observing
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import CHANNELS
 
@@ -119,12 +120,17 @@ Literal = Annotated[
 ]
 
 
-def open_library(*, create: bool = False, dry_run: bool = False, **flags: Any) -> MediaLibrary:
-    """Open the library that flags and environment name."""
+def open_library(
+    *, create: bool = False, dry_run: bool = False, kept_models: bool = False, **flags: Any
+) -> MediaLibrary:
+    """Open the library that flags and environment name; options as of ``MediaLibrary.open``."""
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.settings import load_settings
 
-    return MediaLibrary.open(load_settings(**flags), create=create, dry_run=dry_run)
+    settings = load_settings(**flags)
+    library = MediaLibrary.open(settings, create=create, dry_run=dry_run, kept_models=kept_models)
+    observing.settle(settings)
+    return library
 
 
 def search_options(

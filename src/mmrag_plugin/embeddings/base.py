@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType
 
-from mmrag_plugin.errors import ModelError
+from mmrag_plugin.embeddings.preparing import encodable, normalised
+from mmrag_plugin.embeddings.seam import TextModel
 from mmrag_plugin.model_input import ModelInput
 from mmrag_plugin.pictures import open_picture
 
@@ -22,23 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def normalised(rows: NDArray[np.float32], *, by: str) -> NDArray[np.float32]:
-    """L2-normalise each row, zeros stay zeros. Raises ModelError when a number is not finite."""
-    import numpy as np
-
-    rows = np.ascontiguousarray(rows, dtype=np.float32)
-    if not np.isfinite(rows).all():
-        raise ModelError(
-            f"The model {by} gave a vector that is not finite.",
-            "Its files may be damaged: fetch it again, or choose another model.",
-        )
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return cast("NDArray[np.float32]", (rows / np.maximum(lengths, 1e-12)).astype(np.float32))
-
-
-def encodable(text: str) -> str:
-    """Replace what is no Unicode text (halves of surrogate pairs, as odd file names hold them)."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+__all__ = ["TextModel", "VisualEmbedding", "encodable", "normalised"]
 
 
 class VisualEmbedding(MultiModalEmbedding):
@@ -56,6 +39,11 @@ class VisualEmbedding(MultiModalEmbedding):
     input_px: int = 224  # the side of the square that the model sees
     compares_texts: bool = True  # whether text-to-text similarity in this space means anything
     max_tokens: int = 77
+
+    @property
+    def runs_with(self) -> str:
+        """The number format and the device that it is calculated with; empty where it has none."""
+        return ""
 
     @abstractmethod
     def embed_pictures(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
@@ -109,13 +97,3 @@ class VisualEmbedding(MultiModalEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await asyncio.to_thread(self._get_query_embedding, query)
-
-
-@dataclass(frozen=True)
-class TextModel:
-    """The dense text channel: any LlamaIndex embedding, with its stamp and dimension."""
-
-    embedding: BaseEmbedding
-    stamp: str
-    dim: int
-    setting: str  # what to choose this model by again
