@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
+
+import postgres_server
+from mmrag_plugin.ledger_database import LedgerDatabase
 
 # Chance finds new cases on a developer's machine; in CI a change is judged by its own cases alone.
 settings.register_profile("ci", derandomize=True)
@@ -34,3 +39,43 @@ def minidual() -> Path:
     if not (SHARED / "models" / "minidual").is_dir():
         pytest.skip("../shared/models/minidual is not there")
     return SHARED / "models" / "minidual"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests be run with every ledger that would be a SQLite file kept in PostgreSQL."""
+    parser.addoption("--on-postgresql", action="store_true", help="keep ledgers in PostgreSQL")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    """A PostgreSQL server, or a skip."""
+    if why := postgres_server.missing():
+        pytest.skip(why)
+    with postgres_server.PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ledgers_on_postgresql(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With ``--on-postgresql``, open another ledger in PostgreSQL for each SQLite file."""
+    if not request.config.getoption("--on-postgresql"):
+        yield
+        return
+    server: postgres_server.PostgresServer = request.getfixturevalue("postgres")
+    opened = LedgerDatabase.__init__
+
+    def elsewhere(database: LedgerDatabase, url: str, **options: bool) -> None:
+        if (sqlite := sa.make_url(url)).get_backend_name() == "sqlite":
+            url = server.url_for(sqlite.database or object())
+        opened(database, url, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LedgerDatabase, "__init__", elsewhere)
+        yield
+
+
+@pytest.fixture
+def sqlite_alone(request: pytest.FixtureRequest) -> None:
+    """For tests of what only a ledger in a file of SQLite has."""
+    if request.config.getoption("--on-postgresql"):
+        pytest.skip("it is about SQLite")
