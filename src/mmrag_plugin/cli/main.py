@@ -10,61 +10,30 @@ from typing import Any
 import typer
 
 from mmrag_plugin import __version__
-from mmrag_plugin.cli import (
-    annotating,
-    asking,
-    browsing,
-    chatting,
-    doctor,
-    duplicates,
-    evaluating,
-    finding,
-    gallery,
-    hiding,
-    keeping,
-    learning,
-    making,
-    models,
-    taking_in,
-    transcripts,
-    tuning,
-    watching,
-)
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
 from mmrag_plugin.cli.interrupting import INTERRUPTED
+from mmrag_plugin.cli.loaded_later import LoadedLater
+from mmrag_plugin.cli.summaries import COMMANDS
 from mmrag_plugin.errors import MmragError, UsageError
 
 # Its base is what all wrong usage has in common, and typer exports only this one of the family
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[1]
 
+
+class _Commands(LoadedLater):
+    """The commands, by the module that holds them."""
+
+    table = COMMANDS
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Talk to your own images and videos, on your own machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    taking_in,
-    watching,
-    finding,
-    browsing,
-    gallery,
-    asking,
-    chatting,
-    annotating,
-    learning,
-    evaluating,
-    tuning,
-    making,
-    transcripts,
-    duplicates,
-    keeping,
-    hiding,
-    models,
-    doctor,
-):
-    module.add_to(app)
 
 
 def _print_version(wanted: bool) -> None:
