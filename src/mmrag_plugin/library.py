@@ -14,6 +14,7 @@ from mmrag_plugin.library_asking import LibraryAsking
 from mmrag_plugin.library_evaluating import LibraryEvaluating
 from mmrag_plugin.library_indexing import LibraryIndexing
 from mmrag_plugin.library_learning import LibraryLearning
+from mmrag_plugin.library_milvus import connection_of, require_current
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.settings import Settings, load_settings
@@ -114,16 +115,9 @@ class MediaLibrary(
     @cached_property
     def connection(self) -> MilvusConnection:
         """The connection to Milvus: this library's own, or a server."""
-        from mmrag_plugin.milvus_connection import MilvusConnection
-
         if self.whole is not self:
             return self.whole.connection
-        settings = self.settings
-        return MilvusConnection(
-            None if settings.milvus_uri else self.directory,
-            uri=settings.milvus_uri,
-            token=settings.milvus_token,
-        )
+        return connection_of(self.settings)
 
     # ---- searching ---------------------------------------------------------------------------
 
@@ -145,6 +139,7 @@ class MediaLibrary(
         )
         from mmrag_plugin.searching import Searcher
 
+        require_current(self.ledger, self.settings)
         visual, model = self.models.in_use()
         words = self.recorded("words")
         if words is None:
@@ -225,6 +220,7 @@ class MediaLibrary(
         """The collections in use: ``visual`` and ``words``; empty before the first index."""
         from mmrag_plugin.milvus_store import open_frames, open_signals
 
+        require_current(self.ledger, self.settings)
         visual, words = self.recorded("visual"), self.recorded("words")
         if visual is None or words is None:
             return {}

@@ -33,7 +33,6 @@ from mmrag_plugin.milvus_filters import (
     chunks_of,
     metadata_expression,
     one_of,
-    quote,
     row_expressions,
 )
 from mmrag_plugin.milvus_rows import (
@@ -272,23 +271,9 @@ class MediaVectorStore(MilvusVectorStore):
 
     def row_ids(self, where: RowFilter | None = None) -> Iterator[tuple[str, str]]:
         """Walk over (row id, media id) of all rows."""
-        # What makes pages come in the order of ids. A server's are, if it looks into all its
-        # segments; asked as an iterator it would forget about the consistency of reads.
-        embedded = self._collection.connection.embedded
-        in_order = {"iterator": "True"} if embedded else {"reduce_stop_for_best": "True"}
         for expression in row_expressions(where):
-            last = ""
-            while True:
-                page = self._read(
-                    all_of([expression, f"id > {quote(last)}"]),
-                    ["id", "media_id"],
-                    limit=ROWS_PER_PAGE,
-                    **in_order,
-                )
+            for page in self._collection.pages(expression, ["id", "media_id"], ROWS_PER_PAGE):
                 yield from ((row["id"], row["media_id"]) for row in page)
-                if len(page) < ROWS_PER_PAGE:
-                    break
-                last = page[-1]["id"]
 
     def rows_of(self, media_id: str) -> list[FoundRow]:
         """All rows of a media, in order of time; their scores say nothing."""
