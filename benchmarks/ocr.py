@@ -28,7 +28,7 @@ from rich.table import Table
 from benchmarks._written import KINDS, written
 from benchmarks.retrieval import SHARED
 from mmrag_plugin.errors import MediaError
-from mmrag_plugin.index_ocr import GLANCE_AT_LEAST_PX, READ_AT_LEAST_PX
+from mmrag_plugin.index_text import GLANCE_AT_LEAST_PX, READ_AT_LEAST_PX
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.signals.ocr import TextReader
 from mmrag_plugin.signals.ocr_choice import choose_reader

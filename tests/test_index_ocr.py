@@ -12,7 +12,7 @@ from commands import mmrag_here, told
 from made_films import write_film
 from media_made import end_owner, opened, picture
 from mmrag_plugin import index_ocr
-from mmrag_plugin.index_ocr import read_text
+from mmrag_plugin.index_text import read_text
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import Frame, Signal
 from mmrag_plugin.signals.ocr import Sight, TextReader

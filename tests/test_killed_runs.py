@@ -34,7 +34,8 @@ PICTURES = 60
 SMALL_STEPS = {
     "indexing": {"_READ_BATCH": 12},
     "index_words": {"_EMBED_ROWS": 1, "_COMMIT_ROWS": 10},
-    "index_pixels": {"_EMBED_BATCH": 6, "_COMMIT_FRAMES": 8},
+    "index_pixels": {"_COMMIT_FRAMES": 8},
+    "index_seeing_here": {"EMBED_BATCH": 6},
 }
 COMMAND = (
     "from importlib import import_module; from mmrag_plugin.cli import main\n"

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import mmrag_plugin.index_pixels as pixels_module
+import mmrag_plugin.index_seeing_here as seeing_module
 from made_films import BLUE, RED, write_film
 from media_made import describe, end_owner, milvus_rows, opened, owner_pid, picture
 from mmrag_plugin.errors import (
@@ -430,7 +431,7 @@ def test_switching_the_model_embeds_again_beside_and_then_drops_the_old(
 def test_a_switch_that_was_broken_off_is_gone_on_with_or_gone_back_on(
     home: Path, photos: Path, minidual: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixels_module, "_EMBED_BATCH", 1)
+    monkeypatch.setattr(seeing_module, "EMBED_BATCH", 1)
     monkeypatch.setattr(pixels_module, "_COMMIT_FRAMES", 1)
     with opened(home) as library:
         library.index([photos])

@@ -493,7 +493,7 @@ def test_ten_thousand_ids_can_be_searched_counted_and_deleted(frames: MediaVecto
 def test_row_ids_are_walked_in_pages_without_gaps(
     frames: MediaVectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmrag_plugin.milvus_store.ROWS_PER_PAGE", 7)
+    monkeypatch.setattr("mmrag_plugin.milvus_media.ROWS_PER_PAGE", 7)
     frames.add([frame(f"r{number:03}", number, f"m{number % 3}") for number in range(30)])
     frames.flush()
     frames.add([frame(f"r{number:03}", number, f"m{number % 3}") for number in range(20, 50)])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mmrag_plugin.ledger import Ledger
-    from mmrag_plugin.milvus_store import FoundRow
+    from mmrag_plugin.milvus_rows import FoundRow
     from mmrag_plugin.plan import Beside
 
 MOMENTS = 2  # that fit a description, of which the neighbours are shown

@@ -16,6 +16,7 @@ from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.errors import IndexStopped, MediaError, MissingExtra, MmragError
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
+from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import FilmShot, Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import METADATA_VERSION, RowFilter, row_metadata
 from mmrag_plugin.places import PlaceName
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.index_captions import CaptionWork
+    from mmrag_plugin.index_seeing import Seer
     from mmrag_plugin.index_speech import SpeechWork
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.readers.base import MediaReader
@@ -38,6 +40,7 @@ READ_STAMP = "read-4"
 SHOTS_VERSION = 2  # how a film's frames become shots
 ANNOTATED_EVERY_S = 1.0
 COMMIT_S = 10.0  # no more work than this is lost by a kill
+_ROWS_AT_ONCE = 64  # of media that are looked up in the ledger
 
 
 def words_stamp(text_stamp: str) -> str:
@@ -96,6 +99,7 @@ class Parts:
     stamps: Stamps
     captions: CaptionWork
     speech: SpeechWork
+    seer: Seer  # looks at media for the stages
 
 
 def remove_media(
@@ -177,17 +181,18 @@ class Run:
 
     def rows(self, media_ids: Sequence[str]) -> Iterator[MediaRow]:
         """Media at a path where they can be read; what lies on a missing drive is left pending."""
-        rows = self.ledger.media_rows(media_ids)
-        for media_id in media_ids:
-            row = rows.get(media_id)
-            if row is not None and not is_there(row.path):
-                copies = self.ledger.paths_of([media_id])[media_id]
-                path = next((path for path in copies if is_there(path)), None)
-                row = None if path is None else replace(row, path=path)
-            if row is not None:
-                yield row
-            else:
-                self.absent.add(media_id)
+        for batch in batches(media_ids, _ROWS_AT_ONCE):
+            rows = self.ledger.media_rows(batch)
+            for media_id in batch:
+                row = rows.get(media_id)
+                if row is not None and not is_there(row.path):
+                    copies = self.ledger.paths_of([media_id])[media_id]
+                    path = next((path for path in copies if is_there(path)), None)
+                    row = None if path is None else replace(row, path=path)
+                if row is not None:
+                    yield row
+                else:
+                    self.absent.add(media_id)
 
     @contextmanager
     def failing(self, stage: Stage, media: MediaRow) -> Iterator[None]:

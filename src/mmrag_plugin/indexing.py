@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,10 @@ from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
 from mmrag_plugin.index_same_pixels import SamePixelsStage
+from mmrag_plugin.index_seeing import ReadMedia
 from mmrag_plugin.index_speech import SpeechStage
 from mmrag_plugin.index_words import WordsStage
-from mmrag_plugin.ledger import BadSidecar, Failure, Ledger, MediaRow
+from mmrag_plugin.ledger import BadSidecar, Failure, Ledger
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage, each_once
 from mmrag_plugin.people import merged_people
@@ -268,29 +269,38 @@ class Indexer:
 
     def _read(self) -> None:
         pending = [media_id for ids in self._run.pending("read").values() for media_id in ids]
-        with self._run.timed("read", len(pending)):
-            for batch in batches(pending, _READ_BATCH):
-                self._run.between_media()
-                read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
-                outdated = set[str]()  # a frame's row in Milvus holds date and camera
-                moving = set[str]()  # photos whose films came or went
-                places = self.ledger.places_of(batch)
-                for media in self._run.rows(batch):
-                    with self._run.failing("read", media):
-                        found = self._read_one(media, places[media.media_id])
-                        read[media.media_id] = found
-                        facts = found[0]
-                        if (facts.taken_at, facts.camera) != (media.taken_at, media.camera):
-                            outdated.add(media.media_id)
-                        if media.kind == "image" and facts.duration_s != media.duration_s:
-                            moving.add(media.media_id)
-                self._run.enter_failures()
-                self._enter_sidecars()
-                self.ledger.outdate("embed", outdated)
-                self.ledger.redo("embed", moving)
-                self.ledger.put_read(READ_STAMP, read)
-                self.report.stages["read"].done += len(read)
+        with (
+            self._run.timed("read", len(pending)),
+            closing(self.parts.seer.read(self._run.rows(pending))) as read,
+        ):
+            for batch in batches(read, _READ_BATCH):
+                self._enter_read(batch)
                 self.progress.advance("read", len(batch))
+                self._run.between_media()
+
+    def _enter_read(self, batch: Sequence[ReadMedia]) -> None:
+        """Enter what files say, together with what stands beside them."""
+        read: dict[str, tuple[MediaFacts, list[Signal]]] = {}
+        outdated = set[str]()  # a frame's row in Milvus holds date and camera
+        moving = set[str]()  # photos whose films came or went
+        places = self.ledger.places_of([found.media.media_id for found in batch])
+        for found in batch:
+            media = found.media
+            with self._run.failing("read", media):
+                if found.facts is None:
+                    raise found.error or AssertionError(media)
+                facts, signals = self._with_what_stands_beside(found.facts, places[media.media_id])
+                read[media.media_id] = facts, signals
+                if (facts.taken_at, facts.camera) != (media.taken_at, media.camera):
+                    outdated.add(media.media_id)
+                if media.kind == "image" and facts.duration_s != media.duration_s:
+                    moving.add(media.media_id)
+        self._run.enter_failures()
+        self._enter_sidecars()
+        self.ledger.outdate("embed", outdated)
+        self.ledger.redo("embed", moving)
+        self.ledger.put_read(READ_STAMP, read)
+        self.report.stages["read"].done += len(read)
 
     def _leave_out(self) -> None:
         """Take out again what a rule leaves out for what it is, now that it was read."""
@@ -337,14 +347,13 @@ class Indexer:
         known = self.ledger.known_files(str(folder / name) for name in names)
         return {found.media_id for found in known.values()}
 
-    def _read_one(
-        self, media: MediaRow, places: Sequence[tuple[str, str]]
+    def _with_what_stands_beside(
+        self, facts: MediaFacts, places: Sequence[tuple[str, str]]
     ) -> tuple[MediaFacts, list[Signal]]:
-        """Read one media; what stands beside each of its copies and in their names counts.
+        """Add what stands beside each copy of a media and in their names.
 
         Its own place wins over one beside it; of the dates the most trusted does.
         """
-        facts = self.parts.readers[media.kind].facts(Path(media.path))
         signals, named, dates = list(facts.signals), list[Signal](), list(facts.dates)
         latitude, longitude = facts.latitude, facts.longitude
         for path, root in ((Path(path), Path(root)) for path, root in places):

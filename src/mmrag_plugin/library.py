@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmrag_plugin.errors import NotALibrary, NotFound, ServiceError
 from mmrag_plugin.ledger import Ledger
@@ -21,14 +21,19 @@ from mmrag_plugin.settings import Settings, load_settings
 from mmrag_plugin.walking import expand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from llama_index.core.llms import LLM
     from PIL.Image import Image
 
     from mmrag_plugin.milvus_connection import MilvusConnection
+    from mmrag_plugin.milvus_media import MediaRows
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.results import SearchResult
     from mmrag_plugin.searching import Searcher
     from mmrag_plugin.signals.speech import SpeechRecogniser
+
+    Rows = TypeVar("Rows", bound=MediaRows)
 
 
 class MediaLibrary(
@@ -155,11 +160,11 @@ class MediaLibrary(
             return self._searchers[key]
         text = self.models.text_in_use(words, visual)
         sentences = text is not None and words.setting != "visual"
-        stores = self.stores()
+        rows = self.rows()
         searcher = Searcher(
             self.ledger,
-            stores["visual"],
-            stores["words"],
+            rows["visual"],
+            rows["words"],
             visual,
             text,
             StandardScores(
@@ -220,15 +225,28 @@ class MediaLibrary(
         """The collections in use: ``visual`` and ``words``; empty before the first index."""
         from mmrag_plugin.milvus_store import open_frames, open_signals
 
+        return self._opened(open_frames, open_signals)
+
+    def rows(self) -> Mapping[str, MediaRows]:
+        """The same collections to search in, without LlamaIndex."""
+        from mmrag_plugin.milvus_media import search_frames, search_signals
+
+        return self._opened(search_frames, search_signals)
+
+    def _opened(
+        self,
+        frames: Callable[[MilvusConnection, str, int], Rows],
+        signals: Callable[[MilvusConnection, str, int | None], Rows],
+    ) -> dict[str, Rows]:
         require_current(self.ledger, self.settings)
         visual, words = self.recorded("visual"), self.recorded("words")
         if visual is None or words is None:
             return {}
-        stores = {
-            "visual": open_frames(self.connection, visual.collection, visual.dim),
-            "words": open_signals(self.connection, words.collection, words.dim or None),
+        opened = {
+            "visual": frames(self.connection, visual.collection, visual.dim),
+            "words": signals(self.connection, words.collection, words.dim or None),
         }
         if self.is_for_assistants:
-            for store in stores.values():
-                store.leave_out(self.ledger.hidden_media_ids)
-        return stores
+            for rows in opened.values():
+                rows.leave_out(self.ledger.hidden_media_ids)
+        return opened

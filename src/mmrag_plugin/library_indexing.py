@@ -202,6 +202,7 @@ class LibraryIndexing:
 
     def _parts(self, wanted: Wanted) -> Parts:
         """Build what the indexing flow joins."""
+        from mmrag_plugin.index_seeing_here import SeesHere
         from mmrag_plugin.index_speech import SpeechWork
         from mmrag_plugin.indexing import Parts
         from mmrag_plugin.milvus_store import open_frames, open_signals
@@ -231,6 +232,7 @@ class LibraryIndexing:
             stamps=self._stamps(wanted),
             captions=caption_work(self.settings, self.caption_llm),
             speech=SpeechWork(self._recogniser, self._decoder.sound),
+            seer=SeesHere(self.readers, wanted.visual, self._text_reader),
         )
 
     def _stamps(self, wanted: Wanted) -> Stamps:

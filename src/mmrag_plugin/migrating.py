@@ -56,6 +56,7 @@ class Report:
     origin: str
     target: str
     collections: list[Moved] = field(default_factory=list)
+    switched: bool = False
     old: str = "kept"
     words_to_make: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -105,6 +106,11 @@ class Migration:
         self._stop = stop or threading.Event()
         self._here, self._there = place_of(library.settings), place_of(target)
         self._report = Report(spoken(self._here), spoken(self._there))
+
+    @property
+    def was_left(self) -> bool:
+        """Whether the target is a place that the library has left."""
+        return self._there in known_places(self._ledger).left
 
     def move(self, *, remove_old: bool = False) -> Report:
         """Copy, compare, switch. Raises UsageError before anything is written where it can't be.
@@ -257,6 +263,7 @@ class Migration:
             changes["milvus_token"] = target.milvus_token if self._keep_token else None
         gone = write_settings(settings.directory / CONFIG_FILE, changes)
         self._arrived(places, self._here, self._there)
+        self._report.switched = True
         self._report.warnings += self._advice(gone)
 
     def _advice(self, gone: set[str]) -> Iterator[str]:

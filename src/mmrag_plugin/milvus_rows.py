@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from llama_index.core.schema import BaseNode, MetadataMode, TextNode
-from llama_index.core.vector_stores.utils import metadata_dict_to_node
+from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.bm25 import dimension, document_vector
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import COLUMNS, NO_TIME_MS, Column, from_ms
+
+if TYPE_CHECKING:
+    from llama_index.core.schema import BaseNode
 
 ID_BYTES = 512
 TEXT_BYTES = 65_535  # a Milvus server's bound for one VARCHAR
@@ -114,6 +114,8 @@ def row_of(
 
     Text is cut at 65,535 bytes. Raises UsageError for a node that doesn't fit.
     """
+    from llama_index.core.schema import MetadataMode, TextNode
+
     text = node.get_content(MetadataMode.NONE) if isinstance(node, TextNode) else ""
     row: dict[str, Any] = {
         "id": _fitting("node id", node.node_id, ID_BYTES),
@@ -145,6 +147,8 @@ def row_of(
 
 def node_of(fields: dict[str, Any]) -> BaseNode:
     """Turn the NODE_FIELDS of a row back into its node."""
+    from llama_index.core.vector_stores.utils import metadata_dict_to_node
+
     return metadata_dict_to_node(fields, text=fields.get("text") or "")
 
 

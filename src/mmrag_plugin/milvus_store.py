@@ -1,17 +1,15 @@
 """The vector store: what is searched by vector and by word, a projection that can be rebuilt.
 
 ``MediaVectorStore`` is LlamaIndex's ``MilvusVectorStore`` with its traps mended (quoting, empty
-lists, loading, event loops, timeouts), plus a thin face of our own that returns scalars only. It
-keeps no pixels and no paths: those live on disk and in the ledger.
+lists, loading, event loops, timeouts), plus the face of our own (``milvus_media``). It keeps no
+pixels and no paths: those live on disk and in the ledger.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
@@ -25,7 +23,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
 from mmrag_plugin.errors import UsageError
-from mmrag_plugin.metadata import COLUMNS, RowFilter
+from mmrag_plugin.metadata import COLUMNS
 from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection, shape_of
 from mmrag_plugin.milvus_connection import Capabilities, MilvusConnection
 from mmrag_plugin.milvus_filters import (
@@ -33,24 +31,18 @@ from mmrag_plugin.milvus_filters import (
     chunks_of,
     metadata_expression,
     one_of,
-    row_expressions,
 )
+from mmrag_plugin.milvus_media import MediaRows
 from mmrag_plugin.milvus_rows import (
     DENSE,
-    FOUND_FIELDS,
     HNSW,
     NODE_FIELDS,
     FoundRow,
     ascii_words,
-    found_row,
     node_of,
     row_of,
     same_weights,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = [
     "Capabilities",
@@ -62,9 +54,6 @@ __all__ = [
     "open_signals",
 ]
 
-ROWS_PER_PAGE = 10_000
-IDS_PER_READ = 1_000
-GROUPING_ROUNDS = 6
 MMR_PREFETCH = 4
 
 
@@ -100,7 +89,7 @@ def open_signals(
     )
 
 
-class MediaVectorStore(MilvusVectorStore):
+class MediaVectorStore(MediaRows, MilvusVectorStore):
     """One collection of frames or signals.
 
     As a LlamaIndex vector store it always upserts, and answers DEFAULT, SPARSE, TEXT_SEARCH and
@@ -156,15 +145,6 @@ class MediaVectorStore(MilvusVectorStore):
         """The pymilvus client of the connection (without its retries)."""
         return self._collection.connection.client
 
-    @property
-    def searches_words(self) -> bool:
-        """Whether this collection can be searched by words (BM25)."""
-        return self._collection.words
-
-    def leave_out(self, media_ids: Callable[[], frozenset[str]]) -> None:
-        """Give nothing of these media to anybody; they are asked for at each reading."""
-        self._collection.left_out = media_ids
-
     # ------------------------------------------------------------------ writing
 
     def add(
@@ -205,129 +185,6 @@ class MediaVectorStore(MilvusVectorStore):
     ) -> None:
         """Delete nodes by id, by filters, or by both at once; an empty list deletes nothing."""
         self._collection.delete(_selections(node_ids, filters))
-
-    def delete_media(
-        self, media_ids: Iterable[str], *, stages: Iterable[str] | None = None
-    ) -> None:
-        """Delete the rows of these media, or only those that these stages wrote."""
-        where = RowFilter(
-            media_ids=frozenset(media_ids), stages=None if stages is None else tuple(stages)
-        )
-        self._collection.delete(row_expressions(where))
-
-    def flush(self) -> None:
-        """Put every acknowledged row on disk: until then a power loss could take it."""
-        self._collection.flush()
-
-    def drop(self) -> None:
-        """Delete the collection; this object can't be used afterwards."""
-        self._collection.drop()
-
-    def clear(self) -> None:
-        """Delete every row."""
-        self._collection.drop()
-        self._collection.open()
-
-    # ------------------------------------------------------------------ our own face
-
-    def search_dense(
-        self,
-        vector: Sequence[float] | NDArray[np.float32],
-        limit: int,
-        where: RowFilter | None = None,
-        *,
-        group_by_media: bool = False,
-    ) -> list[FoundRow]:
-        """Find the rows nearest to a vector by cosine, best first.
-
-        With ``group_by_media`` each media is there once, with its best row.
-        """
-        numbers = [float(number) for number in vector]
-        find = self._best_of_each_media if group_by_media else self._found
-        return find(self._collection.dense_hits, numbers, limit, where)
-
-    def search_words(
-        self,
-        query: Mapping[int, float],
-        limit: int,
-        where: RowFilter | None = None,
-        *,
-        group_by_media: bool = False,
-    ) -> list[FoundRow]:
-        """Find the rows that hold any term of a query vector (``bm25``), best first.
-
-        A score is the inner product of both vectors and always positive. With ``group_by_media``
-        each media is there once, with its best row.
-        """
-        find = self._best_of_each_media if group_by_media else self._found
-        return find(self._collection.word_hits, query, limit, where)
-
-    def count(self, where: RowFilter | None = None) -> int:
-        """Count rows."""
-        return sum(
-            int(self._read(expression, ["count(*)"])[0]["count(*)"])
-            for expression in row_expressions(where)
-        )
-
-    def row_ids(self, where: RowFilter | None = None) -> Iterator[tuple[str, str]]:
-        """Walk over (row id, media id) of all rows."""
-        for expression in row_expressions(where):
-            for page in self._collection.pages(expression, ["id", "media_id"], ROWS_PER_PAGE):
-                yield from ((row["id"], row["media_id"]) for row in page)
-
-    def rows_of(self, media_id: str) -> list[FoundRow]:
-        """All rows of a media, in order of time; their scores say nothing."""
-        rows = self._read(one_of("media_id", [media_id]), ["id", *FOUND_FIELDS])
-        rows.sort(key=lambda row: row["start_ms"])
-        return [found_row({"id": row["id"], "entity": row, "distance": 0.0}) for row in rows]
-
-    def vectors(self, row_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """Read the vectors of rows by id; unknown ids are left out."""
-        import numpy as np
-
-        ids = sorted(set(row_ids))
-        parts = [ids[start : start + IDS_PER_READ] for start in range(0, len(ids), IDS_PER_READ)]
-        return {
-            row["id"]: np.asarray(row[DENSE], dtype=np.float32)
-            for part in parts
-            for row in self._read(one_of("id", part), ["id", DENSE])
-        }
-
-    def _read(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
-        return self._collection.rows(expression, fields, **options)
-
-    def _found(
-        self, search: Callable[..., list[Any]], query: Any, limit: int, where: RowFilter | None
-    ) -> list[FoundRow]:
-        if limit <= 0:
-            return []
-        parts = [
-            [found_row(hit) for hit in search(query, min(limit, MAX_LIMIT), part, FOUND_FIELDS)]
-            for part in row_expressions(where)
-        ]
-        return list(heapq.merge(*parts, key=lambda row: -row.score))[:limit]
-
-    def _best_of_each_media(
-        self, search: Callable[..., list[Any]], query: Any, limit: int, where: RowFilter | None
-    ) -> list[FoundRow]:
-        """Search, leave out the media that were found, and search again.
-
-        Exact on every backend: Milvus Lite groups only within ten times ``limit`` rows (and reads
-        all of them), servers before 2.4 ignore the wish. Fewer than ``limit`` media may come back
-        when a few long films fill round after round.
-        """
-        where = where or RowFilter()
-        best: dict[str, FoundRow] = {}
-        rows_wanted = limit
-        for _ in range(GROUPING_ROUNDS):
-            excluded = frozenset(best) | (where.not_media_ids or frozenset())
-            rows = self._found(search, query, rows_wanted, replace(where, not_media_ids=excluded))
-            for row in rows:
-                best.setdefault(row.media_id, row)
-            if len(best) >= limit or len(rows) < min(rows_wanted, MAX_LIMIT):
-                break
-            rows_wanted *= 2
-        return list(best.values())[: max(limit, 0)]
 
     # ------------------------------------------------------------------ LlamaIndex's face
 

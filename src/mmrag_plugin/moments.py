@@ -17,7 +17,7 @@ from mmrag_plugin.media import Channel, Kind, Moment
 from mmrag_plugin.metadata import COMBINED, FRAME, is_run
 
 if TYPE_CHECKING:
-    from mmrag_plugin.milvus_store import FoundRow
+    from mmrag_plugin.milvus_rows import FoundRow
 
 JOIN_GAP_S = 1.0  # rows this close together show the same moment
 MOMENT_S = 30.0  # the most that one moment grows to

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.learned_query import LearnedQuery
-    from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
+    from mmrag_plugin.milvus_media import MediaRows
+    from mmrag_plugin.milvus_rows import FoundRow
 
 DOUBT_FACTOR = 0.75  # of its score, which a doubtful caption keeps; set on COCO training photos
 PER_MEDIA = 3  # moments of one film among the first PAGE hits
@@ -49,8 +50,8 @@ class Searcher:
     def __init__(
         self,
         ledger: Ledger,
-        frames: MediaVectorStore,
-        words: MediaVectorStore,
+        frames: MediaRows,
+        words: MediaRows,
         visual: VisualEmbedding,
         text: TextModel | None,
         fusion: Fusion,
@@ -65,7 +66,7 @@ class Searcher:
     @property
     def collections(self) -> tuple[str, str]:
         """The names of the collections that it searches, frames and words."""
-        return self.frames.collection_name, self.words.collection_name
+        return self.frames.name, self.words.name
 
     @property
     def channels(self) -> tuple[Channel, ...]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mmrag_plugin.confidence import Judge
     from mmrag_plugin.learned_query import LearnedQuery
     from mmrag_plugin.ledger import Ledger
-    from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
+    from mmrag_plugin.milvus_media import MediaRows
+    from mmrag_plugin.milvus_rows import FoundRow
 DEPTH = 50  # media that every channel hands over at least: 200 rows
 FUSED = "fused"
 WITHOUT_CAPTIONS = "fused, without captions"
@@ -125,7 +126,7 @@ def over(searcher: Searcher, words: WordsLeft, learned: LearnedQuery | None) -> 
     return Searcher(
         cast("Ledger", words),
         searcher.frames,
-        cast("MediaVectorStore", words),
+        cast("MediaRows", words),
         searcher.visual,
         searcher.text,
         searcher.fusion,

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.embeddings.base import TextModel
     from mmrag_plugin.ledger import Ledger
-    from mmrag_plugin.milvus_store import FoundRow, MediaVectorStore
+    from mmrag_plugin.milvus_media import MediaRows
+    from mmrag_plugin.milvus_rows import FoundRow
 
 _EMBED_ROWS = 64
 
@@ -44,14 +45,14 @@ class _Row:
 
 
 class WordsLeft:
-    """Searches words as ``MediaVectorStore`` does; ``ledger`` counts and shows what is left."""
+    """Searches words as ``MediaRows`` does; ``ledger`` counts and shows what is left."""
 
     def __init__(
-        self, ledger: Ledger, store: MediaVectorStore, text: TextModel | None, keep: Keep
+        self, ledger: Ledger, store: MediaRows, text: TextModel | None, keep: Keep
     ) -> None:
         self._text = text
         self._all = ledger
-        self.collection_name = f"{store.collection_name} without some words"
+        self.name = f"{store.name} without some words"
         self.searches_words = store.searches_words
         media = ledger.media_rows()
         self._kinds = {media_id: row.kind for media_id, row in media.items()}
@@ -144,7 +145,7 @@ class WordsLeft:
         where: RowFilter | None,
         group_by_media: bool,
     ) -> list[FoundRow]:
-        from mmrag_plugin.milvus_store import FoundRow
+        from mmrag_plugin.milvus_rows import FoundRow
 
         left = [item for item in scored if item[1].media_id not in self._gone]
         found: list[FoundRow] = []
@@ -192,7 +193,7 @@ class WordsLeft:
         return [_Row(media_id, kind, row, weights=document_vector(row.terms)) for row in rows]
 
     def _as_stored(
-        self, store: MediaVectorStore, found: Mapping[str, Sequence[tuple[str, Signal]]]
+        self, store: MediaRows, found: Mapping[str, Sequence[tuple[str, Signal]]]
     ) -> dict[str, NDArray[np.float32] | None]:
         """The vectors that stand in Milvus, by their text."""
         if self._text is None:
