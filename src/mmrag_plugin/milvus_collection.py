@@ -218,9 +218,8 @@ class Collection:
         """Read rows, with their ids, in the order of these, from the one behind ``after`` on."""
         # What makes pages come in the order of ids. A server's are, if it looks into all its
         # segments; asked as an iterator it would forget about the consistency of reads.
-        in_order = {"iterator": "True"}
-        if not self.connection.embedded:
-            in_order = {"reduce_stop_for_best": "True"}
+        lite = self.connection.capabilities().version.startswith("milvus_lite")
+        in_order = {"iterator" if lite else "reduce_stop_for_best": "True"}
         while True:
             page = self.rows(
                 all_of([expression, f"id > {quote(after)}"]), fields, limit=size, **in_order
