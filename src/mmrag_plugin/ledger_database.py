@@ -6,9 +6,10 @@ the ledger does counts on that.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from mmrag_plugin.errors import (
     StorageError,
     UsageError,
 )
+from mmrag_plugin.tracing import span
 
 RECONNECT_S = 5.0  # how long a server is waited for that was there, and may be starting again
 LOCKED_S = 30.0  # how long another one's transaction is waited for
@@ -93,6 +95,21 @@ class LedgerDatabase:
 
         return sqlite_insert
 
+    def among(self, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """The condition that a column holds one of any number of ids, given by ``these``.
+
+        The ids are one parameter: as many parameters as ids take longer than to look them up.
+        """
+        if self._engine.dialect.name == "postgresql":
+            return column == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Text)))
+        listed = sa.func.json_each(sa.bindparam("ids", type_=sa.Text))
+        return column.in_(sa.select(listed.table_valued("value").c.value))
+
+    def these(self, ids: Sequence[str]) -> dict[str, Any]:
+        """The parameter of ``among``."""
+        postgres = self._engine.dialect.name == "postgresql"
+        return {"ids": list(ids) if postgres else json.dumps(list(ids))}
+
     def insert_missing(
         self, connection: Connection, table: sa.Table, row: Mapping[str, Any]
     ) -> None:
@@ -118,12 +135,35 @@ class LedgerDatabase:
                 self._open.connection = None
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection to read from: this thread's transaction, or one of its own."""
-        if connection := getattr(self._open, "connection", None):
-            yield connection
+    def one_look(self) -> Iterator[None]:
+        """Have everything that this thread reads inside the block be of one moment."""
+        if self._connection is not None:
+            yield
             return
         with self._storage_errors(), self._connected(self._engine) as connection:
+            self._open.looking = connection
+            try:
+                yield
+            finally:
+                self._open.looking = None
+
+    @property
+    def _connection(self) -> Connection | None:
+        """The connection of this thread's ``transaction`` or ``one_look``."""
+        transaction: Connection | None = getattr(self._open, "connection", None)
+        return transaction or getattr(self._open, "looking", None)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read from: this thread's transaction or look, or one of its own."""
+        if connection := self._connection:
+            yield connection
+            return
+        with (
+            self._storage_errors(),
+            _timed("ledger.read"),
+            self._connected(self._engine) as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -135,6 +175,7 @@ class LedgerDatabase:
         self.before_writing()
         with (
             self._storage_errors(),
+            _timed("ledger.write"),
             self._connected(self._writer) as connection,
             connection.begin(),
         ):
@@ -145,6 +186,7 @@ class LedgerDatabase:
         """A connection to write one row with, whatever ``before_writing`` says, beside others."""
         with (
             self._storage_errors(),
+            _timed("ledger.write"),
             self._connected(self._renewer) as connection,
             connection.begin(),
         ):
@@ -179,6 +221,18 @@ class LedgerDatabase:
             raise _explained(self.url, error) from error
         except UnicodeEncodeError as error:  # half characters, from file names that are no text
             raise UsageError(f"{error.object!r} is no valid text.", "Rename it.") from None
+
+
+@contextmanager
+def _timed(name: str) -> Iterator[None]:
+    """A span that nothing is within: blocks of generators are left and entered again."""
+    now = span(name).begin()
+    try:
+        yield
+    except BaseException as error:
+        now.end(error)
+        raise
+    now.end()
 
 
 def _checked(url: str) -> sa.URL:

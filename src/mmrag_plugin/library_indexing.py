@@ -18,6 +18,7 @@ from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.library_speech import recogniser_of
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.settings import Settings
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import is_there
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ class LibraryIndexing:
         from mmrag_plugin.indexing import Indexer
 
         with self.ledger.writer("indexing"):
-            wanted = self.models.wanted()
-            parts = self._parts(wanted)
+            with span("prepare"):
+                wanted = self.models.wanted()
+                parts = self._parts(wanted)
             first = self.recorded("visual") is None
             if first:
                 self._record(wanted)  # searchable from the first rows on

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mmrag_plugin.errors import MilvusUnavailable, ServiceError, StorageError, UsageError
+from mmrag_plugin.milvus_answers import read_by_columns
 from mmrag_plugin.milvus_owner import IDLE_S, Address, connect, is_disk_error
+from mmrag_plugin.tracing import span
 
 READ_S = 15.0
 WRITE_S = 60.0
@@ -27,6 +29,8 @@ CONNECT_S = 5.0
 # pymilvus waits as long for an owner that was killed before it says so, and nobody waits over five
 OWNER_CONNECT_S = 2.0
 RECONNECT_S = 5.0  # how long a lost connection is tried for
+
+_log = logging.getLogger("mmrag.milvus")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ class MilvusConnection:
         """The pymilvus MilvusClient, connected now if it was not."""
         with self._lock:
             if self._milvus is None:
-                self._milvus = self._open()
+                with span("milvus.connect", embedded=self.embedded):
+                    self._milvus = self._open()
             return self._milvus
 
     def call(self, method: str, *arguments: Any, timeout_s: float = READ_S, **options: Any) -> Any:
@@ -100,6 +105,14 @@ class MilvusConnection:
         Raises MilvusUnavailable when nothing answers in time, StorageError when the disk is full,
         and ServiceError when Milvus refuses the call.
         """
+        with span(f"milvus.{method}", operation=method) as now:
+            answer = self._call(method, *arguments, timeout_s=timeout_s, **options)
+            if isinstance(answer, list):
+                lists = (found for found in answer if isinstance(found, list))
+                now.set(rows=sum(map(len, lists)) or len(answer))
+            return answer
+
+    def _call(self, method: str, *arguments: Any, timeout_s: float, **options: Any) -> Any:
         import grpc  # type: ignore[import-untyped]
         from pymilvus.exceptions import MilvusException
 
@@ -109,12 +122,18 @@ class MilvusConnection:
             client = None
             try:
                 client = self.client
-                return getattr(client, method)(*arguments, timeout=timeout_s, **options)
+                answer = getattr(client, method)(*arguments, timeout=timeout_s, **options)
+                if lost_at is not None:
+                    away_s = round(time.monotonic() - lost_at, 3)
+                    _log.warning("Milvus was away", extra={"away_s": away_s, "operation": method})
+                return answer
             except (MilvusException, grpc.RpcError) as error:
-                lost_at = lost_at or time.monotonic()
                 lost = client is None or self._is_lost(error)
                 if lost:
+                    if lost_at is None:
+                        _log.info("Milvus has gone; trying again", extra={"operation": method})
                     self._forget(client)
+                lost_at = lost_at or time.monotonic()
                 if not lost or time.monotonic() - lost_at + pause_s > RECONNECT_S:
                     raise self._translated(method, error, timeout_s) from error
             time.sleep(pause_s)
@@ -161,6 +180,7 @@ class MilvusConnection:
                 from pymilvus import MilvusClient
             address = starting.result()
         _silence_pymilvus()
+        read_by_columns()
         return MilvusClient(
             uri=address.uri,
             token=address.token,

@@ -171,6 +171,22 @@ class Settings(BaseSettings):
         "where the picture changes; `quick` looks at key frames alone, where these are not far "
         "apart.",
     )
+    log: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="From which level on mmrag logs (`--verbose`: `info`)."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How it logs to stderr and to `log_file`: `text`, or JSON lines."
+    )
+    log_file: str = Field(
+        "",
+        description="A file that it logs to as well, of up to 5 MB and three older ones; a "
+        "relative path begins in the library's directory. Empty means none.",
+    )
+    trace_content: bool = Field(
+        False,
+        description="Let spans and logs carry questions, paths and error messages, which they "
+        "otherwise leave out.",
+    )
 
     @field_validator("home")
     @classmethod
@@ -202,6 +218,11 @@ class Settings(BaseSettings):
     def directory(self) -> Path:
         """The library's directory."""
         return self.home / self.library
+
+    @property
+    def log_path(self) -> Path | None:
+        """Where the log file lies, if there is one."""
+        return self.directory / Path(self.log_file).expanduser() if self.log_file else None
 
     @property
     def flags(self) -> str:
