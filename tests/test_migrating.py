@@ -319,7 +319,7 @@ def test_the_command_moves_says_so_and_keeps_what_the_person_wrote(
     config = home / "default" / CONFIG_FILE
     told(mmrag_here(home, "index", photos, "--no-ocr", "--json"), 0)
     config.write_text('# mine\nocr = "off"  # too slow here\n')
-    said = told(mmrag_here(home, "migrate", "--to", lite, "--token", "a:b", "--json"), 0)
+    said = told(mmrag_here(home, "migrate", "--to", lite, "--with-token", "a:b", "--json"), 0)
     assert said["from"] == "the library's own Milvus"
     assert said["to"] == f"Milvus at {lite}"
     assert any("MMRAG_MILVUS_TOKEN" in warning for warning in said["warnings"])
@@ -351,7 +351,7 @@ def test_a_token_is_kept_when_it_is_asked_for_and_goes_to_no_other_server(
 ) -> None:
     config = home / "default" / CONFIG_FILE
     told(mmrag_here(home, "index", photos, "--no-ocr", "--json"), 0)
-    told(mmrag_here(home, "migrate", "--to", lite, "--token=a:b", "--keep-token", "--json"), 0)
+    told(mmrag_here(home, "migrate", "--to", lite, "--with-token=a:b", "--keep-token", "--json"), 0)
     assert 'milvus_token = "a:b"' in config.read_text()
     assert config.stat().st_mode & 0o077 == 0
     other = lite.replace("127.0.0.1", "localhost")

@@ -33,7 +33,7 @@ def migrate(
     token: Annotated[
         str | None,
         typer.Option(
-            "--token",
+            "--with-token",
             envvar="MMRAG_MIGRATE_TOKEN",
             help="The token or user:password of the new server.",
             metavar="TOKEN",
