@@ -18,7 +18,7 @@ import pytest
 from commands import environment, mmrag_here, refused, told
 from media_made import COLOURS, describe, end_owners, opened, picture
 from milvus_servers import Server, lite_core, real_server
-from mmrag_plugin import milvus_copy
+from mmrag_plugin import milvus_connection, milvus_copy
 from mmrag_plugin.errors import IndexStopped, LibraryBusy, MilvusUnavailable, UsageError
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_milvus import Places, connection_of, known_places
@@ -31,7 +31,7 @@ PICTURES = 12
 # The command in small steps, which ends as if killed before the so manieth call of Milvus.
 KILLED = """
 import os, signal, sys
-from mmrag_plugin import milvus_copy
+from mmrag_plugin import milvus_connection, milvus_copy
 from mmrag_plugin.cli import main
 from mmrag_plugin.milvus_connection import MilvusConnection
 milvus_copy.ROWS_PER_PAGE = 2
@@ -198,6 +198,8 @@ def test_a_move_that_was_stopped_goes_on_where_it_was(
             def advance(self, step: str, count: int) -> None:
                 stop.set()
 
+            def note(self, text: str) -> None: ...
+
         with pytest.raises(IndexStopped):
             moved(library, lite, stop=stop, watcher=Watcher())
         assert paths_of(library, "red"), "the old place is in use as before"
@@ -262,6 +264,9 @@ def test_the_old_place_stays_in_use_when_the_server_goes_away_in_the_middle(
                 def advance(self, step: str, count: int) -> None:
                     server.kill()
 
+                def note(self, text: str) -> None: ...
+
+            monkeypatch.setattr(milvus_connection, "PATIENCE_S", 3.0)
             with pytest.raises(MilvusUnavailable):
                 moved(library, server.uri, watcher=Watcher())
         assert paths_of(library, "red")

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from mmrag_plugin.milvus_connection import MilvusConnection
 
 EMBEDDED = "lite"  # how the Milvus inside the library's directory is called
+# What says, beside its address, how to talk to a server; of another one it says nothing.
+OF_A_SERVER = (
+    "milvus_token",
+    "milvus_database",
+    "milvus_ca_file",
+    "milvus_client_certificate",
+    "milvus_client_key",
+    "milvus_server_name",
+)
 _FACT = "milvus_places"
 
 
@@ -40,18 +49,15 @@ def connection_of(settings: Settings) -> MilvusConnection:
     """The connection to the Milvus that settings name: the library's own, or a server."""
     from mmrag_plugin.milvus_connection import MilvusConnection
 
-    return MilvusConnection(
-        None if settings.milvus_uri else settings.directory,
-        uri=settings.milvus_uri,
-        token=settings.milvus_token,
-    )
+    return MilvusConnection.of(settings, settings.directory)
 
 
 def place_of(settings: Settings) -> str:
     """What the ledger calls the Milvus that settings name; no secrets are in it."""
     if not settings.milvus_uri:
         return EMBEDDED
-    return connection_of(settings).address.rstrip("/").lower()
+    address = connection_of(settings).address.rstrip("/").lower()
+    return f"{address}/{settings.milvus_database}" if settings.milvus_database else address
 
 
 def known_places(ledger: Ledger) -> Places:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mmrag_plugin.errors import IndexStopped, ServiceError, UsageError
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_milvus import (
+    OF_A_SERVER,
     Moving,
     Places,
     connection_of,
@@ -76,11 +77,16 @@ class Watcher(Protocol):
     def advance(self, step: str, count: int) -> None:
         """Say that so many rows more are done."""
 
+    def note(self, text: str) -> None:
+        """Say that a server is waited for; empty once it is back."""
+
 
 class _Nobody:
     def begin(self, step: str, total: int) -> None: ...
 
     def advance(self, step: str, count: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 class Migration:
@@ -132,8 +138,8 @@ class Migration:
                     "Name where its vectors are now by MMRAG_MILVUS_URI or in "
                     f"{CONFIG_FILE}; or add --no-copy if they are lost.",
                 )
-            with closing(connection_of(self._library.settings)) as origin:
-                with closing(connection_of(self._target_settings)) as target:
+            with closing(self._reached(self._library.settings)) as origin:
+                with closing(self._reached(self._target_settings)) as target:
                     self._carry(origin, target, places)
                 self._switch(places)
                 if remove_old:
@@ -157,6 +163,12 @@ class Migration:
             with closing(connection_of(self._target_settings)) as there:
                 self._remove(there, self._there)
         return self._report
+
+    def _reached(self, settings: Settings) -> MilvusConnection:
+        """A connection that waits for a server that goes away; it must be there at first."""
+        with closing(connection_of(settings)) as first:
+            first.capabilities()
+        return connection_of(settings).patiently(self._watcher.note)
 
     # ---- steps ---------------------------------------------------------------------------------
 
@@ -259,8 +271,10 @@ class Migration:
         if self._report.words_to_make:  # before: whatever happens now, they will be made
             self._ledger.begin_words(list(self._ledger.media_rows()))
         changes: dict[str, str | None] = {"milvus_uri": target.milvus_uri or None}
-        if target.milvus_uri:  # to which a token for another server must not go
-            changes["milvus_token"] = target.milvus_token if self._keep_token else None
+        if target.milvus_uri:  # what is about another server is not for this one to know
+            changes |= {name: getattr(target, name) or None for name in OF_A_SERVER}
+            if not self._keep_token:
+                changes["milvus_token"] = None
         gone = write_settings(settings.directory / CONFIG_FILE, changes)
         self._arrived(places, self._here, self._there)
         self._report.switched = True
@@ -269,20 +283,20 @@ class Migration:
     def _advice(self, gone: set[str]) -> Iterator[str]:
         """What a person has to know for the next command to find the new place."""
         target = self._target_settings
-        if "milvus_token" in gone:
-            yield f"milvus_token was taken out of {CONFIG_FILE}: it was for another server."
-        for variable, wanted in (
-            ("MMRAG_MILVUS_URI", target.milvus_uri),
-            ("MMRAG_MILVUS_TOKEN", target.milvus_token),
-        ):
+        for name in sorted(gone.intersection(OF_A_SERVER)):
+            yield f"{name} was taken out of {CONFIG_FILE}: it was for another server."
+        names = ("milvus_uri", *(OF_A_SERVER if target.milvus_uri else ()))
+        for name in names:
+            variable, wanted = f"MMRAG_{name.upper()}", getattr(target, name)
             known = os.environ.get(variable, "")
-            if known and known != wanted and (wanted or variable == "MMRAG_MILVUS_URI"):
+            if known and known != wanted:
                 yield (
                     f"{variable} in the environment says something else, and wins over "
                     f"{CONFIG_FILE}: take it out or change it."
                 )
-            elif not known and wanted and variable.endswith("TOKEN") and not self._keep_token:
-                yield f"The token is not kept: set {variable} for the commands to come."
+        token_is_known = self._keep_token or os.environ.get("MMRAG_MILVUS_TOKEN")
+        if target.milvus_uri and target.milvus_token and not token_is_known:
+            yield "The token is not kept: set MMRAG_MILVUS_TOKEN for the commands to come."
 
     def _arrived(self, places: Places, origin: str, target: str) -> None:
         places.left = sorted({*places.left, origin} - {target})

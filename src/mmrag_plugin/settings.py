@@ -83,10 +83,37 @@ class Settings(BaseSettings):
     allow_remote: bool = Field(
         False, description="Let pictures go to a VLM on another machine (`--allow-remote`)."
     )
+    keep_models: float = Field(
+        300.0,
+        ge=0,
+        le=86_400,
+        description="For how many seconds a process keeps models loaded for the next search in a "
+        "terminal; 0: it is not started.",
+    )
     milvus_uri: str = Field(
         "", description="A Milvus server or cluster; empty means the library's own embedded Milvus."
     )
     milvus_token: str = Field("", repr=False, description="The token or `user:password` of Milvus.")
+    milvus_database: str = Field("", description="The database on the Milvus server.")
+    milvus_ca_file: str = Field(
+        "",
+        description="A PEM file with the certificates that vouch for a Milvus server at an "
+        "`https://` address; empty means the system's.",
+    )
+    milvus_client_certificate: str = Field(
+        "", description="A PEM file, for a Milvus server that wants certificates of its clients."
+    )
+    milvus_client_key: str = Field("", description="The key of that certificate, in PEM.")
+    milvus_server_name: str = Field(
+        "", description="The name in the Milvus server's certificate, if not the address's."
+    )
+    milvus_index: Literal[
+        "auto", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "IVF_RABITQ", "SCANN", "DISKANN"
+    ] = Field(
+        "auto",
+        description="The index of vectors on a Milvus server, changed at the end of an index run; "
+        "`auto`: HNSW, and from a million rows on what takes a quarter of its memory.",
+    )
     token: str = Field(
         "",
         repr=False,

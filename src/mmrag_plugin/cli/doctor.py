@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import milvus_words, on_one_line, output, print_json
+from mmrag_plugin.cli.console import kept_words, milvus_words, on_one_line, output, print_json
 from mmrag_plugin.errors import MediaError, MmragError, ModelError, NotFound, StorageError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def doctor(
                 ("Milvus", partial(_milvus, settings)),
                 ("visual model", place.visual),
                 ("text model", place.text),
+                ("models kept loaded", partial(_kept, settings)),
                 ("text in pictures", partial(_ocr, settings)),
                 ("films", _films),
                 ("speech", partial(_speech, settings)),
@@ -193,21 +194,30 @@ def _said(models: LibraryModels) -> str:
     return said
 
 
+def _kept(settings: Settings) -> tuple[str, str]:
+    from mmrag_plugin.model_keeper import kept
+
+    if not settings.keep_models:
+        return "none, as MMRAG_KEEP_MODELS is 0", ""
+    found = kept(settings.home)
+    return kept_words(found) if found else "none at present", ""
+
+
 def _milvus(settings: Settings) -> tuple[str, str]:
     from mmrag_plugin.milvus_owner import paused
 
     if settings.milvus_uri:
-        return _described(None, settings.milvus_uri, settings.milvus_token)
+        return _described(settings, Path())
     with tempfile.TemporaryDirectory() as scratch:
-        found = _described(Path(scratch), "", "")
+        found = _described(settings, Path(scratch))
         with paused(Path(scratch)):  # its owner ends before its directory goes
             return found
 
 
-def _described(directory: Path | None, uri: str, token: str) -> tuple[str, str]:
+def _described(settings: Settings, directory: Path) -> tuple[str, str]:
     from mmrag_plugin.milvus_connection import MilvusConnection
 
-    connection = MilvusConnection(directory, uri=uri, token=token)
+    connection = MilvusConnection.of(settings, directory)
     try:
         return milvus_words(connection.describe()), ""
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,6 +38,18 @@ def migrate(
             envvar="MMRAG_MIGRATE_TOKEN",
             help="The token or user:password of the new server.",
             metavar="TOKEN",
+        ),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", help="The database on the new server.", metavar="NAME"),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca-file",
+            help="A PEM file that vouches for the new server (https://).",
+            metavar="FILE",
         ),
     ] = None,
     keep_token: Annotated[
@@ -76,7 +89,7 @@ def migrate(
     if to is None:
         raise UsageError("Nothing says where to.", "Name a server: mmrag migrate --to URI")
     with options.open_library(library=library, home=home, milvus_uri=milvus_uri) as opened:
-        target = _target(opened.settings, to, token)
+        target = _target(opened.settings, to, token, database, ca_file)
         with stopped_by_ctrl_c() as stop, StepBars(errors) as bars:
             moving = Migration(
                 opened,
@@ -107,12 +120,23 @@ def migrate(
     warn(report.warnings)
 
 
-def _target(settings: Settings, to: str, token: str | None) -> Settings:
-    """The settings of the library at its new place."""
-    uri = "" if to == EMBEDDED else to
-    if token is None and not settings.milvus_uri:  # it is of no use where the vectors are now
-        token = settings.milvus_token
-    return settings.model_copy(update={"milvus_uri": uri, "milvus_token": token or ""})
+def _target(
+    settings: Settings, to: str, token: str | None, database: str | None, ca_file: Path | None
+) -> Settings:
+    """The settings of the library at its new place.
+
+    What settings say of a server while the vectors are in none must be meant for this one.
+    """
+    from mmrag_plugin.library_milvus import OF_A_SERVER
+
+    known = dict.fromkeys(OF_A_SERVER, "") if settings.milvus_uri else {}
+    given = {
+        "milvus_token": token,
+        "milvus_database": database,
+        "milvus_ca_file": None if ca_file is None else str(ca_file.absolute()),
+    }
+    known |= {name: value for name, value in given.items() if value is not None}
+    return settings.model_copy(update={**known, "milvus_uri": "" if to == EMBEDDED else to})
 
 
 def _show(report: Report) -> None:
