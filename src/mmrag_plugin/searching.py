@@ -210,7 +210,7 @@ class Searcher:
     def _asked(self, words: str) -> NDArray[np.float32]:
         import numpy as np
 
-        rows = self.visual.embed_texts([words])
+        rows = self.visual.query_vector(words)[None]
         return np.asarray((rows if self.learned is None else self.learned(rows, [words]))[0])
 
     # ---- ranking -----------------------------------------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -60,6 +63,37 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+MAX_QUERIES = 256  # of which the vectors are remembered
+
+
+class AskedBefore:
+    """The vectors of the last queries; several threads may ask at once.
+
+    What a query that was learned from the person's words becomes is not in here: it is made of
+    these vectors each time, so that learning is seen at once.
+    """
+
+    def __init__(self, embed: Callable[[str], NDArray[np.float32]]) -> None:
+        self._embed = embed
+        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, query: str) -> NDArray[np.float32]:
+        """The vector of a query, [dim], which nobody can change."""
+        with self._lock:
+            known = self._known.get(query)
+            if known is not None:
+                self._known.move_to_end(query)
+                return known
+        vector = self._embed(query)
+        vector.setflags(write=False)
+        with self._lock:
+            self._known[query] = vector
+            while len(self._known) > MAX_QUERIES:
+                self._known.popitem(last=False)
+        return vector
+
+
 class VisualEmbedding(MultiModalEmbedding):
     """An encoder that puts pictures and texts into one space.
 
@@ -89,6 +123,11 @@ class VisualEmbedding(MultiModalEmbedding):
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised; a row of zeros where the model abstains."""
 
+    @cached_property
+    def query_vector(self) -> AskedBefore:
+        """Embeds one query: [dim]; the last ones are remembered."""
+        return AskedBefore(lambda query: self.embed_texts([query])[0].copy())
+
     def understands(self, text: str) -> bool:
         """Whether the model has anything to say about this query (``palette`` may abstain)."""
         return bool(text.strip())
@@ -113,7 +152,7 @@ class VisualEmbedding(MultiModalEmbedding):
         return cast(list[list[float]], self.embed_texts(texts).tolist())
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
+        return cast(list[float], self.query_vector(query).tolist())
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
         return await asyncio.to_thread(self._get_text_embedding, text)
