@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from mmrag_plugin.tracing import span
+
 if TYPE_CHECKING:
     from llama_index.core.schema import TextNode
 
@@ -35,7 +37,8 @@ class TextVectors:
                 self._remembered[text] = vector.tolist()
             owed = self._unknown(nodes)
         if owed:
-            vectors = self._text.embedding.get_text_embedding_batch(owed)
+            with span("encode.texts", texts=len(owed)):
+                vectors = self._text.embedding.get_text_embedding_batch(owed)
             self._remembered.update(zip(owed, vectors, strict=True))
         for node in nodes:
             node.embedding = self._remembered[node.text]

@@ -115,7 +115,7 @@ class WordsStage:
     def project(self) -> None:
         """Bring the rows of words in Milvus up to what the ledger knows."""
         pending = self.run.ledger.unprojected(self.run.parts.stamps.words)
-        with self.run.timed("read"):  # each media was counted when it was read
+        with self.run.timed("read", part="words"):  # each media was counted when it was read
             self._writer().write(pending)
 
     def project_annotated(self) -> None:
