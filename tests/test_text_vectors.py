@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from media_made import describe, end_owners, opened, picture
 from mmrag_plugin import index_text_vectors
-from mmrag_plugin.embeddings import base, choose
-from mmrag_plugin.embeddings.base import AskedBefore, TextModel
+from mmrag_plugin.embeddings import asked_before, base, choose
+from mmrag_plugin.embeddings.asked_before import AskedBefore
+from mmrag_plugin.embeddings.base import TextModel
 from mmrag_plugin.embeddings.palette import PaletteEmbedding
 from mmrag_plugin.embeddings.text_models import TextEmbedding, VisualTextTower
 
@@ -130,13 +131,13 @@ def test_the_last_queries_are_remembered_and_nobody_can_change_them() -> None:
         return np.ones(3, np.float32)
 
     vectors = AskedBefore(embed)
-    for number in range(base.MAX_QUERIES):
+    for number in range(asked_before.MAX_QUERIES):
         vectors(str(number))
     vectors("0")
     vectors("new")  # pushes "1" out, which was asked for longest ago
-    assert len(asked) == base.MAX_QUERIES + 1
+    assert len(asked) == asked_before.MAX_QUERIES + 1
     vectors("0")
-    assert len(asked) == base.MAX_QUERIES + 1
+    assert len(asked) == asked_before.MAX_QUERIES + 1
     vectors("1")
     assert asked[-1] == "1"
     with pytest.raises(ValueError, match="read-only"):

@@ -49,7 +49,7 @@ def make_copy(folder: Path, models_home: Path) -> Path:
                 "Install it: pip install 'mmrag-plugin[onnx]'",
             )
     try:
-        with tempfile.TemporaryDirectory(prefix="mmrag-onnx-") as scratch, _silence():
+        with tempfile.TemporaryDirectory(prefix="mmrag-onnx-") as scratch, silence():
             if layout == "onnx":
                 from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
 
@@ -194,7 +194,7 @@ def write_graphs(model: TransformersEmbedding, target: Path) -> None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep what exporters tell their developers off the terminal."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import PrivateAttr
 
-from mmrag_plugin.embeddings.base import AskedBefore, VisualEmbedding, encodable, normalised
+from mmrag_plugin.embeddings.asked_before import AskedBefore
+from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
 from mmrag_plugin.embeddings.devices import clock_of, machine, pick_device, quick_formats
 from mmrag_plugin.embeddings.dtypes import EXACT, INT8, Dtype, Trial, Verdicts, settle
 from mmrag_plugin.embeddings.fingerprint import fingerprint
