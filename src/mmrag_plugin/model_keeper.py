@@ -50,7 +50,7 @@ _MATTERING = (
     "PYTHONPATH XDG_CACHE_HOME"
 ).split()
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mmrag.models")
 
 
 class KeeperLost(Exception):

@@ -34,7 +34,7 @@ HANG_UP_S = 30.0  # a caller that says nothing for so long has gone
 # of the settings, those that say which model it is and how it runs
 _CHOOSING = ("visual_model", "text_model", "ollama_host", "allow_remote", "dtype", "device")
 
-logger = logging.getLogger("mmrag_plugin.model_keeper")
+logger = logging.getLogger("mmrag.models")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
