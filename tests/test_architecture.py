@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -199,6 +200,17 @@ def _statements(module: str) -> list[ast.AST]:
         if not (isinstance(node, ast.If) and "__main__" in ast.unparse(node.test))
     ]
     return [node for statement in body for node in ast.walk(statement)]
+
+
+def test_every_logger_of_ours_is_a_child_of_one() -> None:
+    others = {"pymilvus", "pymilvus.milvus_client", "textual_image", "uvicorn.error"}
+    wrong = [
+        f"{module}: {named.group(0)}"
+        for module, path in MODULES.items()
+        for named in re.finditer(r"getLogger\((.+?)\)", path.read_text(encoding="utf-8"))
+        if not re.match(r'"mmrag(\.[a-z]+)?"$', named[1]) and named[1].strip('"') not in others
+    ]
+    assert not [line for line in wrong if not re.search(r"getLogger\((name)?\)$", line)]
 
 
 def test_modules_stay_small() -> None:

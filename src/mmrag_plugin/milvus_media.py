@@ -135,6 +135,18 @@ class MediaRows:
             for row in self._read(one_of("id", part), ["id", DENSE])
         }
 
+    def vectors_by_text(self, row_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Read the vectors of rows by what their text is; unknown ids are left out."""
+        import numpy as np
+
+        ids = sorted(set(row_ids))
+        parts = [ids[start : start + IDS_PER_READ] for start in range(0, len(ids), IDS_PER_READ)]
+        return {
+            row["text"]: np.asarray(row[DENSE], dtype=np.float32)
+            for part in parts
+            for row in self._read(one_of("id", part), ["text", DENSE])
+        }
+
     def _read(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
         return self._collection.rows(expression, fields, **options)
 
