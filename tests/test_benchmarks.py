@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,18 @@ def test_recall_of_what_each_channel_can_find_is_full(
         "queries": len(COLOURS),
         "rows": {name: [100.0] * 3 for name in ("visual", "bm25", "visual + bm25")},
     }
+
+
+@pytest.mark.slow
+def test_being_listened_to_is_measured_in_each_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--rows 50 --photos 3 --searches 2 --runs 1 --visual-model palette".split()
+    found: dict[str, Any] = measured("tracing", monkeypatch, capsys, *small)
+    for name in ("search", "index"):
+        assert found[name]["spans"] > 10
+        assert found[name]["modes"].keys() == {"nobody", "profile", "otel", "both"}
+        assert found[name]["modes"]["nobody"]["p50_ratio"] == 1
 
 
 def test_the_page_about_quality_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
