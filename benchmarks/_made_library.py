@@ -114,7 +114,7 @@ def fill(library: MediaLibrary, frames: int) -> dict[str, float]:
     wanted = library.models.wanted()
     library._record(wanted)
     stores = library.stores()
-    words_stamp = library._parts(wanted).stamps.words
+    words_stamp = library._parts(wanted, library.connection).stamps.words
     took = {"ledger_s": 0.0, "milvus_s": 0.0, "index_s": 0.0}
     with library.ledger._database.writing() as connection:
         connection.execute(sa.insert(roots).values(path="/photos"))
