@@ -11,12 +11,13 @@ its weight on the colours it names, a little more on the cells where it says the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.embeddings.preparing import bounded, normalised
+from mmrag_plugin.embeddings.preparing import normalised
+from mmrag_plugin.model_input import Square
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,6 +125,9 @@ class _Clause:
     place: str = ""
 
 
+SAMPLE = Square(SAMPLE_PX, interpolation="box", resize_mode="squash")  # what is looked at
+
+
 @dataclass
 class Palette:
     """The palette as ``seam.VisualModel``: ready at once, without LlamaIndex."""
@@ -163,6 +167,11 @@ class Palette:
                     cells[:, :, names.index(name)] += says * places / CELLS
                     whole[names.index(name)] += says
         return normalised(rows, by=self.model_name)
+
+    @property
+    def query_vector(self) -> Callable[[str], NDArray[np.float32]]:
+        """Embeds one query: [238]."""
+        return lambda query: self.embed_texts([query])[0]
 
     def understands(self, text: str) -> bool:
         """Whether the query names a colour, or dark, or bright."""
@@ -245,10 +254,8 @@ def _cells(place: str) -> NDArray[np.float32]:
 def _shares(picture: Image) -> NDArray[np.float32]:
     """Shares of each term and lightness: [rows, columns, 14]."""
     import numpy as np
-    from PIL import Image as Pillow
 
-    small = bounded(picture, 2 * SAMPLE_PX).resize((SAMPLE_PX, SAMPLE_PX), Pillow.Resampling.BOX)
-    levels = np.asarray(small, dtype=np.int32) >> 3
+    levels = np.asarray(SAMPLE.fitted(picture), dtype=np.int32) >> 3
     index = (levels[..., 0] << 10) | (levels[..., 1] << 5) | levels[..., 2]
     named = _naming()[index]
     side = SAMPLE_PX // CELLS

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmrag_plugin.embeddings.base import VisualEmbedding
-from mmrag_plugin.embeddings.basic_colours import TERMS, WORDS, Palette, to_lab
+from mmrag_plugin.embeddings.basic_colours import SAMPLE, TERMS, WORDS, Palette, to_lab
+from mmrag_plugin.model_input import ModelInput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,11 @@ class PaletteEmbedding(VisualEmbedding):
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: [n, 238], rows L2-normalised; zeros for a text without a colour word."""
         return _PALETTE.embed_texts(texts)
+
+    @property
+    def takes(self) -> ModelInput:
+        """The sample of the picture that is looked at."""
+        return SAMPLE
 
     def understands(self, text: str) -> bool:
         """Whether the query names a colour, or dark, or bright."""
