@@ -31,7 +31,7 @@ LAYERS: dict[str, str] = {
     "library": "library library_annotating library_asking library_captions library_evaluating "
     "library_imagining library_indexing library_learning "
     "library_lora library_keeping library_making library_media library_models library_place "
-    "library_previews library_speech library_thumbnails kept_files",
+    "library_previews library_speech library_thumbnails kept_files on_ray",
     "upkeep": "upkeep watching asked_index",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",
