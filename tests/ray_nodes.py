@@ -35,7 +35,11 @@ class RayNodes:
 
         ``within`` is a command that runs it, such as one that hides a folder from it.
         """
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+        environment = {
+            **os.environ,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+        }
         with (self._folder / f"node{len(self._nodes)}.txt").open("w") as said:
             node = subprocess.Popen(
                 [*within, sys.executable, __file__, str(self._folder), self.address],
@@ -59,7 +63,14 @@ class RayNodes:
 
     def workers(self) -> list[int]:
         """The process ids of workers of mmrag that have begun."""
-        return [pid for pid, line in _processes() if line.startswith("ray::") and "Worker" in line and "mmrag" not in line or "MapWorker" in line]
+        return [
+            pid
+            for pid, line in _processes()
+            if (line.startswith("ray::")
+            and "Worker" in line
+            and "mmrag" not in line)
+            or "MapWorker" in line
+        ]
 
     def stop(self) -> None:
         """Kill what is left of all nodes."""

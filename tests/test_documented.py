@@ -104,6 +104,8 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "home": str(tmp_path),
         "allow_remote": "true",
         "ocr": "off",
+        "dtype": "int8",
+        "device": "cuda:1",
         "keyframes": "uniform",
         "shots": "quick",
         "captions": "missing",

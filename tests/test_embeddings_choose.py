@@ -269,7 +269,7 @@ def test_the_palette_has_no_text_tower(palette: PaletteEmbedding) -> None:
 
 def test_a_sentence_model_agrees_with_sentence_transformers(palette: PaletteEmbedding) -> None:
     folder = minilm()
-    model, _ = choose_text(str(folder), palette, ollama_host=NOWHERE)
+    model, _ = choose_text(str(folder), palette, ollama_host=NOWHERE, dtype="float32")
     assert model is not None
     texts = ["A dog runs on the beach.", "Two children play in the snow. " * 60, "", "Größe"]
     rows = np.array(model.embedding.get_text_embedding_batch(texts))

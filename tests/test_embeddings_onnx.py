@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding, Preprocessing, _Graph
+from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding, Preprocessing
+from mmrag_plugin.embeddings.onnx_graph import Graph
 from mmrag_plugin.errors import ModelError
 from mmrag_plugin.pictures import open_picture
 
@@ -175,7 +176,7 @@ class FakeSession:
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float16", "float32"])
 def test_a_graph_gets_its_own_type_and_batch(dtype: str) -> None:
     session = FakeSession(4, dtype)
-    graph = _Graph(session, {"text": dtype}, "text", 4)
+    graph = Graph(session, {"text": dtype}, "text", 4)
     ids = np.arange(6).reshape(3, 2)
     output = graph.run({"text": ids, "attention_mask": np.ones((3, 2), np.int64)})
     np.testing.assert_array_equal(output, ids)
@@ -185,7 +186,7 @@ def test_a_graph_gets_its_own_type_and_batch(dtype: str) -> None:
 def test_texts_are_cut_into_the_batches_of_the_graph(minidual: Path) -> None:
     model = OnnxEmbedding(minidual)
     session = FakeSession(1, "int32")
-    model._textual = _Graph(session, {"text": "int32"}, "text", 1)
+    model._textual = Graph(session, {"text": "int32"}, "text", 1)
     assert model.embed_texts(["a dog", "a cat", "a boy"]).shape == (3, 24)
     assert session.calls == 3
 
@@ -193,6 +194,6 @@ def test_texts_are_cut_into_the_batches_of_the_graph(minidual: Path) -> None:
 def test_a_graph_that_normalises_itself_gets_the_bare_pixels(model: OnnxEmbedding) -> None:
     inner = OnnxEmbedding.model_construct()
     inner._preprocessing = Preprocessing(4, (0.5,) * 3, (0.5,) * 3)
-    inner._visual = _Graph(None, {"image": "uint8"}, "image", 0)
+    inner._visual = Graph(None, {"image": "uint8"}, "image", 0)
     squares = np.zeros((2, 4, 4, 3), np.uint8)
     assert inner._pixels(squares) is squares

@@ -209,7 +209,7 @@ def test_siglip_reads_exactly_64_tokens_in_lower_case(loaded: dict[str, Any]) ->
     model = loaded["siglip"]
     ids = [[WORDS.index(word) + 4 for word in ("a", "red", "car")] + [1] + [0] * 60]
     with torch.inference_mode():
-        reference = model._model.get_text_features(input_ids=torch.tensor(ids)).pooler_output
+        reference = model.network.get_text_features(input_ids=torch.tensor(ids)).pooler_output
     reference = torch.nn.functional.normalize(reference, dim=-1).numpy()
     np.testing.assert_allclose(model.embed_texts(["A  RED, car!"]), reference, atol=1e-5)
 
@@ -244,29 +244,13 @@ def test_other_preprocessing_gives_another_stamp(
     assert model.stamp != loaded["clip"].stamp
 
 
-def test_bfloat16_gives_nearly_the_same_vectors_or_is_left_alone(
-    family: str, tiny_models: Any, loaded: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import mmrag_plugin.embeddings.transformers_model as module
-
-    monkeypatch.setattr(module, "_has_bfloat16", lambda device: True)
-    model = TransformersEmbedding(tiny_models[family], device="cpu")
+def test_bfloat16_gives_nearly_the_same_vectors(family: str, tiny_models: Any, loaded: Any) -> None:
+    model = TransformersEmbedding(tiny_models[family], device="cpu", dtype="bfloat16")
+    assert model.runs_with == "bfloat16 on cpu"
     pictures = drawn((64, 48), (33, 80))
     agreement = (model.embed_pictures(pictures) * loaded[family].embed_pictures(pictures)).sum(1)
     assert agreement.min() > 0.99
     assert model.stamp == loaded[family].stamp  # a library moves between machines
-
-
-def test_bfloat16_that_disagrees_is_not_used(
-    tiny_models: Any, loaded: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import mmrag_plugin.embeddings.transformers_model as module
-
-    monkeypatch.setattr(module, "_has_bfloat16", lambda device: True)
-    monkeypatch.setattr(module, "MIN_AGREEMENT", 1.1)
-    model = TransformersEmbedding(tiny_models["clip"], device="cpu")
-    assert model.dtype == "float32"
-    np.testing.assert_array_equal(model.embed_texts(TEXTS), loaded["clip"].embed_texts(TEXTS))
 
 
 def test_a_model_that_is_not_on_disk_names_the_command_that_fetches_it(tmp_path: Path) -> None:

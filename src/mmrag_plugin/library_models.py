@@ -71,6 +71,23 @@ class LibraryModels:
         """Whether any model has been loaded yet."""
         return bool(self._visuals or self._texts)
 
+    def runs_with(self, name: str) -> str | None:
+        """How the model of ``visual`` or ``words`` runs here, as far as it is known unloaded."""
+        from mmrag_plugin.embeddings.devices import processor_name
+        from mmrag_plugin.embeddings.dtypes import Verdicts
+
+        known = self.recorded(name)
+        if known is None:
+            return None
+        # what was learned, and the half that reads texts, run as the model itself does
+        stamp = known.stamp.removeprefix("tower-").partition("+")[0]
+        found = Verdicts(self._settings.models_home).latest(stamp, processor_name())
+        if found is None:
+            return None
+        verdict, machine = found
+        asked = self._settings.dtype
+        return f"{verdict.dtype if asked == 'auto' else asked} on {machine['device']}"
+
     def in_use(self) -> tuple[VisualEmbedding, Model]:
         """The visual model that made this library's vectors. Raises ModelMismatch for another."""
         library = self._settings.library
@@ -184,7 +201,12 @@ class LibraryModels:
         if setting not in self._visuals:
             from mmrag_plugin.embeddings.choose import choose_visual
 
-            model, warnings = choose_visual(setting, models_home=self._settings.models_home)
+            model, warnings = choose_visual(
+                setting,
+                models_home=self._settings.models_home,
+                dtype=self._settings.dtype,
+                device=self._settings.device,
+            )
             self.warnings += warnings
             self._visuals[setting] = model
         return self._visuals[setting]
@@ -214,6 +236,8 @@ class LibraryModels:
             base_stamp=about["base_stamp"],
             digest=about["digest"],
             models_home=self._settings.models_home,
+            dtype=self._settings.dtype,
+            device=self._settings.device,
         )
         visual.setting = f"{LEARNED}{version}"
         return visual
@@ -235,6 +259,8 @@ class LibraryModels:
                 ollama_host=self._settings.ollama_host,
                 models_home=self._settings.models_home,
                 allow_remote=self._settings.allow_remote,
+                dtype=self._settings.dtype,
+                device=self._settings.device,
             )
             self.warnings += warnings
             self._texts[key] = model

@@ -57,6 +57,18 @@ class Settings(BaseSettings):
         description="`auto`, `off`, `visual` (the visual model's text tower), `ollama:NAME`, "
         "a hub name or a folder.",
     )
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        "auto",
+        description="The numbers that visual and text models calculate with; `auto` is what is "
+        "quickest on this machine and agrees with `float32`. `int8` needs a copy of the visual "
+        "model (`mmrag models quantize`).",
+    )
+    device: str = Field(
+        "auto",
+        pattern="^(auto|cpu|mps|cuda(:[0-9]{1,2})?)$",
+        description="What visual and text models run on: `auto` (a GPU where there is one), "
+        "`cpu`, `cuda`, `cuda:1` or `mps`.",
+    )
     vlm: str = Field("gemma3:4b", description="The Ollama model that looks at pictures.")
     vlm_timeout: float = Field(
         900.0,

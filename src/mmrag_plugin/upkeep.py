@@ -241,6 +241,10 @@ def status(library: MediaLibrary) -> dict[str, Any]:
             "text": words.setting if words else None,
             "vlm": library.settings.vlm,
             "learned": library.learned_in_use,
+            "run": {
+                name: library.models.runs_with(kept)
+                for name, kept in (("visual", "visual"), ("text", "words"))
+            },
         },
         "tuned": tuned.as_dict() if (tuned := library.tuned()) else None,
         "milvus": library.connection.describe(),

@@ -21,7 +21,7 @@ from mmrag_plugin.cli.console import milvus_words, on_one_line, output, print_js
 from mmrag_plugin.errors import MediaError, MmragError, ModelError, NotFound, StorageError
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.library_models import LibraryModels
     from mmrag_plugin.settings import Settings
@@ -135,9 +135,9 @@ class _Place:
     def visual(self) -> tuple[str, str]:
         if self._library is not None:
             model, _ = self._library.models.in_use()
-            return f"{model.model_name}, {model.dim} dimensions", _said(self._library.models)
+            return _visual_words(model), _said(self._library.models)
         model, warnings = self._chosen
-        return f"{model.model_name}, {model.dim} dimensions", " ".join(warnings)
+        return _visual_words(model), " ".join(warnings)
 
     def text(self) -> tuple[str, str]:
         if self._library is not None and (words := self._library.recorded("words")) is not None:
@@ -145,7 +145,7 @@ class _Place:
             found = models.text_in_use(words, models.in_use()[0])
             if found is None and words.setting != "off":
                 raise ModelError(f"{words.setting} does not work", _said(models))
-            return (found.setting if found else "words alone (BM25)"), _said(models)
+            return _text_words(found), _said(models)
         from mmrag_plugin.embeddings.choose import choose_text
 
         settings = self._settings
@@ -155,14 +155,36 @@ class _Place:
             ollama_host=settings.ollama_host,
             models_home=settings.models_home,
             allow_remote=settings.allow_remote,
+            dtype=settings.dtype,
+            device=settings.device,
         )
-        return (model.setting if model else "words alone (BM25)"), " ".join(warnings)
+        return _text_words(model), " ".join(warnings)
 
     @cached_property
     def _chosen(self) -> tuple[VisualEmbedding, list[str]]:
         from mmrag_plugin.embeddings.choose import choose_visual
 
-        return choose_visual(self._settings.visual_model, models_home=self._settings.models_home)
+        settings = self._settings
+        return choose_visual(
+            settings.visual_model,
+            models_home=settings.models_home,
+            dtype=settings.dtype,
+            device=settings.device,
+        )
+
+
+def _visual_words(model: VisualEmbedding) -> str:
+    return f"{model.model_name}, {model.dim} dimensions{_run_words(model)}"
+
+
+def _text_words(model: TextModel | None) -> str:
+    return f"{model.setting}{_run_words(model.embedding)}" if model else "words alone (BM25)"
+
+
+def _run_words(embedding: object) -> str:
+    """Which number format on which device; nothing of a model that Ollama runs."""
+    runs_with = getattr(embedding, "runs_with", "")
+    return f", {runs_with}" if runs_with else ""
 
 
 def _said(models: LibraryModels) -> str:

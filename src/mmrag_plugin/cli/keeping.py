@@ -176,7 +176,7 @@ def _show_status(found: dict[str, Any]) -> None:
             f"{captions['captions']} by a model, of {captions['media']} media, "
             f"{captions['doubtful']} of them doubtful",
         )
-    table.add_row("models", ", ".join(f"{k} {v}" for k, v in found["models"].items()))
+    table.add_row("models", on_one_line(_model_words(found["models"])))
     if found["tuned"]:
         table.add_row("tuned", on_one_line(_tuned_words(found["tuned"])))
     table.add_row("Milvus", milvus_words(found["milvus"]))
@@ -188,6 +188,14 @@ def _show_status(found: dict[str, Any]) -> None:
     output.print(table)
     if found["failed"]:
         _show_failures(found, most=MAX_FAILURES_SHOWN)
+
+
+def _model_words(models: dict[str, Any]) -> str:
+    said = []
+    for name in ("visual", "text", "vlm", "learned"):
+        how = models["run"].get(name)
+        said.append(f"{name} {models[name]}" + (f" ({how})" if how else ""))
+    return ", ".join(said)
 
 
 def _tuned_words(kept: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mmrag_plugin.cli import learning, options
+from mmrag_plugin.cli import learning, options, quantizing
 from mmrag_plugin.cli.console import errors, on_one_line, output, print_json
 from mmrag_plugin.errors import NotFound, UsageError
 
@@ -26,10 +26,12 @@ _LANGUAGES = {True: "many languages", False: "English"}
 def add_to(app: typer.Typer) -> None:
     """Enter the commands."""
     group = typer.Typer(
-        help="List models, fetch one, or choose among those learned.", no_args_is_help=True
+        help="List models, fetch one, make it quicker, or choose among those learned.",
+        no_args_is_help=True,
     )
     group.command("list")(list_models)
     group.command("pull")(pull)
+    group.command("quantize")(quantizing.quantize)
     group.command("use")(learning.use)
     group.command("rollback")(learning.roll_back)
     app.add_typer(group, name="models")

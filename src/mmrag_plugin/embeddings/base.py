@@ -76,6 +76,11 @@ class VisualEmbedding(MultiModalEmbedding):
     compares_texts: bool = True  # whether text-to-text similarity in this space means anything
     max_tokens: int = 77
 
+    @property
+    def runs_with(self) -> str:
+        """The number format and the device that it is calculated with; empty where it has none."""
+        return ""
+
     @abstractmethod
     def embed_pictures(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
         """Embed upright RGB pictures of any size: [n, dim], rows L2-normalised."""

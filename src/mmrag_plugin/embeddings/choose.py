@@ -14,6 +14,7 @@ from mmrag_plugin.embeddings.catalogue import (
     find_text,
     find_visual,
 )
+from mmrag_plugin.embeddings.dtypes import Dtype
 from mmrag_plugin.embeddings.local_models import layout_of, locate, on_disk
 from mmrag_plugin.errors import ModelError, UsageError
 from mmrag_plugin.ollama_host import is_this_machine
@@ -23,12 +24,18 @@ if TYPE_CHECKING:
 
 
 def choose_visual(
-    setting: str, *, models_home: Path, allow_download: bool = False
+    setting: str,
+    *,
+    models_home: Path,
+    allow_download: bool = False,
+    dtype: Dtype = "auto",
+    device: str = "auto",
 ) -> tuple[VisualEmbedding, list[str]]:
     """Load the visual model that a setting names; the warnings are for the person, in words.
 
     ``auto`` takes the catalogue's default when it is on this disk (or fetches it where
-    ``allow_download`` says so) and otherwise the palette. Raises ModelMissing for a named model
+    ``allow_download`` says so) and otherwise the palette. ``dtype`` and ``device`` are what it is
+    calculated with (dtypes.py). Raises ModelMissing for a named model
     that is not on this disk, ModelError for a damaged one or a folder that holds none.
     """
     if setting == "palette":
@@ -48,13 +55,30 @@ def choose_visual(
             f"Choose a visual model, such as {DEFAULT_VISUAL.name}; see `mmrag models list`.",
         )
     folder = locate(setting, models_home, allow_download=allow_download)
-    visual = _load_visual(folder, setting)
+    visual: VisualEmbedding
+    if layout_of(folder) == "onnx":
+        from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
+
+        visual = OnnxEmbedding(folder, models_home=models_home, dtype=dtype, device=device)
+    else:
+        from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+
+        visual = TransformersEmbedding(
+            folder, model_name=setting, models_home=models_home, dtype=dtype, device=device
+        )
     visual.setting = _again(setting, folder)
     return visual, []
 
 
 def learned_visual(
-    base: str, lora: bytes, *, base_stamp: str, digest: str, models_home: Path
+    base: str,
+    lora: bytes,
+    *,
+    base_stamp: str,
+    digest: str,
+    models_home: Path,
+    dtype: Dtype = "auto",
+    device: str = "auto",
 ) -> VisualEmbedding:
     """Load a model with what it learned: the content of a file with matrices of its layers.
 
@@ -65,7 +89,16 @@ def learned_visual(
     folder = locate(base, models_home)
     if layout_of(folder) != "transformers":
         raise untrainable(base)
-    return LoraEmbedding(folder, lora, base_stamp=base_stamp, digest=digest, model_name=base)
+    return LoraEmbedding(
+        folder,
+        lora,
+        base_stamp=base_stamp,
+        digest=digest,
+        model_name=base,
+        models_home=models_home,
+        dtype=dtype,
+        device=device,
+    )
 
 
 def trainable(visual: VisualEmbedding, base: str, models_home: Path) -> TransformersEmbedding:
@@ -104,6 +137,8 @@ def choose_text(
     models_home: Path | None = None,
     allow_download: bool = False,
     allow_remote: bool = False,
+    dtype: Dtype = "auto",
+    device: str = "auto",
 ) -> tuple[TextModel | None, list[str]]:
     """Load the text model that a setting names; None means that texts are found by words alone.
 
@@ -114,8 +149,19 @@ def choose_text(
     """
     if setting == "off":
         return None, []
+
+    def sentence(folder: Path, name: str) -> TextModel:
+        from mmrag_plugin.embeddings.text_models import SentenceEmbedding
+
+        model = SentenceEmbedding(folder, models_home=models_home, dtype=dtype, device=device)
+        return TextModel(model, model.stamp, model.dim, name)
+
     if setting == "auto":
-        return _auto_text(visual, ollama_host, models_home)
+        for row in TEXT_MODELS:
+            folder = on_disk(row.name, models_home)
+            if folder is not None:
+                return sentence(folder, row.name), []
+        return _without_sentences(visual, ollama_host)
     if setting == "visual":
         if not visual.compares_texts:
             raise UsageError(
@@ -131,18 +177,15 @@ def choose_text(
             "Say `visual` to use the visual model's text tower, or choose a text model; "
             "see `mmrag models list`.",
         )
-    return _sentence(locate(setting, models_home, allow_download=allow_download), setting), []
+    return sentence(locate(setting, models_home, allow_download=allow_download), setting), []
 
 
-def _auto_text(
-    visual: VisualEmbedding, ollama_host: str, models_home: Path | None
+def _without_sentences(
+    visual: VisualEmbedding, ollama_host: str
 ) -> tuple[TextModel | None, list[str]]:
+    """What compares texts where no sentence model is on this disk."""
     from mmrag_plugin.embeddings.ollama_text import find_embedding_model
 
-    for row in TEXT_MODELS:
-        folder = on_disk(row.name, models_home)
-        if folder is not None:
-            return _sentence(folder, row.name), []
     advice = f"`mmrag models pull {DEFAULT_TEXT.name}` ({DEFAULT_TEXT.size_mb} MB) is better."
     name = find_embedding_model(ollama_host) if is_this_machine(ollama_host) else None
     if name is not None:
@@ -168,28 +211,11 @@ def _again(setting: str, folder: Path) -> str:
     return str(folder.resolve()) if Path(setting).expanduser().is_dir() else setting
 
 
-def _load_visual(folder: Path, name: str) -> VisualEmbedding:
-    if layout_of(folder) == "onnx":
-        from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
-
-        return OnnxEmbedding(folder)
-    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
-
-    return TransformersEmbedding(folder, model_name=name)
-
-
 def _tower(visual: VisualEmbedding) -> TextModel:
     from mmrag_plugin.embeddings.text_models import VisualTextTower
 
     tower = VisualTextTower(visual)
     return TextModel(tower, tower.stamp, tower.dim, "visual")
-
-
-def _sentence(folder: Path, setting: str) -> TextModel:
-    from mmrag_plugin.embeddings.text_models import SentenceEmbedding
-
-    model = SentenceEmbedding(folder)
-    return TextModel(model, model.stamp, model.dim, setting)
 
 
 def _ollama(name: str, host: str, allow_remote: bool) -> TextModel:

@@ -26,6 +26,8 @@ class LoraEmbedding(TransformersEmbedding):
     the model is not the one with ``base_stamp``, or the matrices don't fit its layers.
     """
 
+    takes_copies = False  # they were made of the model without what was learned
+
     lora: bytes = Field(default=b"", exclude=True, repr=False)
 
     def __init__(
@@ -45,9 +47,12 @@ class LoraEmbedding(TransformersEmbedding):
         """The name that LlamaIndex writes down for this class."""
         return "LoraEmbedding"
 
-    def _load(self, folder: Path) -> None:
-        super()._load(folder)
-        add_lora(self._model, self.lora)
+    def _network(self, folder: Path, dtype: str) -> Any:
+        import torch
+
+        network = super()._network(folder, "float32")  # in half formats small changes are lost
+        add_lora(network, self.lora)
+        return network.to(getattr(torch, dtype))
 
 
 def add_lora(model: Any, content: bytes) -> None:

@@ -12,7 +12,6 @@ Names, types and batch sizes of the inputs are read from the graphs.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr
 
 from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
+from mmrag_plugin.embeddings.devices import clock_of, processor_name
+from mmrag_plugin.embeddings.dtypes import EXACT, INT8, Dtype, Trial, Verdicts, settle
 from mmrag_plugin.embeddings.fingerprint import fingerprint
+from mmrag_plugin.embeddings.int8_copies import copy_of, formats_with, machine_with, needed
 from mmrag_plugin.embeddings.local_models import unloadable
+from mmrag_plugin.embeddings.onnx_graph import Graph, device_for
+from mmrag_plugin.embeddings.probing import TEXTS, probe_pictures
 from mmrag_plugin.errors import ModelError
 
 if TYPE_CHECKING:
@@ -31,15 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-_TYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(uint8)": "uint8",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-    "tensor(bool)": "bool",
-}
 _PUNCTUATION = str.maketrans("", "", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
@@ -112,72 +107,40 @@ class Preprocessing:
         return picture.resize(scaled_px, way).crop((left, top, left + size_px, top + size_px))
 
 
-@dataclass(frozen=True)
-class _Graph:
-    """A session and what its inputs are called."""
-
-    session: Any
-    types: dict[str, str]
-    main: str
-    batch: int  # of the main input; 0 when any will do
-
-    @classmethod
-    def open(cls, path: Path, names: tuple[str, ...]) -> _Graph:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _cores()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
-        inputs = {node.name: node for node in session.get_inputs()}
-        unknown = [node.type for node in inputs.values() if node.type not in _TYPES]
-        if unknown:
-            raise ValueError(f"{path.name} takes inputs of type {unknown[0]}")
-        main = next((name for name in names if name in inputs), next(iter(inputs)))
-        batch = inputs[main].shape[0] if inputs[main].shape else None
-        return cls(
-            session,
-            {name: _TYPES[node.type] for name, node in inputs.items()},
-            main,
-            batch if isinstance(batch, int) and batch > 0 else 0,
-        )
-
-    def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Run one batch, filled up to the graph's own batch size where that is fixed."""
-        import numpy as np
-
-        count = len(inputs[self.main])
-        given = {}
-        for name, array in inputs.items():
-            if name in self.types:
-                fill = max(self.batch, count) - count
-                filled = np.concatenate([array, np.repeat(array[-1:], fill, axis=0)])
-                given[name] = filled.astype(self.types[name], copy=False)
-        output: NDArray[np.float32] = self.session.run(None, given)[0]
-        return output[:count].reshape(count, -1).astype(np.float32)
-
-
 class OnnxEmbedding(VisualEmbedding):
-    """A text-image model from a folder of two ONNX graphs. Raises ModelError when it is damaged."""
+    """A text-image model from a folder of two ONNX graphs. Raises ModelError when it is damaged.
+
+    With ``dtype`` ``auto`` or ``int8`` a copy in whole numbers that lies in ``models_home`` may be
+    run instead; the other number formats are those of the graphs.
+    """
+
+    device: str = "cpu"
+    dtype: str = EXACT
 
     _preprocessing: Preprocessing = PrivateAttr()
-    _visual: _Graph = PrivateAttr()
-    _textual: _Graph = PrivateAttr()
+    _visual: Graph = PrivateAttr()
+    _textual: Graph = PrivateAttr()
     _tokenizer: Any = PrivateAttr()
     _pad_id: int = PrivateAttr(default=0)
     _canonical: bool = PrivateAttr(default=False)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
-    def __init__(self, folder: str | Path, *, embed_batch_size: int = 16, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        models_home: Path | None = None,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+        embed_batch_size: int = 16,
+        **settings: Any,
+    ) -> None:
         folder = Path(folder).expanduser()
         super().__init__(model_name=folder.name, embed_batch_size=embed_batch_size, **settings)
         try:
             self._load(folder)
-            self.dim = self.embed_texts(["a photo"]).shape[1]
-            dim = self.embed_pictures([_grey(self.input_px)]).shape[1]
+            self.stamp = f"onnx-{_fingerprint(folder)}"
+            self._load_graphs(folder, models_home, device, dtype)
         except ModelError:
             raise
         except Exception as error:  # damaged graphs make the runtime raise nearly anything
@@ -187,17 +150,16 @@ class OnnxEmbedding(VisualEmbedding):
                 "It should hold visual/model.onnx, visual/preprocess_cfg.json, textual/model.onnx "
                 "and textual/tokenizer.json: fetch it again, or choose another model.",
             ) from error
-        if dim != self.dim:
-            raise ModelError(
-                f"The towers in {folder} don't fit: pictures give {dim} numbers, texts {self.dim}.",
-                "Take visual/ and textual/ from the same model.",
-            )
-        self.stamp = f"onnx-{_fingerprint(folder)}"
 
     @classmethod
     def class_name(cls) -> str:
         """The name that LlamaIndex writes down for this class."""
         return "OnnxEmbedding"
+
+    @property
+    def runs_with(self) -> str:
+        """The number format, and what it is calculated on."""
+        return f"{self.dtype} on {self.device}"
 
     def embed_pictures(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
         """Embed upright RGB pictures of any size: [n, dim], rows L2-normalised."""
@@ -265,8 +227,6 @@ class OnnxEmbedding(VisualEmbedding):
         text_config = config.get("text_cfg") or {}
         self._preprocessing = Preprocessing.read(folder / "visual" / "preprocess_cfg.json")
         self.input_px = self._preprocessing.size_px
-        self._visual = _Graph.open(folder / "visual" / "model.onnx", ("pixel_values", "image"))
-        self._textual = _Graph.open(folder / "textual" / "model.onnx", ("input_ids", "text"))
         self.max_tokens = int(text_config.get("context_length") or 77)
         cleaning = (text_config.get("tokenizer_kwargs") or {}).get("clean")
         self._canonical = cleaning == "canonicalize"
@@ -274,6 +234,51 @@ class OnnxEmbedding(VisualEmbedding):
         pad_id, pad_token = self._padding(folder, text_config)
         self._tokenizer.enable_padding(length=self.max_tokens, pad_id=pad_id, pad_token=pad_token)
         self._tokenizer.enable_truncation(max_length=self.max_tokens)
+
+    def _load_graphs(
+        self, folder: Path, models_home: Path | None, device: str, dtype: Dtype
+    ) -> None:
+        import numpy as np
+
+        copy, self.device = copy_of(self.stamp, models_home), device_for(device)
+
+        def use(wanted: str) -> None:
+            place = needed(copy, self.model_name) if wanted == INT8 else folder
+            where = "cpu" if wanted == INT8 else device_for(device)
+            names = ("pixel_values", "image"), ("input_ids", "text")
+            self._visual = Graph.open(place / "visual" / "model.onnx", names[0], device=where)
+            self._textual = Graph.open(place / "textual" / "model.onnx", names[1], device=where)
+            self.device, self.dtype = where, wanted
+
+        if copy is None or dtype not in ("auto", INT8):
+            use(dtype if dtype == INT8 else EXACT)
+            self.dim = self._common_dim(folder)
+            return
+        pictures = probe_pictures(self.input_px)
+        self.dim = settle(
+            self.stamp,
+            dtype,
+            formats_with(copy, (), self.device),
+            here=machine_with(copy, {"device": self.device, "name": processor_name()}),
+            verdicts=Verdicts(models_home),
+            trial=Trial(
+                use,
+                lambda: np.concatenate([self.embed_pictures(pictures), self.embed_texts(TEXTS)]),
+                clock_of("cpu"),
+            ),
+        )
+
+    def _common_dim(self, folder: Path) -> int:
+        """The length of the vectors of both halves. Raises ModelError where they differ."""
+        dim = int(self.embed_texts(TEXTS[:1]).shape[1])
+        pictures_dim = self.embed_pictures([_grey(self.input_px)]).shape[1]
+        if pictures_dim != dim:
+            raise ModelError(
+                f"The towers in {folder} don't fit: pictures give {pictures_dim} numbers, texts "
+                f"{dim}.",
+                "Take visual/ and textual/ from the same model.",
+            )
+        return dim
 
     def _padding(self, folder: Path, text_config: dict[str, Any]) -> tuple[int, str]:
         """Find the pad token: named by the model, set in the tokenizer, or number 0."""
@@ -288,13 +293,6 @@ class OnnxEmbedding(VisualEmbedding):
             return text_config["pad_id"], "[PAD]"  # only the number reaches the graph
         padding = self._tokenizer.padding
         return (padding["pad_id"], padding["pad_token"]) if padding else (0, "[PAD]")
-
-
-def _cores() -> int:
-    """The cores this process may use; onnxruntime would count those of the whole machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _grey(side_px: int) -> Image:

@@ -14,8 +14,11 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import PrivateAttr
 
 from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
+from mmrag_plugin.embeddings.devices import clock_of, machine, pick_device, quick_formats
+from mmrag_plugin.embeddings.dtypes import EXACT, INT8, Dtype, Trial, Verdicts, settle
 from mmrag_plugin.embeddings.fingerprint import fingerprint
 from mmrag_plugin.embeddings.local_models import unloadable
+from mmrag_plugin.embeddings.probing import TEXTS
 from mmrag_plugin.errors import ModelError
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ _CONFIG_NAMES = (
     "tokenizer_config.json",
 )
 
+_PROBE = [*TEXTS, " ".join(TEXTS), *(f"{text} {text}" for text in TEXTS)]
+
 
 class TextEmbedding(BaseEmbedding):
     """What LlamaIndex calls, built on ``embed``; the async half runs in a worker thread."""
@@ -38,6 +43,11 @@ class TextEmbedding(BaseEmbedding):
     stamp: str = ""
     dim: int = 0
     max_tokens: int = 256
+
+    @property
+    def runs_with(self) -> str:
+        """The number format and the device that it is calculated with; empty where it has none."""
+        return ""
 
     @abstractmethod
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
@@ -78,20 +88,27 @@ class VisualTextTower(TextEmbedding):
         """The name that LlamaIndex writes down for this class."""
         return "VisualTextTower"
 
+    @property
+    def runs_with(self) -> str:
+        """The number format and the device of the visual model."""
+        return self._visual.runs_with
+
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised."""
         return self._visual.embed_texts(texts)
 
 
 class SentenceEmbedding(TextEmbedding):
-    """A sentence-transformers model from a folder, run with plain transformers in float32.
+    """A sentence-transformers model from a folder, run with plain transformers.
 
-    Reads modules.json, the pooling configuration, ``max_seq_length`` and the prompts for queries
-    and documents. Raises ModelError for a damaged model, or one with a layer besides transformer,
-    pooling and normalisation.
+    ``device`` and ``dtype`` are as in TransformersEmbedding; there are no int8 copies, and ``int8``
+    means ``auto``. Reads modules.json, the pooling configuration, ``max_seq_length`` and the
+    prompts for queries and documents. Raises ModelError for a damaged model, or one with a layer
+    besides transformer, pooling and normalisation.
     """
 
     device: str = "cpu"
+    dtype: str = EXACT
     query_prompt: str = ""
     document_prompt: str = ""
 
@@ -101,25 +118,38 @@ class SentenceEmbedding(TextEmbedding):
     _lower: bool = PrivateAttr(default=False)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
-    def __init__(self, folder: str | Path, *, embed_batch_size: int = 32, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        models_home: Path | None = None,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+        embed_batch_size: int = 32,
+        **settings: Any,
+    ) -> None:
         folder = Path(folder).expanduser()
         super().__init__(model_name=folder.name, embed_batch_size=embed_batch_size, **settings)
+        self.device = pick_device(device)
         try:
-            self._load(folder)
-            self.dim = self.embed(["a photo"]).shape[1]
+            from mmrag_plugin.embeddings.transformers_model import quiet
+
+            with quiet():
+                self._load(folder, models_home, dtype)
         except ModelError:
             raise
         except Exception as error:  # damaged files make the loaders raise nearly anything
             raise unloadable(f"The text model in {folder}", error) from error
-        poolings = folder.glob("*_Pooling/config.json")
-        configs = [folder / name for name in _CONFIG_NAMES if (folder / name).is_file()]
-        weights = list(folder.glob("model*.safetensors")) or list(folder.glob("pytorch_model*.bin"))
-        self.stamp = f"sentence-{fingerprint([*configs, *poolings], weights)}"
 
     @classmethod
     def class_name(cls) -> str:
         """The name that LlamaIndex writes down for this class."""
         return "SentenceEmbedding"
+
+    @property
+    def runs_with(self) -> str:
+        """The number format, and what it is calculated on."""
+        return f"{self.dtype} on {self.device}"
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised; what is past ``max_tokens`` is cut off."""
@@ -143,7 +173,7 @@ class SentenceEmbedding(TextEmbedding):
                 ).to(self.device)
             with torch.inference_mode():
                 hidden = self._model(**inputs).last_hidden_state
-            pooled = self._pool(hidden, inputs["attention_mask"]).float().cpu().numpy()
+            pooled = self._pool(hidden.float(), inputs["attention_mask"]).cpu().numpy()
             if rows.shape[1] == 0:
                 rows = np.zeros((len(texts), pooled.shape[1]), np.float32)
             rows[numbers] = pooled
@@ -159,26 +189,14 @@ class SentenceEmbedding(TextEmbedding):
         weights = mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
 
-    def _load(self, folder: Path) -> None:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
-
-        from mmrag_plugin.embeddings.transformers_model import check_complete, quiet
+    def _load(self, folder: Path, models_home: Path | None, dtype: Dtype) -> None:
+        """Load the model in the format that is asked for, was decided on, or is decided on now."""
+        from transformers import AutoTokenizer
 
         self._read_modules(folder)
-        with quiet():
-            model, report = AutoModel.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-            check_complete(report, unused="pooler")  # this pooling is done here
-            self._tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-        self._model = model.to(self.device).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         limits = _read(folder / "sentence_bert_config.json")
         self._lower = bool(limits.get("do_lower_case"))
         self.max_tokens = int(
@@ -187,6 +205,21 @@ class SentenceEmbedding(TextEmbedding):
         prompts = _read(folder / "config_sentence_transformers.json").get("prompts") or {}
         self.query_prompt = prompts.get("query") or ""
         self.document_prompt = prompts.get("document") or prompts.get("passage") or ""
+        self.stamp = f"sentence-{_fingerprint(folder)}"
+
+        def use(wanted: str) -> None:
+            self._model = None
+            self._model = _network(folder, wanted).to(self.device).eval()
+            self.dtype = wanted
+
+        self.dim = settle(
+            self.stamp,
+            "auto" if dtype == INT8 else dtype,
+            quick_formats(self.device),
+            here=machine(self.device),
+            verdicts=Verdicts(models_home),
+            trial=Trial(use, lambda: self.embed(_PROBE), clock_of(self.device)),
+        )
 
     def _read_modules(self, folder: Path) -> None:
         modules = folder / "modules.json"
@@ -213,6 +246,31 @@ class SentenceEmbedding(TextEmbedding):
                 self._pooling = modes[0]
             elif kind not in ("Transformer", "Normalize"):
                 raise _unsupported(folder, f"has a layer {kind}")
+
+
+def _network(folder: Path, dtype: str) -> Any:
+    """The model of transformers with its weights in a format, on the processor."""
+    import torch
+    from transformers import AutoModel
+
+    from mmrag_plugin.embeddings.transformers_model import check_complete
+
+    network, report = AutoModel.from_pretrained(
+        folder,
+        dtype=getattr(torch, dtype),
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    check_complete(report, unused="pooler")  # this pooling is done here
+    return network
+
+
+def _fingerprint(folder: Path) -> str:
+    poolings = folder.glob("*_Pooling/config.json")
+    configs = [folder / name for name in _CONFIG_NAMES if (folder / name).is_file()]
+    weights = list(folder.glob("model*.safetensors")) or list(folder.glob("pytorch_model*.bin"))
+    return fingerprint([*configs, *poolings], weights)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,13 +7,24 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr
 
 from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
+from mmrag_plugin.embeddings.devices import (
+    batch_size,
+    clock_of,
+    machine,
+    pick_device,
+    quick_formats,
+)
+from mmrag_plugin.embeddings.dtypes import INT8, Dtype, Trial, Verdicts, settle
 from mmrag_plugin.embeddings.fingerprint import fingerprint
+from mmrag_plugin.embeddings.halves import Halves, OnnxHalves, TorchHalves
+from mmrag_plugin.embeddings.int8_copies import copy_of, formats_with, machine_with, needed
 from mmrag_plugin.embeddings.local_models import locate, unloadable
+from mmrag_plugin.embeddings.probing import TEXTS, probe_pictures
 from mmrag_plugin.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,9 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-Dtype = Literal["auto", "float32", "bfloat16"]
-
-MIN_AGREEMENT = 0.995  # the cosine to float32 below which bfloat16 is not used
 _STRIPPED = str.maketrans("", "", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _CONFIG_NAMES = (
     "config.json",
@@ -40,16 +48,18 @@ class TransformersEmbedding(VisualEmbedding):
     """A text-image model by hub name, catalogue name or folder.
 
     Nothing is downloaded unless ``allow_download`` says so. ``device`` is ``auto``, ``cuda``,
-    ``mps`` or ``cpu``; with ``dtype="auto"`` bfloat16 is used where the processor has it natively
-    and the vectors agree with those of float32 (cosine of at least 0.995 on a small probe).
-    Raises ModelMissing when the model is not on this disk and ModelError when it is damaged or no
-    text-image model.
+    ``mps`` or ``cpu``. With ``dtype="auto"`` the quickest number format is used whose vectors agree
+    with those of float32; what was found out is kept in ``models_home`` (see dtypes.py).
+    Raises ModelMissing when the model, or the copy that ``int8`` needs, is not on this disk and
+    ModelError when it is damaged or no text-image model.
     """
+
+    takes_copies: ClassVar[bool] = True
 
     device: str = "cpu"
     dtype: str = "float32"
 
-    _model: Any = PrivateAttr()
+    _halves: Halves | None = PrivateAttr(default=None)
     _tokenizer: Any = PrivateAttr()
     _processor: Any = PrivateAttr()
     _is_siglip: bool = PrivateAttr(default=False)
@@ -64,16 +74,22 @@ class TransformersEmbedding(VisualEmbedding):
         allow_download: bool = False,
         device: str = "auto",
         dtype: Dtype = "auto",
-        embed_batch_size: int = 16,
+        embed_batch_size: int | None = None,
         **settings: Any,
     ) -> None:
         folder = locate(model, models_home, allow_download=allow_download)
         settings.setdefault("model_name", str(model))
-        super().__init__(embed_batch_size=embed_batch_size, **settings)
-        self.device = _device(device)
-        self._load(folder)
-        self._choose_dtype(folder, dtype)
-        self.stamp = f"{self._model.config.model_type}-{_fingerprint(folder)}"
+        super().__init__(embed_batch_size=embed_batch_size or 16, **settings)
+        self.device = pick_device(device)
+        if embed_batch_size is None:
+            self.embed_batch_size = batch_size(self.device)
+        try:
+            with quiet():
+                self._load(folder, models_home, dtype)
+        except ModelError:
+            raise
+        except Exception as error:  # damaged files make the loaders raise nearly anything
+            raise unloadable(f"The model in {folder}", error) from error
 
     @classmethod
     def class_name(cls) -> str:
@@ -83,7 +99,14 @@ class TransformersEmbedding(VisualEmbedding):
     @property
     def network(self) -> Any:
         """The model of transformers, with its weights."""
-        return self._model
+        if not isinstance(self._halves, TorchHalves):
+            raise TypeError(f"{self.model_name} runs as {self.dtype}, without PyTorch.")
+        return self._halves.network
+
+    @property
+    def runs_with(self) -> str:
+        """The number format, and what it is calculated on."""
+        return f"{self.dtype} on {self.device}"
 
     def embed_pictures(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
         """Embed upright RGB pictures of any size: [n, dim], rows L2-normalised."""
@@ -94,7 +117,7 @@ class TransformersEmbedding(VisualEmbedding):
         rows = []
         for start in range(0, len(pictures), self.embed_batch_size):
             inputs = self.picture_inputs(pictures[start : start + self.embed_batch_size])
-            rows.append(self._run(self._model.get_image_features, inputs))
+            rows.append(self._now().pictures(inputs))
         return normalised(np.concatenate(rows), by=self.model_name)
 
     def picture_inputs(self, pictures: Sequence[Image]) -> dict[str, torch.Tensor]:
@@ -113,7 +136,7 @@ class TransformersEmbedding(VisualEmbedding):
         rows = []
         for start in range(0, len(texts), self.embed_batch_size):
             inputs = self.text_inputs(texts[start : start + self.embed_batch_size])
-            rows.append(self._run(self._model.get_text_features, inputs))
+            rows.append(self._now().texts(inputs))
         return normalised(np.concatenate(rows), by=self.model_name)
 
     def text_inputs(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -139,91 +162,88 @@ class TransformersEmbedding(VisualEmbedding):
             lowered = lowered.translate(_STRIPPED)
         return " ".join(lowered.split())
 
-    def _run(self, features: Any, inputs: dict[str, torch.Tensor]) -> NDArray[np.float32]:
-        import torch
+    def _now(self) -> Halves:
+        if self._halves is None:
+            raise RuntimeError("the model is not loaded")
+        return self._halves
 
-        on_device = {
-            name: tensor.to(self.device, self._model.dtype)
-            if tensor.is_floating_point()
-            else tensor.to(self.device)
-            for name, tensor in inputs.items()
-        }
-        with torch.inference_mode():
-            output = features(**on_device)
-        # transformers 5 returns an output object, 4 the tensor itself
-        vectors = output if isinstance(output, torch.Tensor) else output.pooler_output
-        array: NDArray[np.float32] = vectors.float().cpu().numpy()
-        return array
+    def _load(self, folder: Path, models_home: Path | None, dtype: Dtype) -> None:
+        """Load the model in the format that is asked for, was decided on, or is decided on now."""
+        import numpy as np
 
-    def _load(self, folder: Path) -> None:
-        import torch
-        from transformers import AutoModel
+        self._load_inputs(folder)
+        copy = copy_of(self.stamp, models_home) if self.takes_copies else None
 
-        try:
-            with quiet():
-                model, report = AutoModel.from_pretrained(
-                    folder,
-                    dtype=torch.float32,
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    output_loading_info=True,
-                )
-                check_complete(report)
-                if not (
-                    hasattr(model, "get_image_features") and hasattr(model, "get_text_features")
-                ):
-                    raise ModelError(
-                        f"{folder} holds a {model.config.model_type} model, which does not put "
-                        "pictures and texts into one space.",
-                        "Choose a CLIP, SigLIP or SigLIP 2 model; see `mmrag models list`.",
-                    )
-                self._is_siglip = model.config.model_type in ("siglip", "siglip2")
-                self._tokenizer = _tokenizer(folder)
-                self._processor = _processor(folder)
-        except ModelError:
-            raise
-        except Exception as error:  # damaged files make the loaders raise nearly anything
-            raise unloadable(f"The model in {folder}", error) from error
-        self._model = model.to(self.device).eval()
-        text, vision = model.config.text_config, model.config.vision_config
+        def use(wanted: str) -> None:
+            self._halves = None  # two of them may not fit the memory
+            if wanted == INT8:
+                self._halves = OnnxHalves(needed(copy, self.model_name), "cpu")
+            else:
+                self._halves = TorchHalves(self._network(folder, wanted), self.device)
+            self.dtype = wanted
+
+        pictures = probe_pictures(self.input_px)
+        self.dim = settle(
+            self.stamp,
+            "auto" if dtype == INT8 and not self.takes_copies else dtype,
+            formats_with(copy, quick_formats(self.device), self.device),
+            here=machine_with(copy, machine(self.device)),
+            verdicts=Verdicts(models_home),
+            trial=Trial(
+                use,
+                lambda: np.concatenate([self.embed_pictures(pictures), self.embed_texts(TEXTS)]),
+                clock_of(self.device),
+            ),
+        )
+
+    def _load_inputs(self, folder: Path) -> None:
+        """Load what makes inputs of pictures and texts, and learn what there is to know of them."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        kind = config.model_type
+        text, vision = (getattr(config, name, None) for name in ("text_config", "vision_config"))
+        if text is None or vision is None:
+            raise _no_dual_encoder(folder, kind)
+        self._is_siglip = kind in ("siglip", "siglip2")
+        self._tokenizer = _tokenizer(folder)
+        self._processor = _processor(folder)
         if self._is_siglip:
             # trained with the padding on the right and its last token as the summary
             self._tokenizer.padding_side = "right"
             # SigLIP 1 has a vocabulary of 32,000, SigLIP 2 one of 256,000
-            self._strips_punctuation = text.vocab_size < 100_000 and (
-                model.config.model_type == "siglip"
-            )
+            self._strips_punctuation = text.vocab_size < 100_000 and kind == "siglip"
         self.max_tokens = min(text.max_position_embeddings, self._tokenizer.model_max_length)
         patches = getattr(self._processor, "max_num_patches", None)
         if patches:  # SigLIP 2 of any aspect: so many patches, not a square
             self.input_px = round(patches**0.5) * self._processor.patch_size
         else:
             self.input_px = vision.image_size
+        self.stamp = f"{kind}-{_fingerprint(folder)}"
 
-    def _choose_dtype(self, folder: Path, dtype: Dtype) -> None:
-        """Take bfloat16 where it is native and agrees; also learns ``dim``."""
+    def _network(self, folder: Path, dtype: str) -> Any:
+        """The model of transformers with its weights in a format, on the processor."""
         import torch
+        from transformers import AutoModel
 
-        exact = self._probe()
-        self.dim = exact.shape[1]
-        if dtype == "float32" or (dtype == "auto" and not _has_bfloat16(self.device)):
-            return
-        self._model.to(torch.bfloat16)
-        self.dtype = "bfloat16"
-        agreement = float((exact * self._probe()).sum(axis=1).min())
-        if dtype == "auto" and not agreement >= MIN_AGREEMENT:
-            self.dtype = "float32"
-            self._load(folder)  # the exact weights are gone
+        network, report = AutoModel.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        check_complete(report)
+        if not (hasattr(network, "get_image_features") and hasattr(network, "get_text_features")):
+            raise _no_dual_encoder(folder, network.config.model_type)
+        return network
 
-    def _probe(self) -> NDArray[np.float32]:
-        import numpy as np
-        from PIL import Image
 
-        noise = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-        side_px = self.input_px
-        pictures = [Image.fromarray(tile).resize((side_px, side_px)) for tile in noise]
-        texts = ["a photo of a dog on the beach", "red", "a receipt from a hotel in Lisbon"]
-        return np.concatenate([self.embed_pictures(pictures), self.embed_texts(texts)])
+def _no_dual_encoder(folder: Path, kind: str) -> ModelError:
+    return ModelError(
+        f"{folder} holds a {kind} model, which does not put pictures and texts into one space.",
+        "Choose a CLIP, SigLIP or SigLIP 2 model; see `mmrag models list`.",
+    )
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -261,28 +281,6 @@ def _fingerprint(folder: Path) -> str:
         configs += [folder / name for name in _TOKENIZER_NAMES if (folder / name).is_file()]
     weights = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     return fingerprint(configs, weights)
-
-
-def _device(wanted: str) -> str:
-    import torch
-
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _has_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is faster than float32 here; emulated it is slower."""
-    import torch
-
-    if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device == "cpu":
-        native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        return bool(native and native())
-    return False
 
 
 def check_complete(report: dict[str, Any], *, unused: str = "position_ids") -> None:

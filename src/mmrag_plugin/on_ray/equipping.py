@@ -34,6 +34,8 @@ def equipment_of(
         models_home=settings.models_home,
         visual=learned or visual.setting,
         visual_stamp=visual.stamp,
+        dtype=settings.dtype,
+        device="cpu" if settings.device == "cpu" else "auto",  # others have other graphics cards
         ocr_languages=settings.ocr_languages,
         ocr_models=settings.ocr_models,
         ocr_stamp=text_reader.stamp if text_reader else "",

@@ -11,6 +11,7 @@ from mmrag_plugin.index_seeing import FoundText, ReadMedia, SeenMedia, TextWante
 from mmrag_plugin.ledger import MediaRow
 
 if TYPE_CHECKING:
+    from mmrag_plugin.embeddings.dtypes import Dtype
     from mmrag_plugin.media import Kind
     from mmrag_plugin.readers.base import MediaReader
 
@@ -45,6 +46,8 @@ class Equipment:
     models_home: Path
     visual: str | LearnedModel
     visual_stamp: str
+    dtype: Dtype = "auto"  # each node decides what is quick there
+    device: str = "auto"
     ocr_languages: str = ""
     ocr_models: str = ""
     ocr_stamp: str = ""  # empty: nothing is read in pictures

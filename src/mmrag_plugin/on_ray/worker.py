@@ -155,8 +155,12 @@ def _visual(equipment: Equipment) -> VisualEmbedding:
             base_stamp=wanted.base_stamp,
             digest=wanted.digest,
             models_home=home,
+            dtype=equipment.dtype,
+            device=equipment.device,
         )
-    return choose_visual(wanted, models_home=home)[0]
+    return choose_visual(wanted, models_home=home, dtype=equipment.dtype, device=equipment.device)[
+        0
+    ]
 
 
 def _text_reader(equipment: Equipment, cores: int) -> TextReader:
