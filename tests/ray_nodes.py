@@ -17,9 +17,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-STARTS_WITHIN_S = 60.0
 _STORE_BYTES = 100 * 2**20
 _LOOPBACK = "127.0.0.1"
+_AT_WORK = "ray::MapWorker(MapBatches(Worker)).submit"  # Ray names processes by what they do
 
 
 class RayNodes:
@@ -38,7 +38,6 @@ class RayNodes:
         environment = {
             **os.environ,
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
         }
         with (self._folder / f"node{len(self._nodes)}.txt").open("w") as said:
             node = subprocess.Popen(
@@ -61,15 +60,14 @@ class RayNodes:
         _kill_session(self._nodes[number].pid)
         self._nodes[number].wait()
 
-    def workers(self) -> list[int]:
-        """The process ids of workers of mmrag that have begun."""
+    def at_work(self, number: int | None = None) -> list[int]:
+        """The workers of mmrag, on one node or on all, that have media in hand just now."""
+        nodes = self._nodes if number is None else [self._nodes[number]]
+        sessions = {node.pid for node in nodes}
         return [
             pid
             for pid, line in _processes()
-            if (line.startswith("ray::")
-            and "Worker" in line
-            and "mmrag" not in line)
-            or "MapWorker" in line
+            if line.startswith(_AT_WORK) and _session_of(pid) in sessions
         ]
 
     def stop(self) -> None:
