@@ -52,14 +52,20 @@ ocr = "off"
 SETTINGS_TAIL = """
 `MMRAG_DEBUG=1` shows the traceback of an error that nobody expected. Programs that mmrag stands on
 read variables of their own: `HF_HOME` and `HF_ENDPOINT` (where models lie and come from),
-`OLLAMA_API_KEY`, and `NO_COLOR` (no colours).
+`OLLAMA_API_KEY`, `NO_COLOR` (no colours), and `OTEL_*` (where spans go, with the extra
+`[telemetry]`: [observability.md](observability.md)).
 """
 
 
 def cli_page() -> str:
     """The page about the command line."""
-    group = typer.main.get_command(app)
-    return CLI_HEAD + "".join(_command(name, command) for name, command in _commands(group))
+    group: Any = typer.main.get_command(app)
+    rows = "".join(
+        f"| {_option(param)} | {_cell(param.help)} |\n" for param in group.params if param.help
+    )
+    everywhere = f"\n## mmrag\n\n| | |\n|---|---|\n{rows}"
+    commands = (_command(name, command) for name, command in _commands(group))
+    return CLI_HEAD + everywhere + "".join(commands)
 
 
 def settings_page() -> str:
@@ -99,7 +105,7 @@ def _argument(param: Any) -> str:
 
 
 def _option(param: Any) -> str:
-    value = "" if param.is_flag else f" {param.metavar or 'VALUE'}"
+    value = "" if param.is_flag or param.count else f" {param.metavar or 'VALUE'}"
     longest_first = sorted(param.opts, key=len, reverse=True)
     return ", ".join(f"`{name}{value}`" for name in (*longest_first, *param.secondary_opts))
 

@@ -147,7 +147,7 @@ def _configured(folder: Path, authorization: bool, tls: dict[str, Path]) -> Serv
     config.set("dataNode.ip", "127.0.0.1")
     config.set("log.level", "warn")
     # a killed server's claims on its data lapse after so many seconds, and the next waits for that
-    config.set("common.session.ttl", 10)
+    config.set("common.session.ttl", 120)
     config.set("authorization_enabled", authorization)
     for name, path in tls.items():
         config.set(name, str(path))

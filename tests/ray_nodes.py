@@ -57,8 +57,8 @@ class RayNodes:
 
     def kill(self, number: int) -> None:
         """Kill a node with all that runs on it, as if its plug was pulled."""
-        _kill_session(self._nodes[number].pid)
-        self._nodes[number].wait()
+        with self._nodes[number] as node:  # which closes its pipes
+            _kill_session(node.pid)
 
     def at_work(self, number: int | None = None) -> list[int]:
         """The workers of mmrag, on one node or on all, that have media in hand just now."""

@@ -19,14 +19,15 @@ LAYERS: dict[str, str] = {
     "vocabulary": "child_process errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
-    "content_hash ollama_host priority folder_names film_sound",
+    "content_hash ollama_host priority folder_names film_sound side_by_side tracing tracing_otel "
+    "profiling logs llama_events",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
     "telling duplicates reasons confidence neighbours results filters browsing hiding annotating "
-    "annotation_files following listing plan planning planned_search searching retrieval reranking "
-    "citations sources showing answering describing conversation conversation_files "
-    "chat_streams chat_turns chatting agent_tools making transcripts evaluation "
+    "annotation_files following listing plan planning planned_search channels searching retrieval "
+    "reranking citations sources showing encoding answer_told answering describing conversation "
+    "conversation_files chat_streams chat_turns chatting agent_tools making transcripts evaluation "
     "general_phrases learn*",
     "library": "library library_annotating library_asking library_captions library_evaluating "
     "library_imagining library_indexing library_learning "

@@ -105,6 +105,7 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "allow_remote": "true",
         "ocr": "off",
         "dtype": "int8",
+        "milvus_index": "HNSW_SQ",
         "device": "cuda:1",
         "keyframes": "uniform",
         "shots": "quick",
@@ -116,6 +117,9 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "ocr_all_below": "3",
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",
+        "log": "info",
+        "log_format": "json",
+        "trace_content": "true",
     }.get(name, "something")
     monkeypatch.setenv(variable, value)
     assert str(getattr(Settings(), name)).lower() == value.lower()

@@ -217,6 +217,41 @@ def test_calls_never_meet_inside_the_engine() -> None:
     assert most_inside == 1
 
 
+def test_searches_go_on_side_by_side_and_a_change_waits_for_them() -> None:
+    turns = milvus_engine.Turns()
+    log: list[str] = []
+    both_in, changed = threading.Barrier(2, timeout=10), threading.Event()
+
+    def search() -> None:
+        with turns.together():
+            both_in.wait()  # fails unless the other is in, too
+            assert not changed.is_set()
+            time.sleep(0.05)
+            log.append("searched")
+
+    def change() -> None:
+        with turns.alone():
+            changed.set()
+            log.append("changed")
+
+    def late_search() -> None:
+        with turns.together():
+            log.append("late")
+
+    searches = [threading.Thread(target=search) for _ in range(2)]
+    for thread in searches:
+        thread.start()
+    wait_until(lambda: turns._looking == 2)
+    writer = threading.Thread(target=change)
+    writer.start()
+    wait_until(lambda: turns._waiting == 1 or changed.is_set())
+    late = threading.Thread(target=late_search)
+    late.start()
+    for thread in (*searches, writer, late):
+        thread.join(10)
+    assert log == ["searched", "searched", "changed", "late"]
+
+
 def test_an_owner_answers_newcomers_however_many_calls_wait_for_the_engine(
     tmp_path: Path,
 ) -> None:
@@ -229,7 +264,7 @@ def test_an_owner_answers_newcomers_however_many_calls_wait_for_the_engine(
     address = Address(uri, "secret")
     channel = grpc.insecure_channel(address.target)
     try:
-        with gate._engine_lock:
+        with gate._turns.alone():
             call = channel.unary_unary("/milvus.proto.milvus.MilvusService/ShowCollections")
             waiting = [call.future(b"", timeout=30, metadata=address.metadata) for _ in range(40)]
             wait_until(lambda: gate._running == len(waiting))

@@ -1,7 +1,8 @@
 """One conformance suite for the vector store, over every Milvus that is at hand.
 
-The embedded Milvus is always there. A server joins in when MMRAG_TEST_MILVUS_URI names one; what
-it can't do (sparse vectors before 2.4) is skipped by what it says it can do.
+The embedded Milvus is always there. Milvus 2.3.5 and the C++ core of milvus-lite 2.5.1 are started
+here; another server joins in when MMRAG_TEST_MILVUS_URI names one. What one can't do (sparse
+vectors before 2.4) is skipped by what it says it can do.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index.vector_stores.milvus import MilvusVectorStore
 
+from milvus_servers import lite_core, real_server
 from mmrag_plugin import milvus_collection, milvus_rows
 from mmrag_plugin.bm25 import K1, USUAL_TERMS, B, query_vector
 from mmrag_plugin.errors import (
@@ -52,7 +54,6 @@ from mmrag_plugin.metadata import COLUMNS, NO_DATE_S, RowFilter, row_metadata, w
 from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.milvus_rows import same_weights
 from mmrag_plugin.milvus_store import (
-    Capabilities,
     FoundRow,
     MediaVectorStore,
     open_frames,
@@ -60,24 +61,62 @@ from mmrag_plugin.milvus_store import (
 )
 
 SERVER_URI = os.environ.get("MMRAG_TEST_MILVUS_URI", "")
+BACKENDS = [
+    "embedded",
+    pytest.param("real server", marks=pytest.mark.slow),
+    pytest.param("C++ core", marks=pytest.mark.slow),
+    *(["named server"] if SERVER_URI else []),
+]
+# What the C++ core of milvus-lite gets wrong itself; its successor and servers don't.
+FAULTS_OF_THE_CORE = {
+    "test_an_empty_collection_answers_everything": "no vectors can be asked of an empty collection",
+    "test_nodes_are_deleted_by_filters": "it can't delete by an expression with `not`",
+    "new\\nline": "an escaped newline in an expression is no newline to it",
+    "tab\\t": "an escaped tab in an expression is no tab to it",
+    "test_hostile_ids_are_ids_like_any_other[C++ core-d'4]": "an apostrophe breaks its SQL",
+}
 HOSTILE = ['d"3', "d'4", "d\\", 'x"] or id != "', "new\nline", "tab\t", "日本", "%", "a" * 500]
 DIM = 8
 
 
-@pytest.fixture(scope="module", params=["embedded", *(["server"] if SERVER_URI else [])])
+@pytest.fixture(scope="module", params=BACKENDS)
 def connection(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MilvusConnection]:
-    if request.param == "server":
+    directory = tmp_path_factory.mktemp("library")
+    if request.param == "named server":
         opened = MilvusConnection(None, SERVER_URI, os.environ.get("MMRAG_TEST_MILVUS_TOKEN", ""))
         yield opened
         opened.close()
         return
-    directory = tmp_path_factory.mktemp("library")
+    if request.param != "embedded":
+        started = real_server if request.param == "real server" else lite_core
+        with started(directory) as server:
+            opened = MilvusConnection(None, server.uri)
+            yield opened
+            opened.close()
+        return
     opened = MilvusConnection(directory)
     yield opened
     opened.close()
     os.kill(int((directory / "owner.lock").read_text()), signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def known_faults(request: pytest.FixtureRequest) -> None:
+    test = request.node.name
+    for part, reason in FAULTS_OF_THE_CORE.items():
+        if "C++ core" in test and part in test:
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+@pytest.fixture(scope="module")
+def emptied(connection: MilvusConnection) -> Iterator[list[MediaVectorStore]]:
+    """Collections that tests have left, emptied: a server takes seconds to make one."""
+    left: list[MediaVectorStore] = []
+    yield left
+    for store in left:
+        store.drop()
 
 
 @pytest.fixture
@@ -86,10 +125,21 @@ def name() -> str:
 
 
 @pytest.fixture
-def frames(connection: MilvusConnection, name: str) -> Iterator[MediaVectorStore]:
-    store = open_frames(connection, name, DIM)
+def frames(
+    connection: MilvusConnection,
+    name: str,
+    emptied: list[MediaVectorStore],
+    request: pytest.FixtureRequest,
+) -> Iterator[MediaVectorStore]:
+    store = emptied.pop() if emptied else open_frames(connection, name, DIM)
     yield store
-    store.drop()
+    kept = "real server" in request.node.name
+    if not kept or not connection.call("has_collection", store.collection_name):
+        store.drop()
+    else:
+        store.leave_out(frozenset)
+        store._collection.delete(['id != ""'])
+        emptied.append(store)
 
 
 @pytest.fixture
@@ -288,6 +338,19 @@ def test_filters_restrict_a_search_and_a_count(frames: MediaVectorStore) -> None
     assert found(not_media_ids=frozenset({"m1", "m2"})) == {"undated"}
     assert found(media_ids=frozenset()) == set()
     assert found(cameras=()) == set()
+
+
+def test_what_was_written_or_deleted_is_so_in_the_next_search(frames: MediaVectorStore) -> None:
+    def found() -> set[str]:
+        return {row.row_id for row in frames.search_dense(vector(0), 100)}
+
+    for turn in range(3):
+        frames.add([frame(f"r{number}", number, f"m{number % 3}") for number in range(9)])
+        assert len(found()) == 9
+        frames.delete_nodes(["r0"])
+        assert len(found()) == 8
+        frames.delete_media([f"m{turn}"])
+        assert found() == {f"r{number}" for number in range(1, 9) if number % 3 != turn}
 
 
 def test_grouping_gives_each_media_once_with_its_best_row(frames: MediaVectorStore) -> None:
@@ -629,7 +692,10 @@ def test_an_unfinished_collection_is_completed_when_opened(
 
 def test_the_graph_is_built_as_it_was_asked_for(frames: MediaVectorStore) -> None:
     index = frames.client.describe_index(frames.collection_name, "embedding")
-    assert (index["index_type"], index["metric_type"]) == ("HNSW", "COSINE")
+    kind = frames._collection.connection.capabilities().indexes[0]
+    assert (index["index_type"], index["metric_type"]) == (kind, "COSINE")
+    if kind != "HNSW":
+        return
     built = index["params"] if isinstance(index.get("params"), dict) else index
     assert int(built["M"]) == 32
     assert int(built["efConstruction"]) == 200
@@ -861,13 +927,14 @@ def test_what_a_milvus_can_do_is_described(connection: MilvusConnection) -> None
     assert re.search(r"\d+\.\d+", known.version)
     assert described["version"] == known.version
     assert described["embedded"] == connection.embedded
-    assert (described["turned_off"] == []) == known.words
+    assert ("BM25" in str(described["turned_off"])) != known.words
 
 
 def test_an_old_server_says_what_it_turns_off_and_keeps_dense_signals(
     connection: MilvusConnection, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = Capabilities(version="v2.3.5", embedded=False, words=False, column_index=False)
+    known = connection.capabilities()
+    old = replace(known, version="v2.3.5", words=False, column_index=False)
     monkeypatch.setattr(connection, "capabilities", lambda: old)
     assert "2.4" in old.turned_off[0]
     store = open_signals(connection, name, DIM)
@@ -880,7 +947,8 @@ def test_an_old_server_says_what_it_turns_off_and_keeps_dense_signals(
 def test_signals_that_nothing_can_search_are_kept_and_counted(
     connection: MilvusConnection, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = Capabilities(version="v2.3.5", embedded=False, words=False, column_index=False)
+    known = connection.capabilities()
+    old = replace(known, version="v2.3.5", words=False, column_index=False)
     for words in (False, True):  # and still so when the server has become newer
         monkeypatch.setattr(
             connection, "capabilities", lambda words=words: replace(old, words=words)

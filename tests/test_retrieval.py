@@ -18,7 +18,7 @@ from llama_index.core.schema import ImageNode, MetadataMode, QueryBundle, TextNo
 
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import describe, end_owner, opened, picture, picture_with_text
-from mmrag_plugin.errors import MediaError, ModelMismatch, NotFound, UsageError
+from mmrag_plugin.errors import MediaError, MilvusUnavailable, ModelMismatch, NotFound, UsageError
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.fusion import ReciprocalRanks
 from mmrag_plugin.library import MediaLibrary
@@ -262,10 +262,30 @@ def talkative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaLibrary
 def test_a_film_that_says_a_word_often_leaves_room_for_photos_that_hold_it(
     talkative: MediaLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmrag_plugin.searching.DEPTH", 40)
+    monkeypatch.setattr("mmrag_plugin.channels.DEPTH", 40)
     hits = talkative.search("bridge", channels=["bm25"], limit=10).hits
     assert sum(hit.moment.kind == "video" for hit in hits) == PER_MEDIA
     assert sum(hit.moment.kind == "image" for hit in hits) == PAGE - PER_MEDIA
+
+
+@pytest.mark.parametrize("query", ["bridge", "to the bridge", "brown", "painter 3 red", "nothing"])
+def test_channels_that_are_asked_one_after_the_other_find_the_same(
+    query: str, talkative: MediaLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = talkative.search(query)
+    monkeypatch.setattr("mmrag_plugin.channels.side_by_side", lambda works: [w() for w in works])
+    assert talkative.search(query) == together
+
+
+def test_a_channel_that_fails_fails_the_search_with_its_own_error(
+    talkative: MediaLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MilvusUnavailable("Milvus is away.", "Start it.")
+
+    monkeypatch.setattr(talkative.searcher().frames, "search_dense", fails)
+    with pytest.raises(MilvusUnavailable, match="away"):
+        talkative.search("brown bridge")
 
 
 def test_what_is_usual_in_a_library_is_asked_of_each_media_once(talkative: MediaLibrary) -> None:

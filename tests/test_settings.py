@@ -152,7 +152,7 @@ def test_a_config_file_that_is_no_toml_says_so(tmp_path: Path, text: str) -> Non
     [
         ("visual_modle = 'palette'", "Write visual_model."),
         ("MMRAG_OCR = 'off'", "Write ocr."),
-        ("colour = 'red'", "It may set allow_remote, caption_workers, captions, generator"),
+        ("colour = 'red'", "It may set allow_remote, caption_workers, captions, d"),
         ("home = '/elsewhere'", "Take it out; set it by --home or MMRAG_HOME."),
         ("library = 'other'", "Take it out; set it by --library or MMRAG_LIBRARY."),
     ],

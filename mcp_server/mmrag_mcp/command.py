@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -20,8 +19,8 @@ import anyio.lowlevel
 
 from mmrag_mcp.rights import Rights
 from mmrag_mcp.server import ANSWER_FIRST_S, MmragServer
-from mmrag_mcp.warming import WarmLibrary, open_library
-from mmrag_plugin import __version__
+from mmrag_mcp.warming import PROGRAM, WarmLibrary, open_library
+from mmrag_plugin import __version__, logs, tracing_otel
 from mmrag_plugin.errors import MmragError
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 CLOSE_S = 1.0  # clients kill a server that is not gone after two seconds
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LIBRARY_FLAGS = (
     "library", "home", "visual_model", "vlm", "ollama_host", "allow_remote", "milvus_uri"
 )  # fmt: skip
@@ -38,10 +36,10 @@ _LIBRARY_FLAGS = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve one library until the client goes, or until told to end."""
     flags = parser().parse_args(argv)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("mmrag-mcp: %(levelname)s: %(message)s"))
     # before the SDK sets up its own, which writes for people at a terminal
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logs.set_up(*logs.from_environment(), program=PROGRAM, others=True)
+    if any(name.startswith("OTEL_") for name in os.environ):
+        tracing_otel.set_up(PROGRAM)
     warm = WarmLibrary(
         partial(open_library, **{name: vars(flags)[name] for name in _LIBRARY_FLAGS})
     )
@@ -72,7 +70,7 @@ async def _serve_stdio(server: MmragServer, warm: WarmLibrary) -> None:
         try:
             await server.run_stdio_async()
         except Exception:
-            logging.getLogger(__name__).exception("The connection broke.")
+            logging.getLogger("mmrag.mcp").exception("The connection broke.")
             leave(warm, 1)
         leave(warm, 0)
 
@@ -118,7 +116,12 @@ def leave(warm: WarmLibrary, code: int) -> None:
     The interpreter's own way out waits for every thread, one of which may read from a client that
     says no more, and takes torch apart for two seconds.
     """
-    closing = threading.Thread(target=warm.close, daemon=True)
+
+    def close() -> None:
+        warm.close()
+        tracing_otel.finish()
+
+    closing = threading.Thread(target=close, daemon=True)
     closing.start()
     closing.join(CLOSE_S)
     sys.stderr.flush()
@@ -186,13 +189,6 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
-
-
-class _OneLine(logging.Formatter):
-    """Writes what clients sent without what drives a terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], super().format(record))
 
 
 def _folder(text: str) -> Path:

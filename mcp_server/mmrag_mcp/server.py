@@ -27,6 +27,7 @@ from mmrag_mcp.tools import TOOLS
 from mmrag_mcp.tools.base import MediaTool
 from mmrag_mcp.warming import WarmLibrary
 from mmrag_plugin import __version__
+from mmrag_plugin.tracing import span
 
 ANSWER_FIRST_S = 0.1  # the tool list is on its way before the imports take the processor
 
@@ -107,16 +108,20 @@ class MmragServer(MCPServer[Any]):
                     "person: it is there when mmrag-mcp is started with --allow-write."
                 )
             raise ToolError(f"There is no tool {name[:60]!r}{nearest(name, self._by_name)}")
-        try:
-            tool.fn_metadata.validate_arguments(arguments)
-        except ValidationError as error:
-            raise ToolError(refusal(tool, error)) from None
-        try:
-            return await super().call_tool(name, arguments, context)
-        except UnexpectedToolError:
-            raise
-        except ToolError as error:  # the SDK puts "Error executing tool X: " before our words
-            raise (error.__cause__ if isinstance(error.__cause__, ToolError) else error) from None
+        with span("tool", tool=name) as now:
+            try:
+                tool.fn_metadata.validate_arguments(arguments)
+            except ValidationError as error:
+                now.set(refused="arguments")
+                raise ToolError(refusal(tool, error)) from None
+            try:
+                return await super().call_tool(name, arguments, context)
+            except UnexpectedToolError:
+                raise
+            except ToolError as error:  # the SDK puts "Error executing tool X: " before our words
+                ours = error.__cause__ if isinstance(error.__cause__, ToolError) else error
+                now.set(refused=getattr(ours.__cause__, "kind", "tool"))
+                raise ours from None
 
     async def _warm_after_listing(
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext

@@ -15,14 +15,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mmrag_plugin import logs, tracing
 from mmrag_plugin.errors import MmragError, NotFound
 
 if TYPE_CHECKING:
     from mmrag_plugin.library import MediaLibrary
 
+PROGRAM = "mmrag-mcp"
 State = Literal["idle", "loading", "ready", "failed"]
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("mmrag.warm")
 _importing = threading.Lock()
 
 
@@ -45,7 +47,12 @@ def open_library(**flags: object) -> MediaLibrary:
 
     settings = load_settings(**flags)
     try:
-        return MediaLibrary.open(settings).for_assistants()
+        library = MediaLibrary.open(settings).for_assistants()
+        logs.set_up(
+            settings.log, settings.log_format, settings.log_path, program=PROGRAM, others=True
+        )
+        tracing.tell_content(settings.trace_content)
+        return library
     except NotFound:
         name = settings.library
         option = "" if name == "default" else f" --library {shlex.quote(name)}"
@@ -123,12 +130,13 @@ class WarmLibrary:
         try:
             self.phase = "opening the library"
             time.sleep(after_s)
-            library = self.open()
-            self.phase = "loading the models and opening Milvus"
-            import_llama_index()
-            searcher = library.searcher()
-            self.phase = "trying a first search"
-            searcher.search("red", limit=1)  # what is loaded late is loaded now
+            with tracing.span("warm"):
+                library = self.open()
+                self.phase = "loading the models and opening Milvus"
+                import_llama_index()
+                searcher = library.searcher()
+                self.phase = "trying a first search"
+                searcher.search("red", limit=1)  # what is loaded late is loaded now
         except MmragError as error:
             _log.warning("%s", error)
             warming.set_exception(error)

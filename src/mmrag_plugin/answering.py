@@ -20,11 +20,13 @@ from llama_index.core.base.response.schema import (
     StreamingResponse,
 )
 from llama_index.core.callbacks import CallbackManager
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.llms import LLM, ChatMessage, MessageRole
 from llama_index.core.prompts.mixin import PromptMixinType
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from PIL.Image import Image
 
+from mmrag_plugin.answer_told import AnswerTold
 from mmrag_plugin.citations import Citations
 from mmrag_plugin.following import in_time
 from mmrag_plugin.media import Hit
@@ -56,6 +58,8 @@ from mmrag_plugin.vlm.prompts import (
 
 MAX_PICTURES = 6
 MAX_SOURCES = 20
+
+_dispatcher = get_dispatcher(__name__)
 
 
 class HitSource(Protocol):
@@ -169,22 +173,37 @@ class MediaQueryEngine(BaseQueryEngine):
         self._streaming = streaming
         self._system_prompt = system_prompt
 
+    @_dispatcher.span
     def ask(self, question: QueryType) -> Answer:
         """Answer a question in our own terms."""
         query = _bundle(question)
-        case = self._case(query, self._retriever.find(query))
-        return case.as_answer(self._answer(case))
+        told = AnswerTold("answer", query.query_str, asked=query)
+        with told.within():
+            case = self._case(query, self._retriever.find(query))
+            answer = case.as_answer(self._answer(case))
+        case.tell(told, answer.text)
+        return answer
 
+    @_dispatcher.span
     async def aask(self, question: QueryType) -> Answer:
         """Answer a question in our own terms, without holding up the event loop."""
-        case = await self._acase(_bundle(question))
-        return case.as_answer(await self._aanswer(case))
+        query = _bundle(question)
+        told = AnswerTold("answer", query.query_str, asked=query)
+        with told.within():
+            case = await self._acase(query)
+            answer = case.as_answer(await self._aanswer(case))
+        case.tell(told, answer.text)
+        return answer
 
+    @_dispatcher.span
     def stream_ask(self, question: QueryType) -> AnswerStream:
         """Answer a question piece by piece, in our own terms."""
         query = _bundle(question)
-        case = self._case(query, self._retriever.find(query))
-        return AnswerStream(case, self._streamed(case))
+        told = AnswerTold("answer", query.query_str, asked=query)
+        with told.within():
+            case = self._case(query, self._retriever.find(query))
+            pieces = self._streamed(case)
+        return AnswerStream(case, told.stream(pieces, case.tell))
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """Find the sources that an answer would have."""
@@ -195,21 +214,26 @@ class MediaQueryEngine(BaseQueryEngine):
         return (await self._acase(query_bundle)).nodes
 
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        case = self._case(query_bundle, self._retriever.find(query_bundle))
-        if not self._streaming:
-            return Response(self._answer(case), case.nodes, case.metadata)
-        return StreamingResponse(self._streamed(case), case.nodes, case.metadata)
+        told = AnswerTold("answer", query_bundle.query_str)
+        with told.within():
+            case = self._case(query_bundle, self._retriever.find(query_bundle))
+            if self._streaming:
+                pieces = told.stream(self._streamed(case), case.tell)
+                return StreamingResponse(pieces, case.nodes, case.metadata)
+            answer = self._answer(case)
+        case.tell(told, answer)
+        return Response(answer, case.nodes, case.metadata)
 
     async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
-        case = await self._acase(query_bundle)
-        if not self._streaming:
-            return Response(await self._aanswer(case), case.nodes, case.metadata)
-        if not case.hits:
-            return AsyncStreamingResponse(_aiter(NOTHING_FOUND), case.nodes, case.metadata)
-        pieces = await self._llm.astream_chat(case.messages)
-        return AsyncStreamingResponse(
-            case.citations.astream(aspoken(pieces)), case.nodes, case.metadata
-        )
+        told = AnswerTold("answer", query_bundle.query_str)
+        with told.within():
+            case = await self._acase(query_bundle)
+            if self._streaming:
+                pieces = told.astream(await self._astreamed(case), case.tell)
+                return AsyncStreamingResponse(pieces, case.nodes, case.metadata)
+            answer = await self._aanswer(case)
+        case.tell(told, answer)
+        return Response(answer, case.nodes, case.metadata)
 
     def _get_prompt_modules(self) -> PromptMixinType:
         return {}
@@ -218,6 +242,12 @@ class MediaQueryEngine(BaseQueryEngine):
         if not case.hits:
             return _iter(NOTHING_FOUND)
         return case.citations.stream(spoken(self._llm.stream_chat(case.messages)))
+
+    async def _astreamed(self, case: _Case) -> AsyncGenerator[str, None]:
+        if not case.hits:
+            return _aiter(NOTHING_FOUND)
+        pieces = await self._llm.astream_chat(case.messages)
+        return case.citations.astream(aspoken(pieces))
 
     def _answer(self, case: _Case) -> str:
         if not case.hits:
@@ -312,6 +342,11 @@ class _Case:
     @property
     def metadata(self) -> dict[str, Any]:
         return {"model": self.model, "warnings": self.warnings, "cited": self.citations.cited}
+
+    def tell(self, told: AnswerTold, text: str) -> None:
+        """Say that the answer is there."""
+        cited = len(self.citations.cited)
+        told.whole(len(self.hits), cited, lambda: Response(text, self.nodes, self.metadata))
 
     def as_answer(self, text: str) -> Answer:
         return Answer(text, tuple(self.hits), self.model, tuple(self.warnings))

@@ -59,6 +59,9 @@ class _Uncounted(Progress):
     def begin(self, stage: Stage, total: int) -> None:
         self._progress.begin(stage, 0)
 
+    def waiting(self, text: str) -> None:
+        self._progress.waiting(text)
+
     def end(self, stage: Stage) -> None:
         self._progress.end(stage)
 

@@ -23,6 +23,7 @@ from llama_index.core.instrumentation.events.chat_engine import (
 from llama_index.core.schema import NodeWithScore
 
 from mmrag_plugin.errors import UsageError
+from mmrag_plugin.tracing import carried
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -63,7 +64,8 @@ class ChatStream(StreamingAgentChatResponse):
 
     def listen(self, pieces: Generator[str, None, None], finish: Callable[[str], None]) -> None:
         """Take the pieces in a thread of their own; ``finish`` keeps the whole answer."""
-        thread = threading.Thread(target=self._listen, args=(pieces, finish), daemon=True)
+        listen = carried(self._listen)
+        thread = threading.Thread(target=listen, args=(pieces, finish), daemon=True)
         self.write_response_to_history_thread = thread
         thread.start()
 

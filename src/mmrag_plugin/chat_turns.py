@@ -8,18 +8,20 @@ from typing import Any, Protocol
 
 from llama_index.core.base.llms.types import ContentBlock, TextBlock
 from llama_index.core.llms import LLM, ChatMessage, MessageRole
-from llama_index.core.schema import NodeWithScore
+from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import BaseModel, Field
 
+from mmrag_plugin.answer_told import AnswerTold
 from mmrag_plugin.citations import Citations
 from mmrag_plugin.conversation import Conversation, Turn
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.following import in_time
+from mmrag_plugin.llama_events import retrieval_told
 from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.plan import Plan
 from mmrag_plugin.planning.follow_ups import FollowUp, follow_up
 from mmrag_plugin.results import SearchResult
-from mmrag_plugin.retrieval import hit_node
+from mmrag_plugin.retrieval import hit_node, hit_nodes
 from mmrag_plugin.showing import ALL_TEXT_CHARS, Shown, TimedPicture, show
 from mmrag_plugin.sources import hit_facts
 from mmrag_plugin.untrusted import escape_picture_tags, quoted
@@ -94,6 +96,10 @@ class TurnAtWork:
             "numbers": list(self.numbers),
             "plan": self.plan,
         }
+
+    def tell(self, told: AnswerTold, _: str = "") -> None:
+        """Say that the answer is there."""
+        told.whole(len(self.nodes), len(self.citations.cited))
 
     def end(self, answer: str) -> Conversation:
         """The conversation after this turn. Cited sources of earlier turns join the nodes."""
@@ -187,15 +193,17 @@ class Turns:
         return self._told(message, follow, after, numbers, history, result, found)
 
     def _search(self, plan: Plan, found_before: int) -> tuple[SearchResult, list[Hit]]:
-        page = min(plan.limit or self._limit, MAX_SOURCES)
-        upto = found_before + page
+        upto = found_before + min(plan.limit or self._limit, MAX_SOURCES)
         if plan.limit is not None:
             plan = replace(plan, limit=upto)
         options = dict(self._options)
         if plan.like and options.get("min_confidence") == "weak":
             options["min_confidence"] = "none"  # something is always the most alike
-        result = self._library.search_plan(plan, limit=upto, **options)
-        return result, result.hits[found_before:upto]
+        with retrieval_told(QueryBundle(plan.question)) as told:
+            result = self._library.search_plan(plan, limit=upto, **options)
+            page = result.hits[found_before:upto]
+            told(lambda: hit_nodes(page))
+        return result, page
 
     def _told(
         self,

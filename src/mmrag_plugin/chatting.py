@@ -20,6 +20,7 @@ from llama_index.core.chat_engine.types import AgentChatResponse, BaseChatEngine
 from llama_index.core.llms import LLM, ChatMessage, MessageRole
 from llama_index.core.memory import BaseMemory, ChatMemoryBuffer
 
+from mmrag_plugin.answer_told import AnswerTold
 from mmrag_plugin.chat_streams import ChatStream, to_its_end
 from mmrag_plugin.chat_turns import (
     LIMIT,
@@ -165,12 +166,13 @@ class MediaChatEngine(BaseChatEngine):
         self, message: str, chat_history: list[ChatMessage] | None = None
     ) -> AgentChatResponse:
         """Take a turn. ``chat_history`` replaces what was said so far."""
-        with self._alone():
+        with self._alone(), (told := AnswerTold("turn", message)).within():
             turn = self._begin(message, chat_history)
             answer = turn.answer
             if turn.messages:
                 answer = turn.citations.settle(said(self._llm.chat(turn.messages)))
             self._end(turn, chat_history, answer)
+        turn.tell(told)
         return AgentChatResponse(answer, source_nodes=turn.nodes, metadata=turn.metadata)
 
     @trace_method("chat")
@@ -179,11 +181,13 @@ class MediaChatEngine(BaseChatEngine):
     ) -> AgentChatResponse:
         """Take a turn without holding up the event loop."""
         async with self._aalone():
-            turn = await self._abegin(message, chat_history)
-            answer = turn.answer
-            if turn.messages:
-                answer = turn.citations.settle(said(await self._llm.achat(turn.messages)))
-            await to_its_end(self._aend(turn, chat_history, answer))
+            with (told := AnswerTold("turn", message)).within():
+                turn = await self._abegin(message, chat_history)
+                answer = turn.answer
+                if turn.messages:
+                    answer = turn.citations.settle(said(await self._llm.achat(turn.messages)))
+                await to_its_end(self._aend(turn, chat_history, answer))
+        turn.tell(told)
         return AgentChatResponse(answer, source_nodes=turn.nodes, metadata=turn.metadata)
 
     @trace_method("chat")
@@ -192,16 +196,19 @@ class MediaChatEngine(BaseChatEngine):
     ) -> ChatStream:
         """Take a turn, its answer piece by piece; closing ``response_gen`` takes it back."""
         self._lock.acquire()
+        told = AnswerTold("turn", message)
         try:
-            turn = self._begin(message, chat_history)
-            pieces = iter((turn.answer,))
-            if turn.messages:
-                pieces = spoken(self._llm.stream_chat(turn.messages))
+            with told.within():
+                turn = self._begin(message, chat_history)
+                pieces = iter((turn.answer,))
+                if turn.messages:
+                    pieces = spoken(self._llm.stream_chat(turn.messages))
         except BaseException:
             self._lock.release()
             raise
         stream = ChatStream(turn.nodes, turn.metadata, self._lock.release)
-        stream.listen(turn.citations.stream(pieces), partial(self._end, turn, chat_history))
+        answer = told.stream(turn.citations.stream(pieces), turn.tell)
+        stream.listen(answer, partial(self._end, turn, chat_history))
         return stream
 
     @trace_method("chat")
@@ -210,18 +217,19 @@ class MediaChatEngine(BaseChatEngine):
     ) -> ChatStream:
         """Take a turn piece by piece without holding up the event loop."""
         await self._acquire()
+        told = AnswerTold("turn", message)
         try:
-            turn = await self._abegin(message, chat_history)
-            pieces: AsyncIterator[str] = _aiter(turn.answer)
-            if turn.messages:
-                pieces = aspoken(await self._llm.astream_chat(turn.messages))
+            with told.within():
+                turn = await self._abegin(message, chat_history)
+                pieces: AsyncIterator[str] = _aiter(turn.answer)
+                if turn.messages:
+                    pieces = aspoken(await self._llm.astream_chat(turn.messages))
         except BaseException:
             self._lock.release()
             raise
         stream = ChatStream(turn.nodes, turn.metadata, self._lock.release)
-        await stream.alisten(
-            turn.citations.astream(pieces), partial(self._aend, turn, chat_history)
-        )
+        answer = told.astream(turn.citations.astream(pieces), turn.tell)
+        await stream.alisten(answer, partial(self._aend, turn, chat_history))
         return stream
 
     # ---- a turn -------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from mmrag_plugin.tracing import carried
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -90,7 +92,7 @@ def each_ahead(
 
         def begin(item: _T) -> None:
             begun.append(stream := _Stream[_R](pieces))
-            pool.submit(stream.fill, lambda: work(item))
+            pool.submit(carried(stream.fill), lambda: work(item))
 
         try:
             for item in items:

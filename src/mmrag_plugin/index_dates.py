@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from mmrag_plugin.index_run import Run
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.ledger_database import batches
+from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import RowFilter, camera_column, wall_clock_s
+from mmrag_plugin.tracing import Unheard, span
 
 _ROWS = 512  # in memory at once, between two flushes
 
@@ -24,16 +26,20 @@ class DateStage:
 
         A run that is killed in between finds the media outdated still, and writes the same again.
         """
-        ledger = self.run.ledger
-        for kind in self.run.parts.readers:
-            stamp = self.run.parts.stamps.of("embed", kind)
-            for made in _grouped(ledger.outdated("embed", stamp, kind)):
-                found = self._rewrite_rows(ledger.media_rows(list(made)))
-                self.run.parts.frames.flush()
-                whole = {
-                    media_id: rows for media_id, rows in made.items() if found[media_id] == rows
-                }
-                ledger.done("embed", stamp, whole)
+        with span("index.dates") as now:
+            for kind in self.run.parts.readers:
+                self._rewrite(kind, now)
+
+    def _rewrite(self, kind: Kind, now: Unheard) -> None:
+        ledger, rewritten = self.run.ledger, 0
+        stamp = self.run.parts.stamps.of("embed", kind)
+        for made in _grouped(ledger.outdated("embed", stamp, kind)):
+            found = self._rewrite_rows(ledger.media_rows(list(made)))
+            self.run.parts.frames.flush()
+            whole = {media_id: rows for media_id, rows in made.items() if found[media_id] == rows}
+            ledger.done("embed", stamp, whole)
+            rewritten += len(whole)
+            now.set(**{f"{kind}s": rewritten})
 
     def _rewrite_rows(self, media: Mapping[str, MediaRow]) -> Counter[str]:
         """Rewrite all rows of some media; says how many each has."""

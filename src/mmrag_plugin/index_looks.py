@@ -8,6 +8,7 @@ from mmrag_plugin.duplicates import Looked, grouped
 from mmrag_plugin.index_run import Run
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.looks import LOOK_STAMP, SEEN_PX, look_of
+from mmrag_plugin.tracing import span
 
 _BATCH = 64
 
@@ -23,6 +24,10 @@ class LookStage:
 
         The ledger knows whether it has, so that a run that was killed before this is made good.
         """
+        with span("index.looks"):
+            self._group()
+
+    def _group(self) -> None:
         ledger = self.run.ledger
         missing = []
         if ledger.fact("looks") != LOOK_STAMP:  # a library that is older than looks

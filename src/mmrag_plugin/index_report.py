@@ -22,6 +22,9 @@ class Progress:
     def note(self, stage: Stage, text: str) -> None:
         """Hear, in words, how far a stage is with one media."""
 
+    def waiting(self, text: str) -> None:
+        """Hear, in words, what the run has to wait for; nothing, once it goes on."""
+
     def end(self, stage: Stage) -> None:
         """Hear that a stage is over."""
 

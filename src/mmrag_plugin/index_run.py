@@ -21,6 +21,7 @@ from mmrag_plugin.media import FilmShot, Kind, MediaFacts, Signal, Stage
 from mmrag_plugin.metadata import METADATA_VERSION, RowFilter, row_metadata
 from mmrag_plugin.places import PlaceName
 from mmrag_plugin.terms import TERMS_VERSION
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import is_there, unreadable
 from mmrag_plugin.words import WORDS_VERSION
 
@@ -249,16 +250,21 @@ class Run:
             self.ledger.failed(*failure)
 
     @contextmanager
-    def timed(self, stage: Stage, total: int = 0) -> Iterator[None]:
-        """Report how long the block takes, and to the progress that a stage begins and ends."""
+    def timed(self, stage: Stage, total: int = 0, part: str = "") -> Iterator[None]:
+        """Report how long the block takes, and to the progress that a stage begins and ends.
+
+        ``part`` names its span, where it is only a part of the stage.
+        """
         report = self.report.stages.setdefault(stage, StageReport())
-        began = time.monotonic()
+        began, before = time.monotonic(), report.done
         self.progress.begin(stage, total)
-        try:
-            yield
-        finally:
-            report.seconds += time.monotonic() - began
-            self.progress.end(stage)
+        with span(f"index.{part or stage}") as now:
+            try:
+                yield
+            finally:
+                report.seconds += time.monotonic() - began
+                self.progress.end(stage)
+                now.set(media=report.done - before)
 
 
 def metadata_of(

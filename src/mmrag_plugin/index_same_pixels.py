@@ -28,7 +28,7 @@ class SamePixelsStage:
         if not before:
             return
         at_least_px = 2 * self.run.parts.visual.input_px
-        with self.run.timed("embed", len(before)):
+        with self.run.timed("embed", len(before), part="same_pixels"):
             for batch in batches(before, _BATCH):
                 same = []
                 for media in self.run.rows(batch):

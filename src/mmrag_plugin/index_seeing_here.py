@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrag_plugin.encoding import encoded_pictures
 from mmrag_plugin.errors import MmragError
 from mmrag_plugin.index_ahead import ahead, each_ahead
 from mmrag_plugin.index_seeing import (
@@ -147,7 +148,7 @@ class SeesHere(Seer):
         for piece in gathered:
             piece.vectors = []
         for batch in batches(of_frames, EMBED_BATCH):  # photos that move have several frames
-            vectors = self._visual.embed_pictures([frame.picture for _, frame in batch])
+            vectors = encoded_pictures(self._visual, [frame.picture for _, frame in batch])
             for (piece, _), vector in zip(batch, vectors, strict=True):
                 piece.vectors.append(vector)
 

@@ -21,6 +21,7 @@ from mmrag_plugin.index_words import WordsStage
 from mmrag_plugin.ledger import HeardPiece, MediaRow
 from mmrag_plugin.media import Signal
 from mmrag_plugin.timecode import format_time
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from mmrag_plugin.signals.speech import SpeechRecogniser, SpokenSegment
@@ -173,7 +174,8 @@ class _Listening:
 
     def _asked(self, sound: Sound, language: str) -> list[SpokenSegment]:
         try:
-            return self.recogniser.recognise(sound, language, self.run.between_media)
+            with span("speech.recognise", sound_s=sound.end_s - sound.start_s):
+                return self.recogniser.recognise(sound, language, self.run.between_media)
         except MediaError as error:
             raise MediaError(
                 f"{self.media.path} can't be listened to at {format_time(sound.start_s)}: "

@@ -14,6 +14,7 @@ from mmrag_plugin.index_ahead import each_ahead
 from mmrag_plugin.index_seeing import FoundText, TextWanted
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Frame, Kind, Signal
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,7 +99,8 @@ class FindsText:
             yield _Opened(want, still)
 
     def _glance(self, want: TextWanted, frames: Iterable[Frame]) -> FoundText:
-        worth = any(self._reader.may_hold_text(frame.picture) for frame in frames)
+        with span("ocr.glance"):
+            worth = any(self._reader.may_hold_text(frame.picture) for frame in frames)
         return FoundText(want.media, passed_over=not worth)
 
     def _read(self, want: TextWanted, frames: Iterable[Frame]) -> FoundText:
@@ -123,7 +125,10 @@ def read_text(
         if read is None or seen is None or not _is_same(read, seen):
             read = seen
             worth = not glances or frame.time_s is None or reader.may_hold_text(frame.picture)
-            text = reader.read(frame.picture).strip() if worth else ""
+            text = ""
+            if worth:
+                with span("ocr.read"):
+                    text = reader.read(frame.picture).strip()
         last = signals[-1] if signals else None
         stays = last and before and last.end_s == before.end_s
         if text and last and stays and _letters(last.text) == _letters(text):

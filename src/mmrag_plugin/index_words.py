@@ -11,6 +11,7 @@ from llama_index.core.schema import TextNode
 
 from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
 from mmrag_plugin.ledger_database import batches
+from mmrag_plugin.tracing import span
 from mmrag_plugin.words import word_rows
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class WordsWriter:
     def _embed(self, nodes: Sequence[TextNode]) -> None:
         if self._text is not None and nodes:
             texts = [node.text for node in nodes]
-            vectors = self._text.embedding.get_text_embedding_batch(texts)
+            with span("encode.texts", texts=len(texts)):
+                vectors = self._text.embedding.get_text_embedding_batch(texts)
             for node, vector in zip(nodes, vectors, strict=True):
                 node.embedding = vector
 
@@ -112,7 +114,7 @@ class WordsStage:
     def project(self) -> None:
         """Bring the rows of words in Milvus up to what the ledger knows."""
         pending = self.run.ledger.unprojected(self.run.parts.stamps.words)
-        with self.run.timed("read"):  # each media was counted when it was read
+        with self.run.timed("read", part="words"):  # each media was counted when it was read
             self._writer().write(pending)
 
     def project_annotated(self) -> None:

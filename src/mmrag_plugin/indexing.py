@@ -33,6 +33,7 @@ from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage, each_once
 from mmrag_plugin.people import merged_people
 from mmrag_plugin.scanning import ScanResult, scan
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import (
     Entries,
     News,
@@ -176,13 +177,24 @@ class Indexer:
 
         When it is stopped what is done is kept, and the report says so.
         """
-        try:
-            self._do_all(roots)
-        except IndexStopped as stopped:
-            self._run.enter_failures()
-            self.report.stopped_by = stopped
-            self.report.warnings.append(str(stopped))
-        return self._reported(roots)
+        with span("index") as now:
+            try:
+                self._do_all(roots)
+            except IndexStopped as stopped:
+                self._run.enter_failures()
+                self.report.stopped_by = stopped
+                self.report.warnings.append(str(stopped))
+            report = self._reported(roots)
+            now.set(
+                added=report.added,
+                updated=report.updated,
+                moved=report.moved,
+                removed=report.removed,
+                unchanged=report.unchanged,
+                failed=len(report.failed),
+                stopped=report.stopped_by is not None,
+            )
+        return report
 
     def _do_all(self, roots: Sequence[Path]) -> None:
         with self.ledger.transaction():
@@ -289,7 +301,9 @@ class Indexer:
             with self._run.failing("read", media):
                 if found.facts is None:
                     raise found.error or AssertionError(media)
-                facts, signals = self._with_what_stands_beside(found.facts, places[media.media_id])
+                with span("beside"):
+                    place = places[media.media_id]
+                    facts, signals = self._with_what_stands_beside(found.facts, place)
                 read[media.media_id] = facts, signals
                 if (facts.taken_at, facts.camera) != (media.taken_at, media.camera):
                     outdated.add(media.media_id)
@@ -313,8 +327,9 @@ class Indexer:
 
     def _name_places(self) -> None:
         """Name the places of media with a position, also of those that were read before."""
-        for batch in batches(self.ledger.placeless().items()):
-            self.ledger.put_places({m: self.parts.place_name(*where) for m, where in batch})
+        with span("index.places"):
+            for batch in batches(self.ledger.placeless().items()):
+                self.ledger.put_places({m: self.parts.place_name(*where) for m, where in batch})
 
     def _enter_sidecars(self) -> None:
         """Note what could not be read beside media, before it is said that they are read."""

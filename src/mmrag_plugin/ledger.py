@@ -253,6 +253,10 @@ class Ledger(
         """Make everything that this thread does inside the block one transaction."""
         return self._database.transaction()
 
+    def one_look(self) -> AbstractContextManager[None]:
+        """Have all that this thread reads inside the block be of one moment, and read at once."""
+        return self._database.one_look()
+
 
 def sqlite_url(path: Path) -> str:
     """The URL of a ledger in one file."""

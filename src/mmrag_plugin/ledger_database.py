@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from mmrag_plugin.errors import MissingExtra, NotALibrary, ServiceError, StorageError, UsageError
+from mmrag_plugin.tracing import span
 
 _CHUNK = 500  # ids in one statement: below the parameter limits of every database
 _T = TypeVar("_T")
@@ -64,6 +66,21 @@ class LedgerDatabase:
 
         return sqlite_insert
 
+    def among(self, column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """The condition that a column holds one of any number of ids, given by ``these``.
+
+        The ids are one parameter: as many parameters as ids take longer than to look them up.
+        """
+        if self._engine.dialect.name == "postgresql":
+            return column == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Text)))
+        listed = sa.func.json_each(sa.bindparam("ids", type_=sa.Text))
+        return column.in_(sa.select(listed.table_valued("value").c.value))
+
+    def these(self, ids: Sequence[str]) -> dict[str, Any]:
+        """The parameter of ``among``."""
+        postgres = self._engine.dialect.name == "postgresql"
+        return {"ids": list(ids) if postgres else json.dumps(list(ids))}
+
     def insert_missing(
         self, connection: Connection, table: sa.Table, row: Mapping[str, Any]
     ) -> None:
@@ -89,12 +106,31 @@ class LedgerDatabase:
                 self._open.connection = None
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection to read from: this thread's transaction, or one of its own."""
-        if connection := getattr(self._open, "connection", None):
-            yield connection
+    def one_look(self) -> Iterator[None]:
+        """Have everything that this thread reads inside the block be of one moment."""
+        if self._connection is not None:
+            yield
             return
         with self._storage_errors(), self._engine.connect() as connection:
+            self._open.looking = connection
+            try:
+                yield
+            finally:
+                self._open.looking = None
+
+    @property
+    def _connection(self) -> Connection | None:
+        """The connection of this thread's ``transaction`` or ``one_look``."""
+        transaction: Connection | None = getattr(self._open, "connection", None)
+        return transaction or getattr(self._open, "looking", None)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read from: this thread's transaction or look, or one of its own."""
+        if connection := self._connection:
+            yield connection
+            return
+        with self._storage_errors(), _timed("ledger.read"), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -110,7 +146,7 @@ class LedgerDatabase:
     @contextmanager
     def writing_anyway(self) -> Iterator[Connection]:
         """A connection to write with, whatever ``before_writing`` says."""
-        with self._storage_errors(), self._writer.begin() as connection:
+        with self._storage_errors(), _timed("ledger.write"), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
@@ -121,6 +157,18 @@ class LedgerDatabase:
             raise _explained(self.url, error) from error
         except UnicodeEncodeError as error:  # half characters, from file names that are no text
             raise UsageError(f"{error.object!r} is no valid text.", "Rename it.") from None
+
+
+@contextmanager
+def _timed(name: str) -> Iterator[None]:
+    """A span that nothing is within: blocks of generators are left and entered again."""
+    now = span(name).begin()
+    try:
+        yield
+    except BaseException as error:
+        now.end(error)
+        raise
+    now.end()
 
 
 def _checked(url: str) -> sa.URL:

@@ -93,14 +93,11 @@ class LookLines:
 
     def groups_of(self, media_ids: Sequence[str]) -> dict[str, str]:
         """The group by media, of those that have one."""
-        found: dict[str, str] = {}
+        query = sa.select(groups.c.media_id, groups.c.group_id)
+        query = query.where(self._database.among(groups.c.media_id))
         with self._database.reading() as connection:
-            for batch in batches(media_ids):
-                query = sa.select(groups.c.media_id, groups.c.group_id).where(
-                    groups.c.media_id.in_(batch)
-                )
-                found.update((row.media_id, row.group_id) for row in connection.execute(query))
-        return found
+            found = connection.execute(query, self._database.these(media_ids))
+            return {media_id: group_id for media_id, group_id in found}
 
     def group_members(self) -> list[GroupMember]:
         """Every photo that is in a group, once for each of its paths, group by group."""

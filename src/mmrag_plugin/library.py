@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmrag_plugin.errors import NotALibrary, NotFound, ServiceError
+from mmrag_plugin.errors import MilvusUnavailable, NotALibrary, NotFound, ServiceError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
@@ -17,6 +17,7 @@ from mmrag_plugin.library_learning import LibraryLearning
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.settings import Settings, load_settings
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import expand
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class MediaLibrary(
         holds something else, StorageError when it can't be written or has lost its ledger.
         """
         settings = settings or load_settings()
-        ledger = Ledger(ledger_url(settings, create=create, dry_run=dry_run))
+        with span("ledger.open"):
+            ledger = Ledger(ledger_url(settings, create=create, dry_run=dry_run))
         if settings.ledger_url:
             claim(ledger, settings.library)
         return cls(settings, ledger)
@@ -123,12 +125,7 @@ class MediaLibrary(
 
         if self.whole is not self:
             return self.whole.connection
-        settings = self.settings
-        return MilvusConnection(
-            None if settings.milvus_uri else self.directory,
-            uri=settings.milvus_uri,
-            token=settings.milvus_token,
-        )
+        return MilvusConnection.of(self.settings, self.directory)
 
     # ---- searching ---------------------------------------------------------------------------
 
@@ -137,18 +134,19 @@ class MediaLibrary(
 
         One without its text model is not kept: the model may be back for the next search.
         """
-        with self._loading:
+        with self._loading, span("searcher"):
             return self._searcher()
 
     def _searcher(self) -> Searcher:
-        from mmrag_plugin.confidence import CALIBRATION, CALIBRATION_WITH_SENTENCE_MODEL
-        from mmrag_plugin.fusion import (
-            WEIGHTS,
-            WEIGHTS_WITH_SENTENCE_MODEL,
-            WEIGHTS_WITHOUT_TEXT,
-            StandardScores,
-        )
-        from mmrag_plugin.searching import Searcher
+        with span("import"):
+            from mmrag_plugin.confidence import CALIBRATION, CALIBRATION_WITH_SENTENCE_MODEL
+            from mmrag_plugin.fusion import (
+                WEIGHTS,
+                WEIGHTS_WITH_SENTENCE_MODEL,
+                WEIGHTS_WITHOUT_TEXT,
+                StandardScores,
+            )
+            from mmrag_plugin.searching import Searcher
 
         visual, model = self.models.in_use()
         words = self.recorded("words")
@@ -187,14 +185,19 @@ class MediaLibrary(
 
     def found(self, query: str, *, picture: Image | None = None, **options: Any) -> SearchResult:
         """Find moments in the order of the channels; options as of ``Searcher.search``."""
-        searcher = self.searcher()
-        try:
-            result = searcher.search(query, picture=picture, **options)
-        except ServiceError:  # another process may have switched models and dropped the old rows
-            again = self.searcher()
-            if again.collections == searcher.collections:
+        with span("search") as now:
+            now.private(query=query)
+            searcher = self.searcher()
+            try:
+                result = searcher.search(query, picture=picture, **options)
+            except MilvusUnavailable:
                 raise
-            result = again.search(query, picture=picture, **options)
+            except ServiceError:  # another process may have switched models and dropped old rows
+                again = self.searcher()
+                if again.collections == searcher.collections:
+                    raise
+                result = again.search(query, picture=picture, **options)
+            now.set(hits=len(result.hits))
         result.warnings[:0] = self._taken_warnings()
         return result
 
@@ -228,13 +231,15 @@ class MediaLibrary(
 
     def stores(self) -> dict[str, MediaVectorStore]:
         """The collections in use: ``visual`` and ``words``; empty before the first index."""
-        from mmrag_plugin.milvus_store import open_frames, open_signals
+        with span("import"):
+            from mmrag_plugin.milvus_store import open_frames, open_signals
 
         return self._opened(open_frames, open_signals)
 
     def rows(self) -> Mapping[str, MediaRows]:
         """The same collections to search in, without LlamaIndex."""
-        from mmrag_plugin.milvus_media import search_frames, search_signals
+        with span("import"):
+            from mmrag_plugin.milvus_media import search_frames, search_signals
 
         return self._opened(search_frames, search_signals)
 

@@ -11,6 +11,7 @@ from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.library_imagining import LibraryImagining
 from mmrag_plugin.library_keeping import LibraryKeeping
 from mmrag_plugin.library_models import careful, limited, vlm_of
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from datetime import date
@@ -103,8 +104,9 @@ class LibraryAsking(LibraryImagining, LibraryKeeping):
         from mmrag_plugin.planning.names import LedgerNames
         from mmrag_plugin.planning.rules import Rules
 
-        planner = Rules() if llm is None else self._model_planner(llm)
-        return planner.plan(question, today=today or _today(), known=LedgerNames(self.ledger))
+        with span("plan"):
+            planner = Rules() if llm is None else self._model_planner(llm)
+            return planner.plan(question, today=today or _today(), known=LedgerNames(self.ledger))
 
     async def aplan_question(
         self, question: str, *, llm: LLM | None = None, today: date | None = None
@@ -114,8 +116,9 @@ class LibraryAsking(LibraryImagining, LibraryKeeping):
 
         if llm is None:
             return await asyncio.to_thread(self.plan_question, question, today=today)
-        planner, known = self._model_planner(llm), LedgerNames(self.ledger)
-        return await planner.aplan(question, today=today or _today(), known=known)
+        with span("plan"):
+            planner, known = self._model_planner(llm), LedgerNames(self.ledger)
+            return await planner.aplan(question, today=today or _today(), known=known)
 
     def _model_planner(self, llm: LLM) -> ModelPlanner:
         from mmrag_plugin.planning.model import PLAN_TOKENS, ModelPlanner
@@ -173,8 +176,12 @@ class LibraryAsking(LibraryImagining, LibraryKeeping):
         """
         if not question.strip():
             return self.search(question, picture=picture, **options)
-        plan = self.plan_question(question, llm=planner)
-        return self.search_plan(plan, picture=picture, **options)
+        with span("question") as now:
+            now.private(question=question)
+            plan = self.plan_question(question, llm=planner)
+            result = self.search_plan(plan, picture=picture, **options)
+            now.set(hits=len(result.hits))
+            return result
 
     def as_retriever(
         self,

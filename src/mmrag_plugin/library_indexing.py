@@ -18,6 +18,7 @@ from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.library_speech import recogniser_of
 from mmrag_plugin.media import Kind, Stage
 from mmrag_plugin.settings import Settings
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import is_there
 
 if TYPE_CHECKING:
@@ -100,22 +101,44 @@ class LibraryIndexing:
     ) -> IndexReport:
         from mmrag_plugin.indexing import Indexer
 
-        with self.ledger.writer("indexing"):
-            wanted = self.models.wanted()
-            parts = self._parts(wanted)
+        with self.ledger.writer("indexing"), self._patient_milvus(progress, stop) as milvus:
+            with span("prepare"):
+                wanted = self.models.wanted()
+                parts = self._parts(wanted, milvus)
             first = self.recorded("visual") is None
             with self._seer_for(wanted, parts.seer, roots, stop) as seer:
                 if first:
                     self._record(wanted)  # searchable from the first rows on
                 report = Indexer(replace(parts, seer=seer), progress, stop).run(roots)
             if not isinstance(report.stopped_by, IndexStopped):  # else what replaces is half made
-                self._switch(wanted, parts)
+                self._switch(wanted, parts, milvus)
+                parts.frames.suit_index()
+                parts.words.suit_index()
         if not first and not any(
             stage.done for name, stage in report.stages.items() if name != "scan"
         ):
             self.models.warnings.clear()  # what was to be said of the models was said before
         report.warnings = [*self._taken_warnings(), *report.warnings]
         return report
+
+    @contextmanager
+    def _patient_milvus(
+        self, progress: Progress | None, stop: threading.Event | None
+    ) -> Iterator[MilvusConnection]:
+        """The connection of a run: it waits for a server that goes away, and says so."""
+
+        def waiting(text: str) -> None:
+            if progress is not None:
+                progress.waiting(text)
+            if stop is not None and stop.is_set():
+                raise IndexStopped("Stopped before the end.", "The next run goes on.")
+
+        milvus = self.connection.patiently(waiting)
+        try:
+            yield milvus
+        finally:
+            if milvus is not self.connection:
+                milvus.close()
 
     async def aindex(
         self,
@@ -202,7 +225,7 @@ class LibraryIndexing:
         named = set(roots)
         return [root for root in roots if named.isdisjoint(root.parents)]
 
-    def _parts(self, wanted: Wanted) -> Parts:
+    def _parts(self, wanted: Wanted, milvus: MilvusConnection) -> Parts:
         """Build what the indexing flow joins."""
         from mmrag_plugin.index_seeing_here import SeesHere
         from mmrag_plugin.index_speech import SpeechWork
@@ -217,9 +240,9 @@ class LibraryIndexing:
         frames, words = wanted.recorded["visual"], wanted.recorded["words"]
         return Parts(
             ledger=self.ledger,
-            frames=open_frames(self.connection, frames.collection, frames.dim),
-            words=open_signals(self.connection, words.collection, words.dim or None),
-            others=self.models.other_stores(self.connection, (frames.collection, words.collection)),
+            frames=open_frames(milvus, frames.collection, frames.dim),
+            words=open_signals(milvus, words.collection, words.dim or None),
+            others=self.models.other_stores(milvus, (frames.collection, words.collection)),
             readers=self.readers,
             visual=wanted.visual,
             text=wanted.text,
@@ -286,7 +309,7 @@ class LibraryIndexing:
         self.warnings += chosen.warnings
         return chosen.reader
 
-    def _switch(self, wanted: Wanted, parts: Parts) -> None:
+    def _switch(self, wanted: Wanted, parts: Parts, milvus: MilvusConnection) -> None:
         """Search what the run has built from now on, and drop what it replaces."""
         known = self.recorded("visual")
         if known is None or known.collection != wanted.recorded["visual"].collection:
@@ -296,9 +319,9 @@ class LibraryIndexing:
                 self.ledger.redo("embed", self.ledger.pending("embed", stamp, kind=kind))
         self._record(wanted)
         used = {model.collection for model in wanted.recorded.values()}
-        for collection in self.connection.call("list_collections"):
+        for collection in milvus.call("list_collections"):
             if self.models.is_ours(collection) and collection not in used:
-                self.connection.call("drop_collection", collection)
+                milvus.call("drop_collection", collection)
 
     def _record(self, wanted: Wanted) -> None:
         made_by = {name: model.as_dict() for name, model in wanted.recorded.items()}

@@ -11,6 +11,7 @@ from mmrag_plugin.learned_versions import LEARNED, LearnedVersions
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.metadata import METADATA_VERSION
 from mmrag_plugin.settings import LEARNED_FOLDER, Settings
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -201,12 +202,13 @@ class LibraryModels:
         if setting not in self._visuals:
             from mmrag_plugin.embeddings.choose import choose_visual
 
-            model, warnings = choose_visual(
-                setting,
-                models_home=self._settings.models_home,
-                dtype=self._settings.dtype,
-                device=self._settings.device,
-            )
+            with span("load.visual"):
+                model, warnings = choose_visual(
+                    setting,
+                    models_home=self._settings.models_home,
+                    dtype=self._settings.dtype,
+                    device=self._settings.device,
+                )
             self.warnings += warnings
             self._visuals[setting] = model
         return self._visuals[setting]
@@ -253,15 +255,16 @@ class LibraryModels:
         if key not in self._texts:
             from mmrag_plugin.embeddings.choose import choose_text
 
-            model, warnings = choose_text(
-                setting,
-                visual,
-                ollama_host=self._settings.ollama_host,
-                models_home=self._settings.models_home,
-                allow_remote=self._settings.allow_remote,
-                dtype=self._settings.dtype,
-                device=self._settings.device,
-            )
+            with span("load.text"):
+                model, warnings = choose_text(
+                    setting,
+                    visual,
+                    ollama_host=self._settings.ollama_host,
+                    models_home=self._settings.models_home,
+                    allow_remote=self._settings.allow_remote,
+                    dtype=self._settings.dtype,
+                    device=self._settings.device,
+                )
             self.warnings += warnings
             self._texts[key] = model
         return self._texts[key]

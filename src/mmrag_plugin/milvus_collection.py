@@ -8,14 +8,15 @@ from typing import Any
 
 from mmrag_plugin.errors import ModelMismatch, ServiceError, UsageError
 from mmrag_plugin.milvus_connection import BUILD_S, WRITE_S, MilvusConnection
-from mmrag_plugin.milvus_filters import all_of, none_of
+from mmrag_plugin.milvus_filters import NOTHING, all_of, none_of
+from mmrag_plugin.milvus_indexes import dense_search, kind_of_index
 from mmrag_plugin.milvus_rows import DENSE, SPARSE, index_definitions, make_schema
 
 MAX_LIMIT = 16_384  # a Milvus server's bound for one search
-MIN_EF = 2048  # recall@100 of 0.99 and more at 50,000 rows, even of random vectors
 ROWS_PER_WRITE = 256
 BYTES_PER_WRITE = 16 * 1024 * 1024
 MANY_LEFT_OUT = 1000  # from so many on, leaving hits out here is faster
+CHANGES = 5  # times that an index is tried to be changed
 MORE_HITS = 4  # times as many are asked for, before Milvus has to leave out
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
@@ -51,18 +52,23 @@ class Collection:
         """Call a method of MilvusClient on this collection, as ``MilvusConnection.call``."""
         return self.connection.call(method, self.name, **options)
 
-    def open(self) -> None:
+    def open(self, kind: str | None = None) -> None:
         """Create what is missing and load; two processes may do this at the same time.
 
-        Raises ModelMismatch for a collection of another dimension.
+        ``kind`` is the index that dense vectors get; else what suits their number. Raises
+        ModelMismatch for a collection of another dimension.
         """
         if not self.call("has_collection"):
             schema = make_schema(self.dim, self.words)
             self._unless_it_exists("create_collection", schema=schema, consistency_level="Session")
         self._check()
         present = set(self.call("list_indexes"))
-        columns = self.connection.capabilities().column_index
-        for field, definition in index_definitions(self.dim, self.words, columns).items():
+        known = self.connection.capabilities()
+        if kind is None and DENSE not in present and not known.embedded:
+            kind = self._suiting(int(self.call("get_collection_stats")["row_count"]))
+        kind = kind or known.indexes[0]
+        definitions = index_definitions(self.dim, self.words, known.column_index, kind)
+        for field, definition in definitions.items():
             if field not in present:
                 params = self.connection.client.prepare_index_params()
                 params.add_index(field, index_name=field, **definition)
@@ -76,6 +82,34 @@ class Collection:
         except ServiceError as error:
             if "already exist" not in error.message:
                 raise
+
+    def suit_index(self) -> None:
+        """Have the index that suits the number of rows, or that is wanted; only on a server.
+
+        Meanwhile the collection is not loaded: searches of other processes wait for a moment, and
+        say then that it is not. Whoever opens it goes on where this was broken off.
+        """
+        if self.connection.embedded or self.dim is None:
+            return
+        [found] = self._read("", ["count(*)"])
+        rows, kind = int(found["count(*)"]), self.call("describe_index", index_name=DENSE)
+        suiting = self._suiting(rows)
+        if kind["index_type"] in (suiting, self._suiting(2 * rows)):
+            return  # a library that shrank a little, or is about to grow, keeps what it has
+        for attempt in range(CHANGES):
+            self.call("release_collection", timeout_s=WRITE_S)
+            try:
+                self.call("drop_index", index_name=DENSE, timeout_s=WRITE_S)
+                break
+            except ServiceError:  # somebody who searches has had it loaded again
+                if attempt == CHANGES - 1:
+                    self.open()
+                    raise
+        self.open(suiting)
+
+    def _suiting(self, rows: int) -> str:
+        server, known = self.connection.server, self.connection.capabilities().indexes
+        return kind_of_index(rows, known, "auto" if server is None else server.index)
 
     def _check(self) -> None:
         found, self.words = shape_of(self.connection, self.name)
@@ -103,9 +137,16 @@ class Collection:
             self.call("upsert", data=batch, timeout_s=WRITE_S)
 
     def delete(self, expressions: Iterable[str]) -> None:
-        """Delete the rows that any of the expressions matches."""
+        """Delete the rows that any of the expressions matches.
+
+        Servers, unlike for what is written, don't tell when it is seen; so it is waited for.
+        """
+        deleted = False
         for expression in expressions:
             self.call("delete", filter=expression, timeout_s=WRITE_S)
+            deleted = True
+        if deleted and not self.connection.embedded:
+            self._read(NOTHING, ["id"], limit=1)
 
     def flush(self) -> None:
         """Put every acknowledged row on disk: until then a power loss could take it.
@@ -202,9 +243,12 @@ class Collection:
 
     def rows(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
         """Read rows, with what another process wrote just now."""
+        return self._read(self._restricted(expression), fields, **options)
+
+    def _read(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:
         found = self.call(
             "query",
-            filter=self._restricted(expression),
+            filter=expression,
             output_fields=list(fields),
             timeout_s=WRITE_S,
             consistency_level="Strong",
@@ -230,4 +274,4 @@ def _without(expression: str, media_ids: frozenset[str]) -> str:
 def _search_params(field: str, limit: int) -> dict[str, Any]:
     if field == SPARSE:
         return {"metric_type": "IP", "params": {}}
-    return {"metric_type": "COSINE", "params": {"ef": max(MIN_EF, 2 * limit)}}
+    return dense_search(limit)

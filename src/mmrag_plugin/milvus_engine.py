@@ -1,4 +1,6 @@
-"""Milvus Lite as the owner process serves it: opened whole, one call at a time, for a token.
+"""Milvus Lite as the owner process serves it: opened whole, changed by one call at a time.
+
+Searches go on side by side; every call carries the token.
 
 Imported by the owner process only.
 """
@@ -14,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,12 @@ SOCKET_PATH_BYTES = 103  # the shortest limit among systems (macOS); Linux allow
 MAX_CALLS = 256  # each call that waits for the engine holds a thread; probes need one as well
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # what a Milvus server allows
 
+# calls that change nothing, so that several may be in the engine together
+_SEARCHES = {"Search"}
 # calls that never touch the engine
 _FREE_CALLS = {"Connect", "GetVersion", "CheckHealth", "GetFlushState", "GetCompactionState"}
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mmrag.owner")
 
 
 def open_engine(directory: Path) -> Any:
@@ -43,6 +47,9 @@ def open_engine(directory: Path) -> Any:
     from milvus_lite.db import MilvusLite
     from milvus_lite.exceptions import DataDirLockedError
 
+    from mmrag_plugin.milvus_lite_reads import make_quick
+
+    make_quick()
     try:
         engine = MilvusLite(str(directory))
     except DataDirLockedError as error:
@@ -58,7 +65,19 @@ def open_engine(directory: Path) -> Any:
                 _load(engine.get_collection(name, database_name=database), root / name)
             except Exception:  # a damaged one must not keep the others from being used
                 logger.exception("collection %s can't be loaded", name)
+    _look_up_one_by_one(engine)
     return engine
+
+
+def _look_up_one_by_one(engine: Any) -> None:
+    """Let no two searches open one collection twice, which loses what is written later."""
+    look_up, lock = engine.get_collection, threading.Lock()
+
+    def get_collection(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return look_up(*arguments, **options)
+
+    engine.get_collection = get_collection
 
 
 def _load(collection: Any, directory: Path) -> None:
@@ -147,8 +166,49 @@ def _new_socket_path() -> Path | None:
     return None
 
 
+class Turns:
+    """Lets many who only look be at one thing together, or one who changes it alone.
+
+    Who waits to change it goes before those who come later to look.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._looking, self._waiting, self._busy = 0, 0, False
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Look, with others who do."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._busy or self._waiting))
+            self._looking += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._looking -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only one."""
+        with self._changed:
+            self._waiting += 1
+            try:
+                self._changed.wait_for(lambda: not (self._busy or self._looking))
+            finally:
+                self._waiting -= 1
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Checks the token, lets one call at a time into the engine, and keeps the time.
+    """Checks the token, keeps the time, and lets searches together into the engine, else one call.
 
     ``authorization`` is what each call must carry. ``on_broken`` is called once the engine has
     met a disk error, after which the gate lets nothing more in.
@@ -158,7 +218,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         self.broken = False
         self._authorization = authorization.encode()
         self._on_broken = on_broken
-        self._engine_lock = threading.Lock()
+        self._turns = Turns()
         self._count_lock = threading.Lock()
         self._running = 0
         self._last_call = time.monotonic()
@@ -192,7 +252,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
         try:
             if name in _FREE_CALLS:
                 return behaviour(request, context)
-            with self._engine_lock:
+            with self._turns.together() if name in _SEARCHES else self._turns.alone():
                 if self.broken or not context.is_active():  # its caller has given up waiting
                     context.abort(grpc.StatusCode.UNAVAILABLE, "the owner is leaving")
                 response = behaviour(request, context)

@@ -59,6 +59,10 @@ class MediaRows:
         """Put every acknowledged row on disk: until then a power loss could take it."""
         self._collection.flush()
 
+    def suit_index(self) -> None:
+        """Have vectors indexed as suits their number; searches wait while an index is changed."""
+        self._collection.suit_index()
+
     def drop(self) -> None:
         """Delete the collection; this object can't be used afterwards."""
         self._collection.drop()

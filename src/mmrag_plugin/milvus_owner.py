@@ -51,7 +51,7 @@ LOG_BYTES = 256 * 1024
 # errno values after which the engine's memory and its disk may disagree
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
-logger = logging.getLogger("mmrag_plugin.milvus_owner")
+logger = logging.getLogger("mmrag.owner")
 
 
 @dataclass(frozen=True)
@@ -313,7 +313,12 @@ def _report(content: dict[str, Any]) -> None:
 
 def _log_to(path: Path) -> None:
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
+    if os.environ.get("MMRAG_LOG_FORMAT", "").lower() == "json":
+        from mmrag_plugin.logs import JsonLines
+
+        handler.setFormatter(JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 

@@ -11,6 +11,7 @@ from mmrag_plugin.bm25 import dimension, document_vector
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import Kind
 from mmrag_plugin.metadata import COLUMNS, NO_TIME_MS, Column, from_ms
+from mmrag_plugin.milvus_indexes import dense_index
 
 if TYPE_CHECKING:
     from llama_index.core.schema import BaseNode
@@ -23,7 +24,6 @@ DENSE, SPARSE, PLACEHOLDER = "embedding", "sparse_embedding", "placeholder"
 # The sparse vector of a row without words: Lite and servers before 2.4.12 refuse an empty one. No
 # query finds it, because it lies in the one dimension that Milvus allows and no term has.
 NO_TERMS = {2**32 - 2: 1.0}
-HNSW = {"M": 32, "efConstruction": 200}
 INDEXED_COLUMNS = ("media_id", "kind", "stage", "source", "taken_at", "camera")
 FOUND_FIELDS = tuple("media_id kind source start_ms end_ms shot_start_ms shot_end_ms".split())
 NODE_FIELDS = ("_node_content", "_node_type", "text")
@@ -88,15 +88,15 @@ def make_schema(dim: int | None, words: bool) -> Any:
     return schema
 
 
-def index_definitions(dim: int | None, words: bool, columns: bool) -> dict[str, dict[str, Any]]:
+def index_definitions(
+    dim: int | None, words: bool, columns: bool, kind: str
+) -> dict[str, dict[str, Any]]:
     """Name the index of each field that has one; with ``columns`` also of those to filter by."""
     indexes: dict[str, dict[str, Any]] = {
         name: {"index_type": "INVERTED"} for name in (INDEXED_COLUMNS if columns else ())
     }
     if dim is not None:
-        # twice "params": pymilvus spreads the outer one out, and Lite reads the inner one only
-        graph = {"params": HNSW}
-        indexes[DENSE] = {"index_type": "HNSW", "metric_type": "COSINE", "params": graph}
+        indexes[DENSE] = dense_index(kind)
     if words:
         indexes[SPARSE] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP"}
     if dim is None and not words:

@@ -24,18 +24,19 @@ from llama_index.vector_stores.milvus import MilvusVectorStore
 
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.metadata import COLUMNS
+from mmrag_plugin.milvus_capabilities import Capabilities
 from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection, shape_of
-from mmrag_plugin.milvus_connection import Capabilities, MilvusConnection
+from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.milvus_filters import (
     all_of,
     chunks_of,
     metadata_expression,
     one_of,
 )
+from mmrag_plugin.milvus_indexes import HNSW
 from mmrag_plugin.milvus_media import MediaRows
 from mmrag_plugin.milvus_rows import (
     DENSE,
-    HNSW,
     NODE_FIELDS,
     FoundRow,
     ascii_words,
@@ -58,7 +59,7 @@ MMR_PREFETCH = 4
 
 
 def open_frames(connection: MilvusConnection, collection: str, dim: int) -> MediaVectorStore:
-    """Open or create the collection of frames: dense vectors of ``dim`` numbers, COSINE, HNSW."""
+    """Open or create the collection of frames: dense vectors of ``dim`` numbers, COSINE."""
     return MediaVectorStore(connection, collection, dim=dim, words=False)
 
 

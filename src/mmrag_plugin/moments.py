@@ -76,9 +76,10 @@ def join(found: Mapping[Channel, Sequence[FoundRow]]) -> list[Candidate]:
     for media_id, media_rows in rows.items():
         kind = media_rows[0][1].kind
         timed = [(channel, row) for channel, row in media_rows if row.start_s is not None]
-        if kind == "image" and not _moves_better(media_rows):
+        if timed and kind == "image" and not _moves_better(media_rows):
             timed = []  # the photo itself, of which all rows speak
-        moments = _spans(media_id, kind, timed, strength) or [Candidate(media_id, kind, None, None)]
+        moments = _spans(media_id, kind, timed, strength) if timed else []
+        moments = moments or [Candidate(media_id, kind, None, None)]
         if kind == "image":
             moments = moments[:1]  # one hit of a photo, even if it moves
         for channel, row in media_rows:

@@ -13,6 +13,7 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -30,10 +31,12 @@ from mmrag_plugin.errors import (
     RemoteNotAllowed,
     UsageError,
 )
+from mmrag_plugin.llama_events import rerank_told
 from mmrag_plugin.media import Hit, Moment
 from mmrag_plugin.results import SearchResult
-from mmrag_plugin.retrieval import node_hit
+from mmrag_plugin.retrieval import hit_nodes, node_hit
 from mmrag_plugin.sources import hit_facts, hit_words
+from mmrag_plugin.tracing import span
 from mmrag_plugin.untrusted import escape_media_text
 from mmrag_plugin.vlm.base import picture_block, user_message
 from mmrag_plugin.vlm.prompts import ASKED_WITH, JUDGE_SYSTEM, JUDGE_WITHOUT_WORDS
@@ -47,7 +50,7 @@ VERDICT_TOKENS = 256
 REASON_CHARS = 120
 _HOPELESS = (OllamaUnavailable, ModelError, RemoteNotAllowed)  # the next request will fail, too
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("mmrag.rerank")
 
 T = TypeVar("T")
 
@@ -133,17 +136,27 @@ class Reranker:
     async def _ranked(
         self, found: SearchResult, limit: int, asked_with: Image | None
     ) -> SearchResult:
-        verdicts, warnings = await self.judge(found.query, found.hits, asked_with)
-        hits = [
-            replace(_told(found.hits[place], verdicts.get(place)), rank=rank)
-            for rank, place in enumerate(reordered(len(found.hits), verdicts)[:limit], start=1)
-        ]
+        with self.told(found.query, limit, lambda: hit_nodes(found.hits)) as told:
+            verdicts, warnings = await self.judge(found.query, found.hits, asked_with)
+            hits = [
+                replace(_told(found.hits[place], verdicts.get(place)), rank=rank)
+                for rank, place in enumerate(reordered(len(found.hits), verdicts)[:limit], start=1)
+            ]
+            told(lambda: hit_nodes(hits))
         return replace(found, hits=hits, warnings=[*found.warnings, *warnings])
 
     async def judge(
         self, question: str, hits: Sequence[Hit], asked_with: Image | None = None
     ) -> tuple[dict[int, Verdict], list[str]]:
         """Judge the first hits: verdicts by place among the hits (from 0), and what went wrong."""
+        with span("rerank") as now:
+            judged, warnings = await self._judge(question, hits, asked_with)
+            now.set(judged=len(judged))
+        return judged, warnings
+
+    async def _judge(
+        self, question: str, hits: Sequence[Hit], asked_with: Image | None
+    ) -> tuple[dict[int, Verdict], list[str]]:
         case = _Case(question, hits[: self.first], asked_with)
         waiting = iter(enumerate(case.hits))
         tasks = [
@@ -164,6 +177,12 @@ class Reranker:
         if late and not failed:
             failed = [f"the time for it ({self.seconds:g} s) is over"]
         return case.verdicts, _about(case, [*failed, *case.troubles])
+
+    def told(
+        self, question: str, top_n: int, before: Callable[[], list[NodeWithScore]]
+    ) -> AbstractContextManager[Callable[[Callable[[], list[NodeWithScore]]], None]]:
+        """Tell LlamaIndex of a reranking; what makes the nodes afterwards is told within."""
+        return rerank_told(question, self._llm.metadata.model_name, top_n, before)
 
     def as_postprocessor(self) -> NodeReranker:
         """The same for nodes, where LlamaIndex takes a node postprocessor."""
@@ -227,8 +246,15 @@ class NodeReranker(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if query_bundle is None:
             return nodes
+        question = query_bundle.query_str
+        with self.reranker.told(question, len(nodes), lambda: list(nodes)) as told:
+            ordered = await self._ordered(question, nodes)
+            told(lambda: ordered)
+        return ordered
+
+    async def _ordered(self, question: str, nodes: list[NodeWithScore]) -> list[NodeWithScore]:
         hits = {place: hit for place, node in enumerate(nodes) if (hit := node_hit(node))}
-        judged, warnings = await self.reranker.judge(query_bundle.query_str, list(hits.values()))
+        judged, warnings = await self.reranker.judge(question, list(hits.values()))
         for warning in warnings:
             _log.warning("%s", warning)
         places = list(hits)

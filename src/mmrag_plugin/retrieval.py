@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
 
 from mmrag_plugin.filters import Filters
+from mmrag_plugin.llama_events import retrieval_told
 from mmrag_plugin.media import Channel, Confidence, Hit, Moment
 from mmrag_plugin.pictures import open_picture
 from mmrag_plugin.results import SearchResult
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from mmrag_plugin.reranking import Reranker
+
+_dispatcher = get_dispatcher(__name__)
 
 
 class MediaRetriever(BaseRetriever):
@@ -62,27 +66,43 @@ class MediaRetriever(BaseRetriever):
             return await asyncio.to_thread(self._search, query, **options)
         return await self._reranker.asearch(self._search, query, **options)
 
+    @_dispatcher.span
     def find(self, query: QueryBundle) -> SearchResult:
         """Find moments for a LlamaIndex query, its picture included."""
-        return self.search(query.query_str, picture=_picture_of(query))
+        with retrieval_told(query) as told:
+            found = self._find(query)
+            told(lambda: hit_nodes(found.hits))
+        return found
 
+    @_dispatcher.span
     async def afind(self, query: QueryBundle) -> SearchResult:
         """Find moments for a LlamaIndex query without holding up the event loop."""
+        with retrieval_told(query) as told:
+            found = await self._afind(query)
+            told(lambda: hit_nodes(found.hits))
+        return found
+
+    def _find(self, query: QueryBundle) -> SearchResult:
+        return self.search(query.query_str, picture=_picture_of(query))
+
+    async def _afind(self, query: QueryBundle) -> SearchResult:
         picture = await asyncio.to_thread(_picture_of, query)
         return await self.asearch(query.query_str, picture=picture)
 
+    # of these LlamaIndex tells itself
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return _nodes(self.find(query_bundle).hits)
+        return hit_nodes(self._find(query_bundle).hits)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await asyncio.to_thread(_nodes, (await self.afind(query_bundle)).hits)
+        return await asyncio.to_thread(hit_nodes, (await self._afind(query_bundle)).hits)
 
 
 def _picture_of(query: QueryBundle) -> Image | None:
     return open_picture(query.image_path) if query.image_path else None
 
 
-def _nodes(hits: Sequence[Hit]) -> list[NodeWithScore]:
+def hit_nodes(hits: Sequence[Hit]) -> list[NodeWithScore]:
+    """Turn hits into nodes, each with its picture where that is a photo that is there."""
     return [hit_node(hit, has_photo=is_there(hit.path)) for hit in hits]
 
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.bm25 import query_vector, rarity
+from mmrag_plugin.bm25 import rarity
+from mmrag_plugin.channels import Channels, QueryTerms
 from mmrag_plugin.confidence import CALIBRATION, Calibration, Judge, Usual
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.filters import Filters
-from mmrag_plugin.fusion import DEPTH, Fusion
+from mmrag_plugin.fusion import Fusion
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.media import CHANNELS, Channel, Confidence, Hit, Signal
-from mmrag_plugin.metadata import DOUBTFUL, RowFilter, frame_row_id, words_row_id
+from mmrag_plugin.metadata import RowFilter, frame_row_id, words_row_id
 from mmrag_plugin.moments import Candidate, best_of_groups, join
 from mmrag_plugin.reasons import best_matches, quote
 from mmrag_plugin.results import Page, SearchResult
 from mmrag_plugin.telling import Ranked, Telling
-from mmrag_plugin.terms import terms_of
+from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import is_there
 from mmrag_plugin.words import piece_of, within
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from mmrag_plugin.milvus_media import MediaRows
     from mmrag_plugin.milvus_rows import FoundRow
 
-DOUBT_FACTOR = 0.75  # of its score, which a doubtful caption keeps; set on COCO training photos
 PER_MEDIA = 3  # moments of one film among the first PAGE hits
 PAGE = 10
 REACH = 50  # hits for which a ranking is made whose pages are asked for one by one
@@ -69,10 +67,13 @@ class Searcher:
         return self.frames.name, self.words.name
 
     @property
+    def _channels(self) -> Channels:
+        return Channels(self.ledger, self.frames, self.words, self.visual, self.text, self.learned)
+
+    @property
     def channels(self) -> tuple[Channel, ...]:
         """The channels that this library has."""
-        there = {"text": self.text is not None, "bm25": self.words.searches_words}
-        return tuple(channel for channel in CHANNELS if there.get(channel, True))
+        return self._channels.there
 
     def search(
         self,
@@ -107,24 +108,29 @@ class Searcher:
         wanted, warnings = self._usable(query, picture, channels, seen)
         page = Page(limit, offset)
         reach = limit if offset is None else REACH
-        found, vectors = self.look(query, picture, wanted, limit=reach, where=where, seen=seen)
+        looked = self._channels.ask(query, picture, wanted, limit=reach, where=where, seen=seen)
         warnings += [
             f"The {channel} channel's model has nothing to say about these words."
             for channel in wanted
-            if channel not in found
+            if channel not in looked.found
         ]
-        judge = self.judge(query, vectors)
-        telling = Telling(query, self.signals)
-        ranked = telling.in_order(self.rank(found))
-        if min_confidence != "none":
-            ranked = self._surely(ranked, judge, min_confidence)
-        alike: dict[str, list[str]] = {}
-        if grouped:
-            media_ids = list({candidate.media_id for candidate, _, _ in ranked})
-            ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
-        ranked = spread(ranked, PER_MEDIA if per_media is None else per_media)
-        shown = telling.narrowed(ranked[page.first : page.after])
-        hits = self._hits(query, shown, judge, alike, page.first)
+        with span("judge"):
+            judge = self.judge(query, looked.vectors, looked.words)
+        with self.ledger.one_look():
+            telling = Telling(query, self.signals)
+            with span("fusion") as now:
+                ranked = telling.in_order(self.rank(looked.found))
+                now.set(moments=len(ranked))
+            if min_confidence != "none":
+                ranked = self._surely(ranked, judge, min_confidence)
+            alike: dict[str, list[str]] = {}
+            if grouped:
+                media_ids = list({candidate.media_id for candidate, _, _ in ranked})
+                ranked, alike = best_of_groups(ranked, self.ledger.groups_of(media_ids))
+            ranked = spread(ranked, PER_MEDIA if per_media is None else per_media)
+            with span("hits"):
+                shown = telling.narrowed(ranked[page.first : page.after])
+                hits = self._hits(query, shown, judge, alike, page.first)
         return SearchResult(query, hits, warnings, next_offset=page.next_of(len(ranked)))
 
     # ---- channels ----------------------------------------------------------------------------
@@ -144,25 +150,8 @@ class Searcher:
         The visual one is asked for ``seen``, if that is another. A channel whose model abstains (a
         vector of zeros) is left out.
         """
-        depth = max(DEPTH, 4 * limit)
-        vectors: dict[Channel, NDArray[np.float32]] = {}
-        found: dict[Channel, Sequence[FoundRow]] = {}
-        for channel in channels:
-            if channel == "bm25":
-                terms = list(dict.fromkeys(terms_of(query)))
-                counts, documents = self.ledger.document_counts(terms)
-                weights = query_vector(terms, counts, documents)
-                search = partial(self.words.search_words, weights, where=where)
-            else:
-                words = seen if seen is not None and channel == "visual" else query
-                vector = self._vector(channel, words, picture)
-                if not vector.any():
-                    continue
-                vectors[channel] = vector
-                store = self.frames if channel == "visual" else self.words
-                search = partial(store.search_dense, vector, where=where)
-            found[channel] = _weighed(_deep(search, depth, limit))
-        return found, vectors
+        looked = self._channels.ask(query, picture, channels, limit=limit, where=where, seen=seen)
+        return looked.found, looked.vectors
 
     def _usable(
         self, query: str, picture: Image | None, channels: Sequence[Channel] | None, seen: str
@@ -193,25 +182,6 @@ class Searcher:
                 "Models that do: `mmrag models list`."
             )
         return wanted, warnings
-
-    def _vector(self, channel: Channel, query: str, picture: Image | None) -> NDArray[np.float32]:
-        import numpy as np
-
-        if channel == "text" and self.text is not None:
-            return np.asarray(self.text.embedding.get_query_embedding(query), dtype=np.float32)
-        if picture is None:
-            return self._asked(query)
-        seen = np.asarray(self.visual.embed_pictures([picture])[0])
-        if not query or not self.visual.understands(query):
-            return seen
-        both = seen + self._asked(query)  # "this, but at night"
-        return np.asarray(both / max(float(np.linalg.norm(both)), 1e-12), dtype=np.float32)
-
-    def _asked(self, words: str) -> NDArray[np.float32]:
-        import numpy as np
-
-        rows = self.visual.embed_texts([words])
-        return np.asarray((rows if self.learned is None else self.learned(rows, [words]))[0])
 
     # ---- ranking -----------------------------------------------------------------------------
 
@@ -285,12 +255,16 @@ class Searcher:
 
     # ---- confidence --------------------------------------------------------------------------
 
-    def judge(self, query: str, vectors: Mapping[Channel, NDArray[np.float32]]) -> Judge:
-        """What judges the hits of a query that was asked with these vectors."""
-        terms = list(dict.fromkeys(terms_of(query)))
-        counts, documents = self.ledger.document_counts(terms)
+    def judge(
+        self,
+        query: str,
+        vectors: Mapping[Channel, NDArray[np.float32]],
+        words: QueryTerms | None = None,
+    ) -> Judge:
+        """What judges the hits of a query that was asked with these vectors, and these words."""
+        words = words or QueryTerms.of(query, self.ledger)
         usual = {channel: self._usual(channel, vector) for channel, vector in vectors.items()}
-        return Judge(usual, rarity(terms, counts, documents), self.calibration)
+        return Judge(usual, rarity(words.terms, words.counts, words.documents), self.calibration)
 
     def _surely(self, ranked: Sequence[Ranked], judge: Judge, least: Confidence) -> list[Ranked]:
         """Leave out what is less sure than that."""
@@ -343,26 +317,6 @@ def spread(ranked: Sequence[Ranked], per_media: int) -> list[Ranked]:
         return page + behind
     rest = sorted(page[PAGE:] + behind, key=lambda item: -item[1])
     return page[:PAGE] + rest
-
-
-def _weighed(rows: Sequence[FoundRow]) -> Sequence[FoundRow]:
-    """Rows, best first, those of doubtful captions with less of their score."""
-    if all(row.source != DOUBTFUL for row in rows):
-        return rows
-    weighed = [
-        replace(row, score=DOUBT_FACTOR * row.score) if row.source == DOUBTFUL else row
-        for row in rows
-    ]
-    return sorted(weighed, key=lambda row: -row.score)
-
-
-def _deep(search: Callable[..., list[FoundRow]], depth: int, limit: int) -> list[FoundRow]:
-    """Search, and where one long film fills the list let every media in with its best row."""
-    rows = search(depth)
-    if len(rows) == depth and len({row.media_id for row in rows}) < limit:
-        known = {row.row_id for row in rows}
-        rows += [row for row in search(depth, group_by_media=True) if row.row_id not in known]
-    return rows
 
 
 def _reason(

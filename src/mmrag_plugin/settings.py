@@ -87,6 +87,26 @@ class Settings(BaseSettings):
         "", description="A Milvus server or cluster; empty means the library's own embedded Milvus."
     )
     milvus_token: str = Field("", repr=False, description="The token or `user:password` of Milvus.")
+    milvus_database: str = Field("", description="The database on the Milvus server.")
+    milvus_ca_file: str = Field(
+        "",
+        description="A PEM file with the certificates that vouch for a Milvus server at an "
+        "`https://` address; empty means the system's.",
+    )
+    milvus_client_certificate: str = Field(
+        "", description="A PEM file, for a Milvus server that wants certificates of its clients."
+    )
+    milvus_client_key: str = Field("", description="The key of that certificate, in PEM.")
+    milvus_server_name: str = Field(
+        "", description="The name in the Milvus server's certificate, if not the address's."
+    )
+    milvus_index: Literal[
+        "auto", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "IVF_RABITQ", "SCANN", "DISKANN"
+    ] = Field(
+        "auto",
+        description="The index of vectors on a Milvus server, changed at the end of an index run; "
+        "`auto`: HNSW, and from a million rows on what takes a quarter of its memory.",
+    )
     token: str = Field(
         "",
         repr=False,
@@ -177,6 +197,22 @@ class Settings(BaseSettings):
         "where the picture changes; `quick` looks at key frames alone, where these are not far "
         "apart.",
     )
+    log: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="From which level on mmrag logs (`--verbose`: `info`)."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How it logs to stderr and to `log_file`: `text`, or JSON lines."
+    )
+    log_file: str = Field(
+        "",
+        description="A file that it logs to as well, of up to 5 MB and three older ones; a "
+        "relative path begins in the library's directory. Empty means none.",
+    )
+    trace_content: bool = Field(
+        False,
+        description="Let spans and logs carry questions, paths and error messages, which they "
+        "otherwise leave out.",
+    )
 
     @field_validator("home")
     @classmethod
@@ -208,6 +244,11 @@ class Settings(BaseSettings):
     def directory(self) -> Path:
         """The library's directory."""
         return self.home / self.library
+
+    @property
+    def log_path(self) -> Path | None:
+        """Where the log file lies, if there is one."""
+        return self.directory / Path(self.log_file).expanduser() if self.log_file else None
 
     @property
     def flags(self) -> str:

@@ -115,6 +115,9 @@ class _Telling(Progress):
         self._tell(stage)
         self._call.doing += f" ({text})"
 
+    def waiting(self, text: str) -> None:
+        self._call.doing = text or "going on"
+
     def _tell(self, stage: Stage) -> None:
         done, total = self._done.get(stage, 0), self._total.get(stage, 0)
         of_all = f" of {total}" if total else ""

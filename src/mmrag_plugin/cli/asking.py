@@ -11,6 +11,7 @@ import typer
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import output, print_json, warn
 from mmrag_plugin.cli.finding import inside_of, remember, require, resolve_hit
+from mmrag_plugin.cli.observing import observing
 from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.media import Moment, kind_of
 from mmrag_plugin.results import SearchResult
@@ -155,6 +156,7 @@ def describe(
     if detail not in FILM_PICTURES:
         raise UsageError(f"--detail {detail} is not known.", "Choose short, normal or long.")
     settings = load_settings(library=library, home=home, vlm=vlm, allow_remote=allow_remote)
+    observing.settle(settings)
     count = FILM_PICTURES[detail]
     file = expand(target)
     is_file = kind_of(file) is not None and file.is_file()

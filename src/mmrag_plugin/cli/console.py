@@ -72,16 +72,17 @@ def on_one_line(name: object) -> str:
     return _CONTROLS.sub(_spelled, str(name))
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, to: IO[str] | None = None) -> None:
     """Print one JSON object on one line; escaped where stdout can't show all of its characters."""
+    to = to or sys.stdout
     text = json.dumps(value, ensure_ascii=False)
     try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        text.encode(getattr(to, "encoding", None) or "utf-8")
     except UnicodeError:
         text = json.dumps(value)
     text = _CONTROLS_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    with _writing(sys.stdout):
-        print(text, flush=True)
+    with _writing(to):
+        print(text, flush=True, file=to)
 
 
 def warn(warnings: list[str]) -> None:

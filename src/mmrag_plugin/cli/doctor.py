@@ -197,17 +197,17 @@ def _milvus(settings: Settings) -> tuple[str, str]:
     from mmrag_plugin.milvus_owner import paused
 
     if settings.milvus_uri:
-        return _described(None, settings.milvus_uri, settings.milvus_token)
+        return _described(settings, Path())
     with tempfile.TemporaryDirectory() as scratch:
-        found = _described(Path(scratch), "", "")
+        found = _described(settings, Path(scratch))
         with paused(Path(scratch)):  # its owner ends before its directory goes
             return found
 
 
-def _described(directory: Path | None, uri: str, token: str) -> tuple[str, str]:
+def _described(settings: Settings, directory: Path) -> tuple[str, str]:
     from mmrag_plugin.milvus_connection import MilvusConnection
 
-    connection = MilvusConnection(directory, uri=uri, token=token)
+    connection = MilvusConnection.of(settings, directory)
     try:
         return milvus_words(connection.describe()), ""
     finally:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from typing import Annotated
 
 import typer
 
 from mmrag_plugin.cli import options
 from mmrag_plugin.cli.console import errors, on_one_line, output
+from mmrag_plugin.cli.observing import observing
 from mmrag_plugin.errors import UsageError
 
 
@@ -38,9 +37,7 @@ def browse(
     """
     from mmrag_plugin.gallery.serving import serve
 
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s"
-    )
+    observing.others = True  # what the web server has to say
     with options.open_library(
         library=library,
         home=home,

@@ -13,6 +13,7 @@ from mmrag_plugin import __version__
 from mmrag_plugin.cli.console import OutputLost, errors, on_one_line, print_json
 from mmrag_plugin.cli.interrupting import INTERRUPTED
 from mmrag_plugin.cli.loaded_later import LoadedLater
+from mmrag_plugin.cli.observing import in_front, observing
 from mmrag_plugin.cli.summaries import COMMANDS
 from mmrag_plugin.errors import MmragError, UsageError
 
@@ -47,8 +48,19 @@ def _options(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
+    profile: bool = typer.Option(
+        False, "--profile", help="Print where the time went, to stderr. Before or after a command."
+    ),
+    verbose: int = typer.Option(
+        0,
+        "--verbose",
+        "-v",
+        count=True,
+        help="Log what is done to stderr; twice: every part of it. Before or after a command.",
+    ),
 ) -> None:
     """Take the options that stand before a command."""
+    observing.begin(verbose=verbose, profile=profile)
 
 
 def main() -> None:
@@ -57,7 +69,15 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(prog_name="mmrag", standalone_mode=False)
+        code = _run()
+    finally:
+        observing.end(as_json="--json" in sys.argv[1:])
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        code = int(app(in_front(sys.argv[1:]), prog_name="mmrag", standalone_mode=False) or 0)
     except MmragError as error:
         code = _report(error)
     except _WRONG_USAGE as error:
@@ -70,7 +90,7 @@ def main() -> None:
         code = _report(_Unexpected(error))
     if code == INTERRUPTED:
         errors.print("Stopped. Nothing is lost: run the same command again to go on.")
-    sys.exit(code)
+    return code
 
 
 class _Unexpected(MmragError):

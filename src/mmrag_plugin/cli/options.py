@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmrag_plugin.cli.observing import observing
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import CHANNELS
 
@@ -124,7 +125,10 @@ def open_library(*, create: bool = False, dry_run: bool = False, **flags: Any) -
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.settings import load_settings
 
-    return MediaLibrary.open(load_settings(**flags), create=create, dry_run=dry_run)
+    settings = load_settings(**flags)
+    library = MediaLibrary.open(settings, create=create, dry_run=dry_run)
+    observing.settle(settings)
+    return library
 
 
 def search_options(

@@ -21,6 +21,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from mmrag_plugin.cli.console import on_one_line
 from mmrag_plugin.indexing import Progress
 from mmrag_plugin.media import Stage
 
@@ -56,7 +57,7 @@ class _Bars(Bars):
 
 
 class IndexBars(Progress):
-    """Bars for one indexing run; on a pipe it is silent, the report follows anyway."""
+    """Bars for one indexing run; a pipe hears what is waited for, and the report follows."""
 
     def __init__(self, console: Console) -> None:
         wide = console.width >= BAR_FITS_COLUMNS
@@ -76,6 +77,7 @@ class IndexBars(Progress):
             *columns, console=console, disable=not console.is_terminal, expand=not wide
         )
         self._tasks: dict[Stage, TaskID] = {}
+        self._waits = False
 
     def __enter__(self) -> IndexBars:
         self._bars.start()
@@ -108,6 +110,13 @@ class IndexBars(Progress):
         """Show beside a stage's bar how far it is with one media."""
         if stage in self._tasks:
             self._bars.update(self._tasks[stage], description=f"{_LABELS[stage]} ({text})")
+
+    def waiting(self, text: str) -> None:
+        """Say once what is waited for, and when that is over."""
+        if bool(text) != self._waits:
+            self._waits = bool(text)
+            told = on_one_line(text) if text else "It goes on."
+            self._bars.console.print(f"note: {told}", style="yellow", markup=False, highlight=False)
 
     def end(self, stage: Stage) -> None:
         """Fill a bar whose length was not known."""

@@ -39,7 +39,7 @@ MAX_CLIP_BYTES = 4_000_000
 # Containers that browsers may play as they are, with the type to call them by.
 _PLAYED = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("mmrag.gallery")
 
 
 class TooMuch(UsageError):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_TALKS = 8  # at once; the one that rested longest goes, and is kept on disk
 MAX_CHARS = 4_000  # of a message
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("mmrag.gallery")
 
 
 @dataclass

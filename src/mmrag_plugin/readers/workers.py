@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from mmrag_plugin.errors import MediaError
 from mmrag_plugin.media import Frame, Kind, MediaFacts
 from mmrag_plugin.readers.decoding import Decoder
 from mmrag_plugin.readers.worker_process import Limits, Request
+from mmrag_plugin.tracing import span
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +30,8 @@ _BOOTSTRAP = (
     "from mmrag_plugin.readers.worker_process import main; main()"
 )
 _GRACE_S = 15.0  # how much later than the kernel this side ends a process
+
+_log = logging.getLogger("mmrag.decode")
 
 
 class DecodesInWorkers(Decoder):
@@ -172,7 +176,8 @@ def _ask(request: Request) -> Iterator[Any]:
     try:
         worker.connection.send(request)
         while not ready:
-            what, value = worker.hear(request.limits.step_s + _GRACE_S)
+            with span(_span_of(request)):  # it works ahead: this is what is waited for
+                what, value = worker.hear(request.limits.step_s + _GRACE_S)
             heard, ready = True, what not in ("frame", "sound")
             if what == "error":
                 if isinstance(value, MediaError):
@@ -182,6 +187,7 @@ def _ask(request: Request) -> Iterator[Any]:
                 yield value
     except (EOFError, ConnectionError):
         status = worker.end(at_once=worker.process.poll() is None)
+        _log.info("a decoder ended", extra={"status": status, "kind": request.kind})
         if status == 0 and not heard:  # it had just given up waiting for something to do
             yield from _ask(request)
             return
@@ -191,6 +197,12 @@ def _ask(request: Request) -> Iterator[Any]:
             _workers.give_back(worker)
         elif not worker.connection.closed:
             worker.end(at_once=True)
+
+
+def _span_of(request: Request) -> str:
+    if request.wants_sound:
+        return "decode.sound"
+    return "decode" if request.wants_frames or request.wants_picture else "facts"
 
 
 def _ended(request: Request, status: int) -> MediaError:

@@ -40,6 +40,7 @@ from mmrag_plugin.vlm.ollama_faults import (
     too_much,
 )
 from mmrag_plugin.vlm.ollama_server import Shown, ask_about, client_options, remote
+from mmrag_plugin.vlm.request_span import RequestSpan
 from mmrag_plugin.vlm.time_limits import TOTAL_S, Clock, TimeLimits, Watchdog
 
 NUM_CTX = 16_384  # tokens that whoever fills a context may count on, if the model has as many
@@ -207,12 +208,14 @@ class OllamaVLM(Ollama):
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer piece by piece; the first piece has arrived when this returns."""
-        request = self._ready(messages, kwargs)
-        first, pieces, clock, opened = self._patiently(lambda: self._begin(request), request)
+        asked = RequestSpan(self.model)
+        with asked.sending():
+            request = self._ready(messages, kwargs)
+            first, pieces, clock, opened = self._patiently(lambda: self._begin(request), request)
 
         def all_pieces() -> ChatResponseGen:
             piece, last = first, first
-            with opened:
+            with asked.answering() as tell, opened:
                 yield _BEGUN
                 while piece is not None:
                     yield (last := piece)
@@ -220,6 +223,7 @@ class OllamaVLM(Ollama):
                         piece = self._next(pieces, clock)
                     except FAILURES as error:
                         raise self._meaning(error) from error
+                tell(last and last.raw)
             self._checked(last, has_format=bool(request.options.get("format")))
 
         answer = all_pieces()
@@ -230,21 +234,25 @@ class OllamaVLM(Ollama):
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """Answer piece by piece, without blocking the event loop."""
-        request = await asyncio.to_thread(self._ready, messages, kwargs)
-        first, pieces, clock, opened = await self._apatiently(
-            lambda: self._abegin(request), request
-        )
+        asked = RequestSpan(self.model)
+        with asked.sending():
+            request = await asyncio.to_thread(self._ready, messages, kwargs)
+            first, pieces, clock, opened = await self._apatiently(
+                lambda: self._abegin(request), request
+            )
 
         async def all_pieces() -> ChatResponseAsyncGen:
             piece, last = first, first
-            async with opened:
-                yield _BEGUN
-                while piece is not None:
-                    yield (last := piece)
-                    try:
-                        piece = await self._anext(pieces, clock)
-                    except FAILURES as error:
-                        raise self._meaning(error) from error
+            with asked.answering() as tell:
+                async with opened:
+                    yield _BEGUN
+                    while piece is not None:
+                        yield (last := piece)
+                        try:
+                            piece = await self._anext(pieces, clock)
+                        except FAILURES as error:
+                            raise self._meaning(error) from error
+                    tell(last and last.raw)
             self._checked(last, has_format=bool(request.options.get("format")))
 
         answer = all_pieces()

@@ -1,0 +1,36 @@
+"""A visual model at work, as flows have it: told to those who listen to spans or to LlamaIndex."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmrag_plugin.llama_events import embedding_told
+from mmrag_plugin.tracing import span
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from mmrag_plugin.embeddings.base import VisualEmbedding
+
+PICTURE = "[picture]"  # what LlamaIndex's listeners read where a text would stand
+
+
+def encoded_pictures(visual: VisualEmbedding, pictures: Sequence[Image]) -> NDArray[np.float32]:
+    """Embed pictures as ``VisualEmbedding.embed_pictures`` does."""
+    with span("encode.pictures", pictures=len(pictures), model=visual.stamp):
+        with embedding_told(visual, [PICTURE] * len(pictures)) as told:
+            rows = visual.embed_pictures(pictures)
+            told(rows)
+        return rows
+
+
+def encoded_texts(visual: VisualEmbedding, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Embed texts as ``VisualEmbedding.embed_texts`` does."""
+    with span("encode.texts", texts=len(texts), model=visual.stamp):
+        with embedding_told(visual, texts) as told:
+            rows = visual.embed_texts(texts)
+            told(rows)
+        return rows
