@@ -151,6 +151,7 @@ def settle(library: MediaLibrary) -> None:
     for store in stores:
         name = store.collection_name
         client.flush(name, timeout=300)
+        store.suit_index()
         deadline = time.monotonic() + 900
         while time.monotonic() < deadline:
             pending = [
@@ -252,12 +253,13 @@ def _words(
     return rows, written
 
 
-def clip_folder(folder: Path) -> Path:
+def clip_folder(folder: Path, *, tiny: bool = False) -> Path:
     """A model with the text half of CLIP ViT-B/32, random weights and a word for a token.
 
-    Its picture half is a stub: nothing is looked at here.
+    Its picture half is a stub: nothing is looked at here. A ``tiny`` one has a stub of both.
     """
     import torch
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import (
         CLIPConfig,
@@ -266,6 +268,7 @@ def clip_folder(folder: Path) -> Path:
         PreTrainedTokenizerFast,
     )
 
+    transformers.utils.logging.disable_progress_bar()
     pad, end, start, unknown = special = ("<pad>", "<end>", "<start>", "<unknown>")
     names = {name: number for number, name in enumerate([*special, *WORDS])}
     words = Tokenizer(models.WordLevel(names, unk_token=unknown))
@@ -279,9 +282,13 @@ def clip_folder(folder: Path) -> Path:
     torch.manual_seed(0)
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
     config = CLIPConfig(
-        text_config={"vocab_size": 49_408, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1},
+        text_config={
+            "vocab_size": len(names) if tiny else 49_408,
+            **{"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1},
+            **({**small, "num_attention_heads": 2} if tiny else {}),
+        },
         vision_config={**small, "num_attention_heads": 2, "image_size": 32, "patch_size": 8},
-        projection_dim=512,
+        projection_dim=32 if tiny else 512,
     )
     CLIPModel(config).save_pretrained(folder)
     CLIPImageProcessorPil(

@@ -44,6 +44,7 @@ def main() -> None:
     """Start both servers many times and print medians and their ratio."""
     parser = argparse.ArgumentParser(prog="mcp_start")
     parser.add_argument("--runs", type=int, default=15, help="starts of each server in each era")
+    parser.add_argument("--json", action="store_true", help="what it prints anyway")
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as home:
         servers = {

@@ -76,18 +76,16 @@ def in_turns(searcher: Searcher, client: Any, rounds: int) -> dict[str, Any]:
     chance = random.Random(7)  # noqa: S311
     queries = (sentence(chance) for _ in iter(int, 1))
 
-    def encoding(query: str) -> None:
-        searcher.visual.embed_texts([query])
+    vectors: list[list[float]] = []
 
-    vectors = iter(
-        [searcher.visual.embed_texts([next(queries)])[0].tolist() for _ in range(rounds + WARMING)]
-    )
+    def encoding(query: str) -> None:
+        vectors[:] = searcher.visual.embed_texts([query]).tolist()
 
     def bare(_query: str) -> None:
         with as_pymilvus_came():
             client.search(
                 searcher.frames.name,
-                data=[next(vectors)],
+                data=vectors,  # those that were encoded just before
                 anns_field=DENSE,
                 search_params=_search_params(DENSE, DEPTH),
                 limit=DEPTH,
@@ -161,7 +159,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", help="frames, of each library in turn")
     parser.add_argument("--backend", choices=["lite", "server"], default="lite")
     parser.add_argument("--uri", default="", help="of a server that runs already")
-    parser.add_argument("--model", default="clip", help="clip, minidual, or a model's name")
+    parser.add_argument(
+        "--model", default="clip", help="clip, minidual, a model's name, or tiny to try this out"
+    )
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -169,8 +169,8 @@ def main() -> None:
     with TemporaryDirectory(prefix="mmrag-search-") as directory:
         base = Path(directory)
         model = str(MINIDUAL) if options.model == "minidual" else options.model
-        if model == "clip":
-            model = str(clip_folder(base / "clip"))
+        if model in ("clip", "tiny"):
+            model = str(clip_folder(base / "clip", tiny=model == "tiny"))
         results = []
         with server(options.backend, options.uri, base) as uri:
             for rows in sizes:

@@ -29,6 +29,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "MMRAG_TEXT_MODEL": "off",
         "OLLAMA_HOST": NOBODY_LISTENS,
         "HF_HUB_OFFLINE": "1",
+        "MMRAG_KEEP_MODELS": "0",
         **more,
     }
 

@@ -17,6 +17,9 @@ if os.environ.get("CI"):
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
 
+# No test leaves a process behind that keeps models loaded, but those that are about it.
+os.environ["MMRAG_KEEP_MODELS"] = "0"
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -19,8 +19,8 @@ LAYERS: dict[str, str] = {
     "vocabulary": "child_process errors media timecode metadata settings pictures terms "
     "colours content_kind picture_check animations raw_pictures motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
-    "content_hash ollama_host priority folder_names film_sound side_by_side tracing tracing_otel "
-    "profiling logs llama_events",
+    "content_hash ollama_host priority shared_process folder_names film_sound side_by_side "
+    "tracing tracing_otel profiling logs llama_events",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
     "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
@@ -32,7 +32,8 @@ LAYERS: dict[str, str] = {
     "library": "library library_annotating library_asking library_captions library_evaluating "
     "library_imagining library_indexing library_learning "
     "library_lora library_keeping library_making library_media library_models library_place "
-    "library_previews library_speech library_thumbnails kept_files on_ray",
+    "library_previews library_speech library_thumbnails kept_files query_models model_keeper "
+    "model_keeper_process on_ray",
     "upkeep": "upkeep watching asked_index",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",
@@ -42,6 +43,7 @@ NEIGHBOURS_TALK = {"vocabulary", "storage", "flows", "library"}
 # Flows know a stage by its seam; these modules hold seams, or words, and no implementation.
 SEAMS = {
     *(f"mmrag_plugin.{stage}.base" for stage in LAYERS["stages"].split()),
+    "mmrag_plugin.embeddings.seam",
     "mmrag_plugin.vlm.prompts",
     "mmrag_plugin.vlm.captions",
     "mmrag_plugin.vlm.structured",

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,18 @@ def test_recall_of_what_each_channel_can_find_is_full(
     }
 
 
+@pytest.mark.slow
+def test_being_listened_to_is_measured_in_each_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--rows 50 --photos 3 --searches 2 --runs 1 --visual-model palette".split()
+    found: dict[str, Any] = measured("tracing", monkeypatch, capsys, *small)
+    for name in ("search", "index"):
+        assert found[name]["spans"] > 10
+        assert found[name]["modes"].keys() == {"nobody", "profile", "otel", "both"}
+        assert found[name]["modes"]["nobody"]["p50_ratio"] == 1
+
+
 def test_the_page_about_quality_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     quality = importlib.import_module("benchmarks.quality")
@@ -56,6 +69,65 @@ def test_the_page_about_quality_says_what_was_measured(monkeypatch: pytest.Monke
     assert quality.PAGE.read_text() == quality.page(kept), (
         "run python -m benchmarks quality --write"
     )
+
+
+def test_the_page_about_speed_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    performance = importlib.import_module("benchmarks.performance")
+    kept = json.loads(performance.KEPT.read_text())
+    names = [part.name for part in performance.PARTS]
+    assert performance.PAGE.read_text() == performance.page(kept, names), (
+        "run python -m benchmarks performance --write"
+    )
+
+
+def test_a_benchmark_that_fails_is_missing_or_takes_too_long_is_told_on_the_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    performance = importlib.import_module("benchmarks.performance")
+    parts = {
+        "start": performance.measured(performance.Part("start", "no_such_thing", 60)),
+        "index": performance.measured(performance.Part("index", "facets --nonsense", 60)),
+        "models": performance.measured(performance.Part("models", "facets 100000", 0.1)),
+    }
+    text = performance.page({"parts": parts}, ["start", "index", "models", "outages"])
+    assert "could not be measured: there is no benchmark no_such_thing." in text
+    assert "unrecognized arguments: --nonsense (exit code 2)." in text
+    assert "it took more than 0 s." in text
+    assert "Not measured yet." in text
+
+
+def test_figures_that_are_not_what_they_were_are_shown_as_they_came(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    performance = importlib.import_module("benchmarks.performance")
+    part = {"command": "python -m benchmarks search", "day": "2026-11-26", "took_s": 3}
+    kept = {"parts": {"search-lite": {**part, "result": {"other": {"p50 | ms": 12.3456}}}}}
+    assert "| other, p50 / ms | 12.35 |" in performance.page(kept, ["search-lite"])
+    performance.draw(kept, tmp_path)  # and no plot is drawn of them
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_search_is_measured_beside_what_it_cannot_do_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    small = ["--rows", "150", "600", "--model", "tiny", "--rounds", "3"]
+    found = measured("search", monkeypatch, capsys, *small)
+    less, more = found["results"]  # type: ignore[misc]
+    assert (less["rows"], more["rows"]) == (150, 600)
+    assert list(less["p50_ms"]) == ["encoding", "bare search", "visual", "text", "bm25", "all"]
+    assert less["visual_ratio"] > 0
+    assert less["all_ratio"] > 0
+    performance = importlib.import_module("benchmarks.performance")
+    about = {"command": "", "day": "", "took_s": 1, "result": found}
+    text = performance.page({"parts": {"search-lite": about}}, ["search-lite"])
+    assert "all channels beside the slowest, 600 frames" in text
+    performance.draw({"parts": {"search-lite": about}}, tmp_path)
+    assert "600 frames" in (tmp_path / "performance-ratios.svg").read_text()
 
 
 def test_what_ships_is_derived_on_photos_that_no_claim_is_about(

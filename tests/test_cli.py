@@ -168,7 +168,7 @@ def test_ctrl_c_stops_with_one_sentence(other_home: Path) -> None:
     listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     python, option, program = MMRAG
     with subprocess.Popen(
-        [python, option, listening + program, "demo"],
+        [python, option, listening + program, "demo", "--profile"],
         env=environment(other_home),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -183,6 +183,7 @@ def test_ctrl_c_stops_with_one_sentence(other_home: Path) -> None:
     assert process.returncode == 130
     assert "Stopped. Nothing is lost" in complaint
     assert "Traceback" not in complaint
+    assert "100.0%" in complaint[complaint.index("where the time went") :]
 
 
 def test_ctrl_c_ends_an_index_in_good_order_and_a_second_one_at_once(

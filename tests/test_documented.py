@@ -117,6 +117,7 @@ def test_every_setting_is_documented_and_read_from_the_environment(
         "ocr_all_below": "3",
         "ollama_host": "http://10.0.0.1:1",
         "vlm_timeout": "12.5",
+        "keep_models": "60.5",
         "log": "info",
         "log_format": "json",
         "trace_content": "true",

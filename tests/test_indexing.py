@@ -719,6 +719,21 @@ def test_a_bad_sidecar_moves_with_its_folder_and_goes_with_its_media(
     assert library.index([]).failed == [], "it speaks about nothing any more"
 
 
+def test_the_reason_of_a_failure_names_a_path_that_is_there(
+    library: MediaLibrary, photos: Path
+) -> None:
+    whole = picture(photos / "a.png", size=(64, 64)).read_bytes()
+    first, copy = photos / "a.png", photos / "copy.png"
+    for path in (first, copy):
+        path.write_bytes(whole[: len(whole) // 2])  # its pixels can't be decoded, its facts can
+    assert str(first) in library.index([photos]).failed[0].reason
+    first.unlink()
+    assert [str(copy) in bad.reason for bad in library.index([]).failed] == [True]
+    copy.rename(photos / "moved.png")
+    (failed,) = library.index([]).failed
+    assert str(photos / "moved.png") in failed.reason
+
+
 # ---- drives that come and go -----------------------------------------------------------------
 
 

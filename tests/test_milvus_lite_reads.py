@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmrag_plugin import milvus_engine, milvus_lite_reads
-from mmrag_plugin.milvus_rows import HNSW, NO_TERMS, make_schema
+from mmrag_plugin.milvus_indexes import HNSW
+from mmrag_plugin.milvus_rows import NO_TERMS, make_schema
 
 DIM = 8
 FIELDS = ["media_id", "source", "start_ms"]

@@ -284,7 +284,7 @@ def test_loopback_tcp_with_the_token_serves_where_there_are_no_unix_sockets(
 ) -> None:
     import pymilvus  # noqa: F401  (so that opening the engine here leaves the package whole)
 
-    monkeypatch.setattr(milvus_engine, "_new_socket_path", lambda: None)
+    monkeypatch.setattr(milvus_engine, "new_socket_path", lambda name: None)
     engine = milvus_engine.open_engine(tmp_path / "milvus")
     gate = milvus_engine.Gate(Address("", "secret").metadata[0][1], on_broken=lambda: None)
     server, uri, socket_path = milvus_engine.serve(engine, gate)

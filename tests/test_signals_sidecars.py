@@ -309,6 +309,21 @@ def test_lists_beside_a_folder_of_pictures_speak_about_it(tmp_path: Path) -> Non
     assert below.stamp_for("a.jpg") != sidecars_of(images).stamp_for("a.jpg")
 
 
+def test_media_that_comes_beside_a_list_changes_what_it_says_about_folders_below(
+    tmp_path: Path,
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a.jpg").write_bytes(b"-")
+    (tmp_path / "captions.json").write_text('{"a.jpg": "bare name"}')
+    before = sidecars_of(images, above=sidecars_of(tmp_path))
+    assert texts(before, "a.jpg") == ["bare name"]
+    (tmp_path / "other.jpg").write_bytes(b"-")
+    after = sidecars_of(images, above=sidecars_of(tmp_path))
+    assert texts(after, "a.jpg") == []
+    assert after.stamp_for("a.jpg") != before.stamp_for("a.jpg")
+
+
 def test_a_bare_name_in_a_list_means_the_media_beside_it_first(folder: Path) -> None:
     below = folder / "2019"
     below.mkdir()

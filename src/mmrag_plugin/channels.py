@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.embeddings.seam import TextModel, VisualModel
     from mmrag_plugin.learned_query import LearnedQuery
     from mmrag_plugin.milvus_media import MediaRows
     from mmrag_plugin.milvus_rows import FoundRow
@@ -64,7 +64,7 @@ class Channels:
     ledger: Ledger
     frames: MediaRows
     words: MediaRows
-    visual: VisualEmbedding
+    visual: VisualModel
     text: TextModel | None
     learned: LearnedQuery | None = None
 

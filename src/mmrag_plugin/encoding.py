@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.seam import VisualModel
 
 PICTURE = "[picture]"  # what LlamaIndex's listeners read where a text would stand
 
 
-def encoded_pictures(visual: VisualEmbedding, pictures: Sequence[Image]) -> NDArray[np.float32]:
-    """Embed pictures as ``VisualEmbedding.embed_pictures`` does."""
+def encoded_pictures(visual: VisualModel, pictures: Sequence[Image]) -> NDArray[np.float32]:
+    """Embed pictures as ``VisualModel.embed_pictures`` does."""
     with span("encode.pictures", pictures=len(pictures), model=visual.stamp):
         with embedding_told(visual, [PICTURE] * len(pictures)) as told:
             rows = visual.embed_pictures(pictures)
@@ -27,8 +27,8 @@ def encoded_pictures(visual: VisualEmbedding, pictures: Sequence[Image]) -> NDAr
         return rows
 
 
-def encoded_texts(visual: VisualEmbedding, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Embed texts as ``VisualEmbedding.embed_texts`` does."""
+def encoded_texts(visual: VisualModel, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Embed texts as ``VisualModel.embed_texts`` does."""
     with span("encode.texts", texts=len(texts), model=visual.stamp):
         with embedding_told(visual, texts) as told:
             rows = visual.embed_texts(texts)

@@ -179,12 +179,22 @@ class MediaLines:
         connection.execute(paths.update().where(strangers).values(root=root))
 
     def drop_paths(self, gone: Iterable[str]) -> None:
-        """Forget paths; their media stay until ``drop_media``, and copies are read again."""
+        """Forget paths; their media stay until ``drop_media``, and are looked at again."""
         with self._database.writing() as connection:
             for batch in batches(gone):
                 here = sa.select(paths.c.media_id).where(paths.c.path.in_(batch))
-                connection.execute(read_anew().where(stages.c.media_id.in_(here)))
+                _look_again(connection, stages.c.media_id.in_(here))
                 connection.execute(paths.delete().where(paths.c.path.in_(batch)))
+
+    def look_again(self, media_ids: Iterable[str]) -> None:
+        """Have media looked at again whose paths, or what stands beside them, changed.
+
+        Folder and file names are words, so they are read again; and what failed is tried again, as
+        its reason names a path.
+        """
+        with self._database.writing() as connection:
+            for batch in batches(media_ids):
+                _look_again(connection, stages.c.media_id.in_(batch))
 
     def forget_sidecars(self, unseen: Iterable[str]) -> None:
         """Note that nobody looked beside these files; a scan that finds sidecars there does."""
@@ -378,3 +388,9 @@ def under(folder: str) -> sa.ColumnElement[bool]:
 def at_or_under(column: sa.ColumnElement[str], folder: str) -> sa.ColumnElement[bool]:
     """The condition that a path is a folder or lies in it."""
     return sa.or_(column == folder, _starts_with(column, folder.rstrip(os.sep) + os.sep))
+
+
+def _look_again(connection: Connection, these: sa.ColumnElement[bool]) -> None:
+    connection.execute(read_anew().where(these))
+    # failed still, for the report, but under no stamp
+    connection.execute(stages.update().where(these, stages.c.state == "failed").values(stamp=""))

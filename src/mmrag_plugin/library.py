@@ -16,6 +16,7 @@ from mmrag_plugin.library_indexing import LibraryIndexing
 from mmrag_plugin.library_learning import LibraryLearning
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import claim, ledger_url
+from mmrag_plugin.query_models import QueryModels
 from mmrag_plugin.settings import Settings, load_settings
 from mmrag_plugin.tracing import span
 from mmrag_plugin.walking import expand
@@ -66,15 +67,23 @@ class MediaLibrary(
         self._searchers: dict[tuple[object, ...], Searcher] = {}
         self._loading = threading.RLock()  # a server's first searches come together
         self._annotating = threading.Lock()
+        self.query_models = QueryModels(self.models, None)
 
     # ---- opening and closing -----------------------------------------------------------------
 
     @classmethod
     def open(
-        cls, settings: Settings | None = None, *, create: bool = False, dry_run: bool = False
+        cls,
+        settings: Settings | None = None,
+        *,
+        create: bool = False,
+        dry_run: bool = False,
+        kept_models: bool = False,
     ) -> MediaLibrary:
         """Open the library that the settings name.
 
+        With ``kept_models`` searches use models that another process keeps loaded, as the settings
+        say, which pays in a process that ends soon.
         With ``dry_run`` one that is not there yet is empty and in memory, to plan with.
         Raises NotFound when there is none and ``create`` is not set, NotALibrary when the directory
         holds something else, StorageError when it can't be written or has lost its ledger.
@@ -84,7 +93,12 @@ class MediaLibrary(
             ledger = Ledger(ledger_url(settings, create=create, dry_run=dry_run))
         if settings.ledger_url:
             claim(ledger, settings.library)
-        return cls(settings, ledger)
+        library = cls(settings, ledger)
+        if kept_models and settings.keep_models:
+            from mmrag_plugin.model_keeper import ModelKeeper
+
+            library.query_models = QueryModels(library.models, ModelKeeper(settings))
+        return library
 
     def for_assistants(self) -> MediaLibrary:
         """Give the library without what the person hides from assistants; models are shared.
@@ -148,7 +162,7 @@ class MediaLibrary(
             )
             from mmrag_plugin.searching import Searcher
 
-        visual, model = self.models.in_use()
+        visual, model = self.query_models.visual()
         words = self.recorded("words")
         if words is None:
             raise NotALibrary("The ledger knows no words collection.", "Run mmrag index again.")
@@ -161,7 +175,7 @@ class MediaLibrary(
         )
         if key in self._searchers:
             return self._searchers[key]
-        text = self.models.text_in_use(words, visual)
+        text = self.query_models.text(words)
         sentences = text is not None and words.setting != "visual"
         rows = self.rows()
         searcher = Searcher(

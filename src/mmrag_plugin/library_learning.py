@@ -26,7 +26,7 @@ from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.settings import LEARNED_FOLDER
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.seam import VisualModel
     from mmrag_plugin.indexing import IndexReport, Progress
     from mmrag_plugin.learned_query import LearnedQuery
     from mmrag_plugin.learning import Lesson
@@ -191,7 +191,7 @@ class LibraryLearning:
         self._change(str(version), progress, before=before)
         return self.learned_in_use
 
-    def learned_query(self, visual: VisualEmbedding) -> LearnedQuery | None:
+    def learned_query(self, visual: VisualModel) -> LearnedQuery | None:
         """What moves queries of this model; None where nothing is in use, or it can't be.
 
         Then ``models.warnings`` says why, and searches are as they were before learning.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.errors import MmragError, ModelError, ModelMismatch, NotFound
@@ -49,6 +49,14 @@ class Wanted:
     recorded: dict[str, Model]
 
 
+@dataclass
+class Loaded:
+    """The models that are in memory, by the settings that they were loaded by."""
+
+    visuals: dict[str, VisualEmbedding] = field(default_factory=dict)
+    texts: dict[tuple[str, str], TextModel | None] = field(default_factory=dict)
+
+
 class LibraryModels:
     """Loads models by the settings and by what the ledger remembers; each is loaded once.
 
@@ -58,8 +66,7 @@ class LibraryModels:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings, self._ledger = settings, ledger
         self.learned = LearnedVersions(ledger)
-        self._visuals: dict[str, VisualEmbedding] = {}
-        self._texts: dict[tuple[str, str], TextModel | None] = {}
+        self.loaded = Loaded()
         self.warnings: list[str] = []
 
     def recorded(self, name: str) -> Model | None:
@@ -70,7 +77,7 @@ class LibraryModels:
     @property
     def are_loaded(self) -> bool:
         """Whether any model has been loaded yet."""
-        return bool(self._visuals or self._texts)
+        return bool(self.loaded.visuals or self.loaded.texts)
 
     def runs_with(self, name: str) -> str | None:
         """How the model of ``visual`` or ``words`` runs here, as far as it is known unloaded."""
@@ -197,9 +204,9 @@ class LibraryModels:
         return f"{what}_{self._ledger.fact('id')}_"
 
     def _visual(self, setting: str) -> VisualEmbedding:
-        if setting not in self._visuals and setting.startswith(LEARNED):
-            self._visuals[setting] = self._learned_visual(setting.removeprefix(LEARNED))
-        if setting not in self._visuals:
+        if setting not in self.loaded.visuals and setting.startswith(LEARNED):
+            self.loaded.visuals[setting] = self._learned_visual(setting.removeprefix(LEARNED))
+        if setting not in self.loaded.visuals:
             from mmrag_plugin.embeddings.choose import choose_visual
 
             with span("load.visual"):
@@ -210,8 +217,8 @@ class LibraryModels:
                     device=self._settings.device,
                 )
             self.warnings += warnings
-            self._visuals[setting] = model
-        return self._visuals[setting]
+            self.loaded.visuals[setting] = model
+        return self.loaded.visuals[setting]
 
     def learned_content(self, version: str) -> tuple[dict[str, Any], bytes]:
         """What is known of a model trained here, and its file. Raises ModelError if that changed.
@@ -252,7 +259,7 @@ class LibraryModels:
 
     def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
         key = setting, visual.stamp
-        if key not in self._texts:
+        if key not in self.loaded.texts:
             from mmrag_plugin.embeddings.choose import choose_text
 
             with span("load.text"):
@@ -266,8 +273,8 @@ class LibraryModels:
                     device=self._settings.device,
                 )
             self.warnings += warnings
-            self._texts[key] = model
-        return self._texts[key]
+            self.loaded.texts[key] = model
+        return self.loaded.texts[key]
 
 
 def _lost(what: str, version: str) -> ModelError:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.schema import NodeWithScore, QueryBundle
 
 _INSTRUMENTATION = "llama_index_instrumentation"
@@ -36,7 +35,7 @@ def dispatcher_heard(name: str) -> Any:
 
 
 @contextmanager
-def embedding_told(model: BaseEmbedding, chunks: Sequence[str]) -> Iterator[Callable[[Any], None]]:
+def embedding_told(model: Any, chunks: Sequence[str]) -> Iterator[Callable[[Any], None]]:
     """Tell that a model embeds; the vectors [n, dim] are to be told within."""
     dispatcher = dispatcher_heard("mmrag_plugin.embeddings")
     if dispatcher is None:
@@ -47,7 +46,9 @@ def embedding_told(model: BaseEmbedding, chunks: Sequence[str]) -> Iterator[Call
         EmbeddingStartEvent,
     )
 
-    dispatcher.event(EmbeddingStartEvent(model_dict=model.to_payload()))
+    # a model that another process keeps loaded is no component of LlamaIndex
+    about: Any = getattr(model, "to_payload", lambda: {"model_name": model.model_name})
+    dispatcher.event(EmbeddingStartEvent(model_dict=about()))
     yield lambda rows: dispatcher.event(
         EmbeddingEndEvent(chunks=list(chunks), embeddings=rows.tolist())
     )

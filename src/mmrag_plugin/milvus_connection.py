@@ -35,6 +35,7 @@ BUILD_S = 600.0  # creating an index or loading a large collection builds its gr
 CONNECT_S = 5.0
 # pymilvus waits as long for an owner that was killed before it says so, and nobody waits over five
 OWNER_CONNECT_S = 2.0
+FIRST_PAUSE_S = 0.05
 RECONNECT_S = 5.0  # how long a lost connection is tried for
 PATIENCE_S = 300.0  # how long a run of indexing waits for its server
 TRY_S = 20.0  # how long one call of such a run may take before another is tried
@@ -129,7 +130,7 @@ class MilvusConnection:
             timeout_s = min(timeout_s, TRY_S)
         began = time.monotonic()
         failed_at: float | None = None
-        pause_s = 0.05
+        pause_s = FIRST_PAUSE_S
         while True:
             client = None
             try:
@@ -150,13 +151,17 @@ class MilvusConnection:
                 gone_s = time.monotonic() - failed_at
                 if not self._waits(failure, error, gone_s + pause_s):
                     raise self._translated(method, error, failure, timeout_s, gone_s) from error
-                _log.info("Milvus has gone; trying again", extra={"operation": method})
+                level = logging.INFO if pause_s == FIRST_PAUSE_S else logging.DEBUG
+                _log.log(level, "Milvus has gone; trying again", extra={"operation": method})
                 if failure == "unloaded" and method != "load_collection":
                     self._load(arguments[0])
             else:
                 if failed_at is not None:
                     away_s = round(time.monotonic() - failed_at, 3)
-                    _log.warning("Milvus was away", extra={"away_s": away_s, "operation": method})
+                    level = logging.INFO if self.embedded else logging.WARNING
+                    _log.log(
+                        level, "Milvus was away", extra={"away_s": away_s, "operation": method}
+                    )
                     if self._waiting is not None:
                         self._waiting("")
                 return found

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
-import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +23,8 @@ import grpc  # type: ignore[import-untyped]
 
 from mmrag_plugin.errors import MilvusUnavailable
 from mmrag_plugin.milvus_owner import is_disk_error
+from mmrag_plugin.shared_process import new_socket_path
 
-SOCKET_PATH_BYTES = 103  # the shortest limit among systems (macOS); Linux allows 107
 MAX_CALLS = 256  # each call that waits for the engine holds a thread; probes need one as well
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # what a Milvus server allows
 
@@ -142,7 +140,7 @@ def serve(engine: Any, gate: Gate) -> tuple[Any, str, Path | None]:
         ],
     )
     milvus_pb2_grpc.add_MilvusServiceServicer_to_server(MilvusServicer(engine), server)
-    socket_path = _new_socket_path()
+    socket_path = new_socket_path("milvus")
     if socket_path is None:
         uri = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     else:
@@ -151,19 +149,6 @@ def serve(engine: Any, gate: Gate) -> tuple[Any, str, Path | None]:
         socket_path.chmod(0o600)
     server.start()
     return server, uri, socket_path
-
-
-def _new_socket_path() -> Path | None:
-    """A new path in a new folder that only we may enter; None where it can't be had."""
-    import socket
-
-    if not hasattr(socket, "AF_UNIX"):
-        return None
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108
-        if base and len(os.fsencode(base)) + len("/mmrag-12345678/milvus") <= SOCKET_PATH_BYTES:
-            with contextlib.suppress(OSError):
-                return Path(tempfile.mkdtemp(prefix="mmrag-", dir=base)) / "milvus"
-    return None
 
 
 class Turns:

@@ -400,7 +400,7 @@ class _Comparison:
     def _look_again(self, media_id: str) -> None:
         self.result.read_again.add(media_id)
         if not self.dry_run:
-            self.ledger.redo("read", [media_id])  # folder and file names are words too
+            self.ledger.look_again([media_id])
 
     def _count(self, what: str, media_id: str) -> None:
         if (what, media_id) not in self.counted:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.embeddings.seam import TextModel, VisualModel
     from mmrag_plugin.learned_query import LearnedQuery
     from mmrag_plugin.milvus_media import MediaRows
     from mmrag_plugin.milvus_rows import FoundRow
@@ -50,7 +50,7 @@ class Searcher:
         ledger: Ledger,
         frames: MediaRows,
         words: MediaRows,
-        visual: VisualEmbedding,
+        visual: VisualModel,
         text: TextModel | None,
         fusion: Fusion,
         calibration: Calibration = CALIBRATION,

@@ -83,6 +83,13 @@ class Settings(BaseSettings):
     allow_remote: bool = Field(
         False, description="Let pictures go to a VLM on another machine (`--allow-remote`)."
     )
+    keep_models: float = Field(
+        300.0,
+        ge=0,
+        le=86_400,
+        description="For how many seconds a process keeps models loaded for the next search in a "
+        "terminal; 0: it is not started.",
+    )
     milvus_uri: str = Field(
         "", description="A Milvus server or cluster; empty means the library's own embedded Milvus."
     )

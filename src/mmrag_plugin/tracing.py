@@ -161,7 +161,9 @@ class Span(Unheard):
 
 _current: ContextVar[Span | None] = ContextVar("mmrag_span", default=None)
 _UNHEARD = Unheard()
+_OPENTELEMETRY = "opentelemetry.trace"
 _listeners: tuple[Listener, ...] = ()
+_exporter_of: Callable[[], Listener | None] | None = None
 _content = False
 _changing = threading.Lock()
 
@@ -169,15 +171,19 @@ _changing = threading.Lock()
 def span(name: str, /, **attributes: str | float) -> Unheard:
     """A span to be entered with ``with``, or begun and ended by hand."""
     listeners = _listeners
-    if _OPENTELEMETRY in sys.modules:  # else no provider can have been set
-        from mmrag_plugin.tracing_otel import exporter
-
-        if (exporting := exporter()) is not None:
-            listeners = (exporting, *listeners)
+    # else no provider can have been set
+    if _OPENTELEMETRY in sys.modules and (exporting := _exporter()) is not None:
+        listeners = (exporting, *listeners)
     return Span(name, attributes, listeners) if listeners else _UNHEARD
 
 
-_OPENTELEMETRY = "opentelemetry.trace"
+def _exporter() -> Listener | None:
+    global _exporter_of  # noqa: PLW0603  (imported once, when there may be something to export to)
+    if _exporter_of is None:
+        from mmrag_plugin.tracing_otel import exporter
+
+        _exporter_of = exporter
+    return _exporter_of()
 
 
 def current() -> Span | None:

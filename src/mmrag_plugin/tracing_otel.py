@@ -43,6 +43,8 @@ _KINDS: dict[str, dict[str, str]] = {  # by the first word of a span's name
 _TOKEN = "opentelemetry token"  # noqa: S105  (where a span keeps what makes it current)
 _CLIENTS = ("milvus", "chat")  # they wait for another process
 
+_NAMED = bool(os.environ.get("OTEL_PYTHON_TRACER_PROVIDER"))  # made by its first use
+
 _exporter: _Exporter | None = None
 
 
@@ -50,6 +52,9 @@ def exporter() -> _Exporter | None:
     """What tells the present TracerProvider of spans; None as long as none was set."""
     global _exporter  # noqa: PLW0603  (made again for another provider)
     trace: Any = sys.modules["opentelemetry.trace"]
+    # its getter looks through the environment each time, which costs more than all the rest
+    if getattr(trace, "_TRACER_PROVIDER", trace) is None and not _NAMED:
+        return None
     try:
         provider = trace.get_tracer_provider()
     except AttributeError:  # it is being imported, by another thread

@@ -211,6 +211,8 @@ def _copy_vectors(library: MediaLibrary, part: Path) -> None:
 
 def status(library: MediaLibrary) -> dict[str, Any]:
     """Counts, models, folders and the Milvus in use; the JSON of ``mmrag status``."""
+    from mmrag_plugin.model_keeper import kept
+
     counts = library.ledger.counts()
     visual, words = library.recorded("visual"), library.recorded("words")
     first, last = library.ledger.dates()
@@ -246,6 +248,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
                 for name, kept in (("visual", "visual"), ("text", "words"))
             },
         },
+        "kept_models": kept(library.settings.home),
         "tuned": tuned.as_dict() if (tuned := library.tuned()) else None,
         "milvus": library.connection.describe(),
         "writer": library.ledger.lease_holder(),

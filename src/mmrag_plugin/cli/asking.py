@@ -87,6 +87,7 @@ def ask(
     if plan not in ("rules", "model", "literal"):
         raise UsageError(f"--plan {plan} is not known.", "Choose rules, model or literal.")
     with options.open_library(
+        kept_models=True,
         library=library,
         home=home,
         vlm=vlm,

@@ -74,6 +74,7 @@ def chat(
     )
     del asked["channels"]
     with options.open_library(
+        kept_models=True,
         library=library,
         home=home,
         vlm=vlm,

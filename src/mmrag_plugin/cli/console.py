@@ -98,6 +98,13 @@ def milvus_words(found: dict[str, Any]) -> str:
     return f"{found['version']}, {where}" + (f"; turned off: {off}" if off else "")
 
 
+def kept_words(found: dict[str, Any]) -> str:
+    """Say what the process that keeps models loaded holds, and for how long."""
+    names = ", ".join(found["models"]) or "nothing yet"
+    size = f", {found['memory_bytes'] >> 20} MB" if found["memory_bytes"] else ""
+    return f"{names}{size}, process {found['pid']}, which leaves in {found['leaves_in_s']} s"
+
+
 def _spelled(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 

@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import milvus_words, on_one_line, output, print_json
+from mmrag_plugin.cli.console import kept_words, milvus_words, on_one_line, output, print_json
 from mmrag_plugin.errors import MediaError, MmragError, ModelError, NotFound, StorageError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def doctor(
                 ("Milvus", partial(_milvus, settings)),
                 ("visual model", place.visual),
                 ("text model", place.text),
+                ("models kept loaded", partial(_kept, settings)),
                 ("text in pictures", partial(_ocr, settings)),
                 ("films", _films),
                 ("speech", partial(_speech, settings)),
@@ -191,6 +192,15 @@ def _said(models: LibraryModels) -> str:
     said = " ".join(models.warnings)
     models.warnings.clear()
     return said
+
+
+def _kept(settings: Settings) -> tuple[str, str]:
+    from mmrag_plugin.model_keeper import kept
+
+    if not settings.keep_models:
+        return "none, as MMRAG_KEEP_MODELS is 0", ""
+    found = kept(settings.home)
+    return kept_words(found) if found else "none at present", ""
 
 
 def _milvus(settings: Settings) -> tuple[str, str]:

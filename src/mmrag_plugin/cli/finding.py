@@ -126,6 +126,7 @@ def search(
     if export is not None:
         check_export(export)
     with options.open_library(
+        kept_models=True,
         library=library,
         home=home,
         vlm=vlm,
@@ -185,7 +186,11 @@ def similar(
     if export is not None:
         check_export(export)
     with options.open_library(
-        library=library, home=home, visual_model=visual_model, milvus_uri=milvus_uri
+        kept_models=True,
+        library=library,
+        home=home,
+        visual_model=visual_model,
+        milvus_uri=milvus_uri,
     ) as opened:
         target, (start_s, end_s) = resolve_hit(opened, target)
         require(opened, target)

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from mmrag_plugin.cli import options
-from mmrag_plugin.cli.console import milvus_words, on_one_line, output, print_json, warn
+from mmrag_plugin.cli.console import kept_words, milvus_words, on_one_line, output, print_json, warn
 from mmrag_plugin.cli.failures import MAX_FAILURES_SHOWN, show_failures
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def _show_status(found: dict[str, Any]) -> None:
             f"{captions['doubtful']} of them doubtful",
         )
     table.add_row("models", on_one_line(_model_words(found["models"])))
+    if found["kept_models"]:
+        table.add_row("kept loaded", on_one_line(kept_words(found["kept_models"])))
     if found["tuned"]:
         table.add_row("tuned", on_one_line(_tuned_words(found["tuned"])))
     table.add_row("Milvus", milvus_words(found["milvus"]))

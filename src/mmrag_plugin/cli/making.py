@@ -95,7 +95,7 @@ def clip(
     It is copied bit by bit where it begins at a key frame and its codec fits, else encoded.
     """
     what: What = "gif" if gif else "clip"
-    with options.open_library(library=library, home=home) as opened:
+    with options.open_library(library=library, home=home, kept_models=True) as opened:
         named = _target(opened, target, begin, end)
         found = opened.ingredients(what, targets=[named])
         _make(
@@ -129,7 +129,7 @@ def supercut(
 ) -> None:
     """Join the moments of films that show what you ask for, with their sound."""
     asked = _asked(limit, "video", since, until, folder, camera, min_confidence)
-    with options.open_library(library=library, home=home) as opened:
+    with options.open_library(library=library, home=home, kept_models=True) as opened:
         found = opened.ingredients("supercut", query, **asked)
         _make(
             opened,
@@ -172,7 +172,7 @@ def sheet(
 ) -> None:
     """Make a contact sheet: of what is found, or of one film with times."""
     asked = _asked(limit, kind, since, until, folder, camera, min_confidence)
-    with options.open_library(library=library, home=home) as opened:
+    with options.open_library(library=library, home=home, kept_models=True) as opened:
         if _is_media(opened, target):
             named = _target(opened, target, None, None, whole=True)
             found = opened.ingredients("sheet", targets=[named], limit=limit)
@@ -213,7 +213,7 @@ def slideshow(
 ) -> None:
     """Make a silent film of what is found, each picture fading into the next."""
     asked = _asked(limit, kind, since, until, folder, camera, min_confidence)
-    with options.open_library(library=library, home=home) as opened:
+    with options.open_library(library=library, home=home, kept_models=True) as opened:
         found = opened.ingredients("slideshow", query, **asked)
         _make(
             opened,

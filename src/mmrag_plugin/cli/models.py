@@ -31,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     )
     group.command("list")(list_models)
     group.command("pull")(pull)
+    group.command("unload")(unload)
     group.command("quantize")(quantizing.quantize)
     group.command("use")(learning.use)
     group.command("rollback")(learning.roll_back)
@@ -141,6 +142,18 @@ def pull(
         output.print(f"Use it: mmrag index{_flag(name, folder, models_home)}", soft_wrap=True)
         if layout_of(folder) == "whisper" and find_spec("faster_whisper") is None:
             output.print("It needs faster-whisper: pip install 'mmrag-plugin[speech]'")
+
+
+def unload(home: options.Home = None, json: options.Json = False) -> None:
+    """End the process that keeps models loaded for the next search; it also ends by itself."""
+    from mmrag_plugin import model_keeper
+    from mmrag_plugin.settings import load_settings
+
+    ended = model_keeper.unload(load_settings(home=home).home)
+    if json:
+        print_json({"unloaded": ended})
+    else:
+        output.print("No models are loaded any more." if ended else "No models were kept loaded.")
 
 
 def _pull_ocr(name: str, models_home: Path, *, yes: bool, json: bool) -> None:

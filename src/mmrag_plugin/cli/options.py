@@ -120,13 +120,15 @@ Literal = Annotated[
 ]
 
 
-def open_library(*, create: bool = False, dry_run: bool = False, **flags: Any) -> MediaLibrary:
-    """Open the library that flags and environment name."""
+def open_library(
+    *, create: bool = False, dry_run: bool = False, kept_models: bool = False, **flags: Any
+) -> MediaLibrary:
+    """Open the library that flags and environment name; options as of ``MediaLibrary.open``."""
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.settings import load_settings
 
     settings = load_settings(**flags)
-    library = MediaLibrary.open(settings, create=create, dry_run=dry_run)
+    library = MediaLibrary.open(settings, create=create, dry_run=dry_run, kept_models=kept_models)
     observing.settle(settings)
     return library
 

@@ -100,7 +100,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         ),
     },
     "models": {
-        "models": "List models, fetch one, or choose among those learned.",
+        "models": "List models, fetch one, make it quicker, or choose among those learned.",
     },
     "doctor": {
         "doctor": (

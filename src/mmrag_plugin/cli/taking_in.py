@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
 from pathlib import Path
@@ -164,6 +165,7 @@ def run_index(library: MediaLibrary, paths: list[Path]) -> IndexReport:
     """Index with progress bars on a terminal, until it is done or Ctrl-C stops it."""
     from mmrag_plugin.cli.progress import IndexBars
 
+    gc.freeze()  # what is loaded stays: collecting would look at it again in each large scan
     with stopped_by_ctrl_c() as stop, IndexBars(errors) as bars:
         return library.index(paths, bars, stop)
 

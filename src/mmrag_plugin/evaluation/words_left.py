@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mmrag_plugin.embeddings.base import TextModel
+    from mmrag_plugin.embeddings.seam import TextModel
     from mmrag_plugin.ledger import Ledger
     from mmrag_plugin.milvus_media import MediaRows
     from mmrag_plugin.milvus_rows import FoundRow

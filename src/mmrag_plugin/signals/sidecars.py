@@ -66,7 +66,18 @@ class FolderSidecars:
                 own = self._own[media_name]
                 if not any(known is sidecar_format for _, known in own):
                     own.append((name, sidecar_format))
-        self._lists_stamp: str = self._stamp(self._lists, above._lists_stamp if above else "")
+        stamp_above = above._lists_stamp if above else ""
+        if self._lists and self._names_below:
+            stamp_above += " names below"
+        self._lists_stamp: str = self._stamp(self._lists, stamp_above)
+
+    @property
+    def _names_below(self) -> bool:
+        """Whether bare names in lists of this folder mean media in the folders below as well.
+
+        So it is where lists lie beside a folder of media, as long as no media lies beside them.
+        """
+        return not self._media.all
 
     @staticmethod
     def lists_elsewhere(folder: Path, entries: Mapping[str, tuple[int, int]]) -> list[Path]:
@@ -158,7 +169,7 @@ class FolderSidecars:
         while here is not None:
             from_above = PurePosixPath(here._folder.name, path)
             spellings = [path, from_above]
-            if not here._media.all:  # lists beside a folder of media: bare names will do
+            if here._names_below:
                 spellings.append(PurePosixPath(path.name))
             listed = here._read_lists()
             for spelling in spellings if listed else ():
