@@ -91,17 +91,22 @@ def test_a_run_of_indexing_is_one_trace_of_its_stages_and_their_parts(
 ) -> None:
     shutil.copytree(DEMO_MEDIA / "Farm weekend", tmp_path / "Pictures")
     home = tmp_path / "libraries"
+    options = ("--captions", "missing", "--caption-workers", "2", "--json")
     try:
-        told(mmrag_here(home, "index", tmp_path / "Pictures", "--json"), 0)
+        with OllamaDouble() as ollama:
+            more = {"OLLAMA_HOST": ollama.url, "MMRAG_VLM": "eye"}
+            told(mmrag_here(home, "index", tmp_path / "Pictures", *options, **more), 0)
     finally:
         end_owners(home)
     parents = _parents(spans)
-    stages = ("scan", "read", "words", "dates", "embed", "looks", "ocr")
+    stages = ("scan", "read", "words", "dates", "embed", "looks", "ocr", "caption")
     for stage in stages:
-        assert parents[f"index.{stage}"] == {"index"}
+        assert "index" in parents[f"index.{stage}"]
+    assert parents["index.words"] == {"index", "index.caption"}  # captions are brought in at once
     assert "index.embed" in parents["encode.pictures"]
     assert {"index.embed", "index.ocr"} <= parents["decode"]  # in threads of their own
     assert "index.ocr" in parents["ocr.read"]
+    assert parents["chat eye"] == {"index.caption"}  # asked on an event loop of its own
     assert {"index.embed", "index.words"} <= parents["milvus.upsert"]
     assert {"index.read", "index.embed"} <= parents["ledger.write"]
     index = _of(spans, "index")
@@ -229,11 +234,11 @@ def test_the_standard_variables_send_the_spans_of_a_command_to_a_collector(home:
     with _collector() as (url, received):
         done = mmrag(home, "status", "--json", OTEL_EXPORTER_OTLP_ENDPOINT=url)
     assert done.returncode == 0, done.stderr
-    (sent,) = received
-    assert sent[0] == "/v1/traces"
-    assert b"ledger.open" in sent[1]
-    assert b"mmrag" in sent[1]
-    assert b"Pictures" not in sent[1]
+    assert {path for path, _ in received} == {"/v1/traces"}
+    sent = b"".join(body for _, body in received)
+    assert b"ledger.open" in sent
+    assert b"mmrag" in sent
+    assert b"Pictures" not in sent
 
 
 def test_a_collector_that_is_away_holds_up_nothing_for_long(home: Path) -> None:

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from mmrag_plugin import tracing
-from mmrag_plugin.errors import MmragError, StorageError
+from mmrag_plugin.errors import StorageError
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 FILE_BYTES, FILES = 5_000_000, 3
 
 # Whose end is news; all other spans are told at the level of debug
-_NEWS = frozenset({"index", "question", "answer", "turn", "describe", "tool", "warm", "rerank"})
+_NEWS = frozenset({"index", "question", "answer", "turn", "tool", "warm", "rerank"})
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # What a terminal obeys, and what ends a line
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -171,6 +171,8 @@ class SpanLog:
         fields["duration_s"] = round(span.duration_s, 4)
         if span.error is not None:
             fields["error"] = getattr(span.error, "kind", type(span.error).__name__)
+            if tracing.tells_content():
+                fields["reason"] = str(span.error)
         log.log(level, "%s ended", span.name, extra=fields)
 
 
@@ -216,8 +218,3 @@ def _trace() -> dict[str, str]:
 
 def _spelled(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
-
-
-def refused(error: MmragError) -> dict[str, str]:
-    """What a log may say of an error: its kind, not its words, which name files."""
-    return {"error": error.kind}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KNOWN = "3.2."  # the versions whose insides these searches know
 _INTERNAL = frozenset({"_seq", "_partition", "$meta"})
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mmrag.owner")
 
 
 def make_quick() -> None:

@@ -34,7 +34,7 @@ HANG_UP_S = 30.0  # a caller that says nothing for so long has gone
 # of the settings, those that say which model it is and how it runs
 _CHOOSING = ("visual_model", "text_model", "ollama_host", "allow_remote", "dtype", "device")
 
-logger = logging.getLogger("mmrag_plugin.model_keeper")
+logger = logging.getLogger("mmrag.models")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -218,7 +218,11 @@ def _answered(kept: _Kept, head: dict[str, Any], body: bytes) -> tuple[dict[str,
 
     call = head["call"]
     if call == "texts":
-        return _rows(kept.visual.embed_texts(json.loads(body)))
+        texts = json.loads(body)
+        one = len(texts) == 1
+        return _rows(
+            kept.visual.query_vector(texts[0])[None] if one else kept.visual.embed_texts(texts)
+        )
     if call == "understands":
         return {"understood": bool(kept.visual.understands(json.loads(body)))}, b""
     if call == "pictures":

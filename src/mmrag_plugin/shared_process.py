@@ -32,7 +32,7 @@ from mmrag_plugin.priority import at_usual_priority
 LOG_BYTES = 256 * 1024
 SOCKET_PATH_BYTES = 103  # the shortest limit among systems (macOS); Linux allows 107
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mmrag.process")
 
 
 # Not ``-m``: that would put the current directory first, and code found there would be run.
