@@ -224,10 +224,11 @@ class LibraryModels:
             self.loaded.visuals[setting] = model
         return self.loaded.visuals[setting]
 
-    def _learned_visual(self, version: str) -> VisualEmbedding:
-        """A visual model that was trained here. Raises ModelError when its file has changed."""
-        from mmrag_plugin.embeddings.choose import learned_visual
+    def learned_content(self, version: str) -> tuple[dict[str, Any], bytes]:
+        """What is known of a model trained here, and its file. Raises ModelError if that changed.
 
+        The file holds only what differs from the model that it came from.
+        """
         about = self.learned.about(version)
         file = self._settings.directory / LEARNED_FOLDER / f"{version}.safetensors"
         try:
@@ -236,6 +237,12 @@ class LibraryModels:
             raise _lost(f"can't be read: {error.strerror or error}", version) from error
         if hashlib.sha256(content).hexdigest() != about["digest"]:
             raise _lost("is not what it was", version)
+        return about, content
+
+    def _learned_visual(self, version: str) -> VisualEmbedding:
+        from mmrag_plugin.embeddings.choose import learned_visual
+
+        about, content = self.learned_content(version)
         visual = learned_visual(
             about["base"],
             content,
