@@ -34,6 +34,7 @@ class PixelStages:
         pending = self.run.pending("embed", after="read")
         with self.run.timed("embed", sum(map(len, pending.values()))):
             for kind, media_ids in pending.items():
+                self.run.check_stop()
                 with closing(self.run.parts.seer.see(self.run.rows(media_ids))) as seen:
                     self._take_in(kind, seen)
 

@@ -43,6 +43,7 @@ _DEFAULT_RATES = {
     "caption": 8.0,
     "speech": 60.0,
 }  # seconds a media, before any run
+_MOST_DECODERS = 16  # processes; a model on a processor leaves less than that to do
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
@@ -82,14 +83,17 @@ class LibraryIndexing:
         paths: Sequence[Path],
         progress: Progress | None = None,
         stop: threading.Event | None = None,
+        news: Callable[[], bool] = lambda: False,
     ) -> IndexReport:
         """Bring the library up to date with some folders (its known ones without any).
 
         Once ``stop`` is set the run ends between two media (or frames of a film), with all that is
-        done kept; the report's ``stopped_by`` says so, and the next run goes on.
+        done kept; the report's ``stopped_by`` says so, and the next run goes on. Once everything is
+        found by what it shows, the run also ends as soon as there are ``news``, which are to be
+        seen before texts are read, films heard and captions written.
         Raises UsageError for a wrong path, LibraryBusy while another process writes.
         """
-        return self._index(self._roots(paths), progress, stop)
+        return self._index(self._roots(paths), progress, stop, news)
 
     def finish(
         self, progress: Progress | None = None, stop: threading.Event | None = None
@@ -98,7 +102,11 @@ class LibraryIndexing:
         return self._index([], progress, stop)
 
     def _index(
-        self, roots: Sequence[Path], progress: Progress | None, stop: threading.Event | None
+        self,
+        roots: Sequence[Path],
+        progress: Progress | None,
+        stop: threading.Event | None,
+        news: Callable[[], bool] = lambda: False,
     ) -> IndexReport:
         from mmrag_plugin.indexing import Indexer
 
@@ -110,7 +118,7 @@ class LibraryIndexing:
             with self._seer_for(wanted, parts.seer, roots, stop) as seer:
                 if first:
                     self._record(wanted)  # searchable from the first rows on
-                report = Indexer(replace(parts, seer=seer), progress, stop).run(roots)
+                report = Indexer(replace(parts, seer=seer), progress, stop, news).run(roots)
             if not isinstance(report.stopped_by, IndexStopped):  # else what replaces is half made
                 self._switch(wanted, parts, milvus)
                 parts.frames.suit_index()
@@ -228,6 +236,7 @@ class LibraryIndexing:
 
     def _parts(self, wanted: Wanted, milvus: MilvusConnection) -> Parts:
         """Build what the indexing flow joins."""
+        from mmrag_plugin.embeddings.devices import cores
         from mmrag_plugin.index_seeing_here import SeesHere
         from mmrag_plugin.index_speech import SpeechWork
         from mmrag_plugin.indexing import Parts
@@ -258,7 +267,12 @@ class LibraryIndexing:
             stamps=self._stamps(wanted),
             captions=caption_work(self.settings, self.caption_llm),
             speech=SpeechWork(self._recogniser, self._decoder.sound),
-            seer=SeesHere(self.readers, wanted.visual, self._text_reader),
+            seer=SeesHere(
+                self.readers,
+                wanted.visual,
+                self._text_reader,
+                decoders=min(cores(), _MOST_DECODERS),
+            ),
         )
 
     @contextmanager
