@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import resource
-import sqlite3
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmrag_plugin import ledger_lease
 from mmrag_plugin.errors import LibraryBusy, NotALibrary, StorageError
 from mmrag_plugin.ledger import KnownPath, Ledger, sqlite_url
+from mmrag_plugin.ledger_database import LedgerDatabase
+from mmrag_plugin.ledger_tables import lease, metadata
 from mmrag_plugin.media import MediaFacts, Signal
 
 HOSTILE_NAMES = [
@@ -35,11 +39,19 @@ HOSTILE_NAMES = [
 ]
 
 
+_TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened = Ledger(sqlite_url(tmp_path / "ledger.sqlite3"))
     yield opened
     opened.close()
+
+
+def url_of(ledger: Ledger) -> str:
+    """Where it is kept, for another process."""
+    return ledger._database.url.render_as_string(hide_password=False)
 
 
 def put(ledger: Ledger, path: str, content_hash: str = "", root: str = "/photos") -> str:
@@ -141,15 +153,15 @@ def test_dropping_one_copy_has_the_other_read_again(ledger: Ledger) -> None:
     assert ledger.pending("read", "r") == [media_id]
 
 
-def test_dropping_media_leaves_nothing_of_them(ledger: Ledger, tmp_path: Path) -> None:
+def test_dropping_media_leaves_nothing_of_them(ledger: Ledger) -> None:
     media_id = put(ledger, "/photos/a.jpg")
     ledger.put_read("r", {media_id: (MediaFacts(), [Signal("path", "a")])})
     ledger.failed("embed", "e", media_id, "why", "what")
     ledger.drop_media([media_id])
-    with sqlite3.connect(tmp_path / "ledger.sqlite3") as raw:
+    with ledger._database.reading() as connection:
         for table in ("media", "paths", "stages", "signals"):
-            assert raw.execute(f"select count(*) from {table}").fetchone() == (0,)
-    raw.close()
+            count = sa.select(sa.func.count()).select_from(metadata.tables[table])
+            assert connection.scalar(count) == 0
 
 
 def test_a_stage_is_pending_until_it_is_done_or_failed_under_its_stamp(ledger: Ledger) -> None:
@@ -190,7 +202,8 @@ def test_an_edit_has_every_stage_look_again_and_keeps_the_id(ledger: Ledger) -> 
 @settings(max_examples=20, deadline=None)
 @given(
     words=st.lists(
-        st.tuples(st.sampled_from(["ocr", "path", "subtitle"]), st.text(max_size=20)), max_size=6
+        st.tuples(st.sampled_from(["ocr", "path", "subtitle"]), st.text(_TEXT, max_size=20)),
+        max_size=6,
     )
 )
 def test_signals_come_back_as_they_were_put(
@@ -204,6 +217,14 @@ def test_signals_come_back_as_they_were_put(
     assert [signal for _, signal in ledger.signals_of([media_id])[media_id]] == found
     ledger.drop_media([media_id])
     ledger.close()
+
+
+def test_a_nul_in_a_text_costs_no_more_than_itself(ledger: Ledger) -> None:
+    media_id = put(ledger, "/photos/a.jpg")
+    ledger.put_read("r", {media_id: (MediaFacts(camera="a\0b"), [Signal("ocr", "left\0right")])})
+    ((_, signal),) = ledger.signals_of([media_id])[media_id]
+    assert signal.text in ("left\0right", "left\ufffdright")
+    assert ledger.media_rows()[media_id].camera in ("a\0b", "a\ufffdb")
 
 
 @settings(max_examples=15, deadline=None)
@@ -326,36 +347,51 @@ def test_a_second_writer_is_told_who_writes(ledger: Ledger, tmp_path: Path) -> N
     other.close()
 
 
-def test_the_lease_of_a_dead_process_is_taken_over_at_once(ledger: Ledger, tmp_path: Path) -> None:
+def test_the_lease_of_a_dead_process_is_taken_over_at_once(ledger: Ledger) -> None:
     script = (
         "import os, sys; from mmrag_plugin.ledger import Ledger; "
         "lease = Ledger(sys.argv[1]).writer('dying'); lease.__enter__(); os._exit(9)"
     )
-    url = sqlite_url(tmp_path / "ledger.sqlite3")
-    assert subprocess.run([sys.executable, "-c", script, url], check=False).returncode == 9
+    done = subprocess.run([sys.executable, "-c", script, url_of(ledger)], check=False)
+    assert done.returncode == 9
     assert ledger.lease_holder() is None
     began = time.monotonic()
     with ledger.writer("indexing"):
         assert time.monotonic() - began < 5
 
 
-def test_the_lease_of_another_machine_is_taken_over_once_it_ran_out(
-    ledger: Ledger, tmp_path: Path
-) -> None:
+def test_the_lease_of_another_machine_is_taken_over_once_it_ran_out(ledger: Ledger) -> None:
     def held_until(expires: float) -> None:
-        with sqlite3.connect(tmp_path / "ledger.sqlite3") as raw:
-            raw.execute(
-                "insert or replace into lease values ('writer','x','indexing','far-away',1,?)",
-                (expires,),
-            )
-        raw.close()
+        row = {"name": "writer", "holder": "x", "purpose": "indexing", "host": "far-away"}
+        with ledger._database.writing() as connection:
+            connection.execute(lease.delete())
+            connection.execute(lease.insert().values(**row, pid=1, expires=expires))
 
     held_until(time.time() + 60)
+    assert ledger.lease_holder() == "indexing (process 1 on far-away)"
     with pytest.raises(LibraryBusy, match="far-away"):
         ledger.writer("indexing").__enter__()
     held_until(time.time() - 1)
     with ledger.writer("indexing"):
         pass
+
+
+@pytest.mark.parametrize("elsewhere", ["another machine", "another container of this one"])
+def test_a_writer_whose_process_can_not_be_seen_from_here_is_not_taken_for_dead(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, elsewhere: str
+) -> None:
+    with ledger.writer("indexing"):
+        with ledger._database.writing() as connection:  # a number that no process has here
+            connection.execute(lease.update().values(pid=2**22 + 1))
+        if elsewhere == "another machine":
+            monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+        else:
+            monkeypatch.setattr(Path, "readlink", lambda path: Path("pid:[1]"))
+        with pytest.raises(LibraryBusy):
+            ledger.writer("forgetting").__enter__()
+        monkeypatch.undo()
+        with ledger.writer("forgetting"):
+            pass
 
 
 def test_a_lease_is_kept_alive(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,12 +402,11 @@ def test_a_lease_is_kept_alive(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_writer_that_slept_through_its_lease_writes_no_more(
-    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ledger.writer("indexing"):
-        with sqlite3.connect(tmp_path / "ledger.sqlite3") as raw:  # another one took over
-            raw.execute("update lease set holder = 'another'")
-        raw.close()
+        with ledger._database.writing() as connection:  # another one took over
+            connection.execute(lease.update().values(holder="another"))
         monkeypatch.setattr(time, "time", lambda now=time.time: now() + 3600)
         with pytest.raises(LibraryBusy, match="stopped for so long"):
             ledger.add_root("/photos")
@@ -385,7 +420,8 @@ def test_readers_do_not_wait_for_a_writer(ledger: Ledger, tmp_path: Path) -> Non
         put(ledger, "/photos/a.jpg")
         began = time.monotonic()
         assert other.known_paths("/") == {}
-        assert Ledger(sqlite_url(tmp_path / "ledger.sqlite3")).roots() == []
+        with closing(Ledger(sqlite_url(tmp_path / "ledger.sqlite3"))) as third:
+            assert third.roots() == []
         assert time.monotonic() - began < 2
     other.close()
 
@@ -407,7 +443,8 @@ def test_processes_that_open_a_new_ledger_at_the_same_time_all_get_it(tmp_path: 
     script = (
         "import sys; from mmrag_plugin.ledger import Ledger; print(Ledger(sys.argv[1]).fact('id'))"
     )
-    url = sqlite_url(tmp_path / "ledger.sqlite3")
+    database = LedgerDatabase(sqlite_url(tmp_path / "ledger.sqlite3"))
+    url = database.url.render_as_string(hide_password=False)
     processes = [
         subprocess.Popen([sys.executable, "-c", script, url], stdout=subprocess.PIPE, text=True)
         for _ in range(6)
@@ -420,6 +457,7 @@ def test_processes_that_open_a_new_ledger_at_the_same_time_all_get_it(tmp_path: 
 # ---- what can go wrong with the file ---------------------------------------------------------
 
 
+@pytest.mark.usefixtures("sqlite_alone")
 def test_a_file_that_is_no_ledger_is_not_a_library(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     path.write_bytes(b"something else entirely" * 100)
@@ -430,15 +468,17 @@ def test_a_file_that_is_no_ledger_is_not_a_library(tmp_path: Path) -> None:
 def test_a_ledger_of_a_newer_program_is_left_alone(ledger: Ledger) -> None:
     ledger.state(schema=99)
     with pytest.raises(NotALibrary, match="99"):
-        Ledger(str(ledger._database.url))
+        Ledger(url_of(ledger))
 
 
+@pytest.mark.usefixtures("sqlite_alone")
 def test_a_folder_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="can't be used") as caught:
         Ledger(sqlite_url(tmp_path / "nowhere" / "ledger.sqlite3"))
     assert caught.value.remedy
 
 
+@pytest.mark.usefixtures("sqlite_alone")
 def test_a_full_disk_is_a_storage_error_and_loses_nothing(tmp_path: Path) -> None:
     """A file size limit stands for the full disk: SQLite meets a failing write either way."""
     url = sqlite_url(tmp_path / "ledger.sqlite3")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.bm25 import query_vector
-from mmrag_plugin.encoding import encoded_pictures, encoded_texts
+from mmrag_plugin.encoding import encoded_pictures, encoded_query
 from mmrag_plugin.fusion import DEPTH
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.media import CHANNELS, Channel
@@ -124,7 +124,7 @@ class Channels:
         rows = None
         if "visual" in channels:
             if picture is None:
-                rows = encoded_texts(self.visual, [seen])
+                rows = encoded_query(self.visual, seen)
                 vectors["visual"] = self._as_learned(rows, seen)
             else:
                 vectors["visual"] = self._seen(seen, picture)
@@ -144,7 +144,7 @@ class Channels:
         seen = np.asarray(encoded_pictures(self.visual, [picture])[0])
         if not words or not self.visual.understands(words):
             return seen
-        both = seen + self._as_learned(encoded_texts(self.visual, [words]), words)
+        both = seen + self._as_learned(encoded_query(self.visual, words), words)
         return np.asarray(both / max(float(np.linalg.norm(both)), 1e-12), dtype=np.float32)
 
     def _as_learned(self, rows: NDArray[np.float32], words: str) -> Vector:

@@ -34,3 +34,12 @@ def encoded_texts(visual: VisualModel, texts: Sequence[str]) -> NDArray[np.float
             rows = visual.embed_texts(texts)
             told(rows)
         return rows
+
+
+def encoded_query(visual: VisualModel, query: str) -> NDArray[np.float32]:
+    """Embed one query, unless it was asked before: [1, dim], not to be changed."""
+    with span("encode.texts", texts=1, model=visual.stamp):
+        with embedding_told(visual, [query]) as told:
+            rows = visual.query_vector(query)[None]
+            told(rows)
+        return rows

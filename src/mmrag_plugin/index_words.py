@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from llama_index.core.schema import TextNode
 
 from mmrag_plugin.index_run import COMMIT_S, Run, metadata_of, replace_rows
+from mmrag_plugin.index_text_vectors import TextVectors
 from mmrag_plugin.ledger_database import batches
-from mmrag_plugin.tracing import span
 from mmrag_plugin.words import word_rows
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class WordsWriter:
         stamp: str,
         between: Callable[[], None] = lambda: None,
     ) -> None:
-        self._ledger, self._store, self._text, self._stamp = ledger, store, text, stamp
+        self._ledger, self._store, self._stamp = ledger, store, stamp
+        self._vectors = None if text is None else TextVectors(text, store)
         self._between = between  # is called between media, and may end it by raising
 
     def write(self, media_ids: Sequence[str]) -> None:
@@ -59,18 +60,18 @@ class WordsWriter:
             if mark is not None:
                 rows.marks[media_id] = mark
             if len(rows.nodes) - embedded >= _EMBED_ROWS:
-                self._embed(rows.nodes[embedded:])
+                self._embed(rows, embedded)
                 embedded = len(rows.nodes)
                 if embedded >= _COMMIT_ROWS or time.monotonic() - began > COMMIT_S:
                     self._commit(rows)
                     began, rows, embedded = time.monotonic(), _Rows(), 0
-        self._embed(rows.nodes[embedded:])
+        self._embed(rows, embedded)
         self._commit(rows)
 
     def _rows_of(
         self, media_ids: Sequence[str]
     ) -> Iterator[tuple[str, list[TextNode], list[Sequence[str]], str | None]]:
-        dense = self._text is not None
+        dense = self._vectors is not None
         for batch in batches(media_ids, _WORDS_BATCH):
             self._between()
             marks = self._ledger.annotated_marks(batch)  # before the words: later ones stay owed
@@ -86,13 +87,13 @@ class WordsWriter:
                     terms.append(row.terms)
                 yield media_id, nodes, terms, marks.get(media_id)
 
-    def _embed(self, nodes: Sequence[TextNode]) -> None:
-        if self._text is not None and nodes:
-            texts = [node.text for node in nodes]
-            with span("encode.texts", texts=len(texts)):
-                vectors = self._text.embedding.get_text_embedding_batch(texts)
-            for node, vector in zip(nodes, vectors, strict=True):
-                node.embedding = vector
+    def _embed(self, rows: _Rows, first: int) -> None:
+        nodes = rows.nodes[first:]
+        if self._vectors is not None and nodes:
+            media_ids = dict.fromkeys(str(node.metadata["media_id"]) for node in nodes)
+            outdated = self._ledger.projected_before([*media_ids])
+            known = [node.node_id for node in nodes if node.metadata["media_id"] in outdated]
+            self._vectors.put_into(nodes, known)
 
     def _commit(self, rows: _Rows) -> None:
         if not rows.written:

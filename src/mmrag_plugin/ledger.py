@@ -102,6 +102,7 @@ class Ledger(
                     self._database.insert_missing(connection, facts, {"key": key, "value": value})
         found = self.fact("schema")
         if found != SCHEMA_VERSION:
+            self.close()
             raise NotALibrary(
                 f"The ledger {self._database.url.render_as_string()} has version {found}, "
                 f"this program reads version {SCHEMA_VERSION}.",

@@ -1,9 +1,14 @@
-"""The ledger's database: SQLite or PostgreSQL, its transactions, and its errors in our words."""
+"""The ledger's database: SQLite or PostgreSQL, its transactions, and its errors in our words.
+
+What a transaction reads is of one moment, and only one transaction writes at a time, on both: what
+the ledger does counts on that.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,10 +17,28 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from mmrag_plugin.errors import MissingExtra, NotALibrary, ServiceError, StorageError, UsageError
+from mmrag_plugin.errors import (
+    LibraryBusy,
+    MissingExtra,
+    NotALibrary,
+    ServiceError,
+    StorageError,
+    UsageError,
+)
 from mmrag_plugin.tracing import span
 
+RECONNECT_S = 5.0  # how long a server is waited for that was there, and may be starting again
+LOCKED_S = 30.0  # how long another one's transaction is waited for
 _CHUNK = 500  # ids in one statement: below the parameter limits of every database
+_POSTGRES = {  # so that a machine which went without a word is noticed
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "mmrag",
+}
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('mmrag in ' || current_schema()))"
 _T = TypeVar("_T")
 
 
@@ -37,12 +60,18 @@ class LedgerDatabase:
     def __init__(self, url: str, *, for_assistants: bool = False) -> None:
         """With ``for_assistants`` tables are seen through the views of ``ledger_views``."""
         self.url = _checked(url)
+        self._is_server = self.url.get_backend_name() == "postgresql"
         self._engine = _engine(self.url)
         if for_assistants:
             _put_views_before(self._engine)
-        self._writer = self._engine.execution_options(write=True)
+        # who waits for others must see what they wrote, and a snapshot is as old as the waiting
+        fresh = {"isolation_level": "READ COMMITTED"} if self._is_server else {}
+        self._writer = self._engine.execution_options(write=True, **fresh)
+        self._renewer = self._engine.execution_options(write="one row", **fresh)
         self._open = threading.local()  # the connection of this thread's ``transaction``
         self.before_writing: Callable[[], None] = lambda: None  # may refuse by raising
+        self.patience_s = RECONNECT_S
+        self._was_reached = False
 
     def close(self) -> None:
         """Give files and connections back."""
@@ -111,7 +140,7 @@ class LedgerDatabase:
         if self._connection is not None:
             yield
             return
-        with self._storage_errors(), self._engine.connect() as connection:
+        with self._storage_errors(), self._connected(self._engine) as connection:
             self._open.looking = connection
             try:
                 yield
@@ -130,7 +159,11 @@ class LedgerDatabase:
         if connection := self._connection:
             yield connection
             return
-        with self._storage_errors(), _timed("ledger.read"), self._engine.connect() as connection:
+        with (
+            self._storage_errors(),
+            _timed("ledger.read"),
+            self._connected(self._engine) as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -140,14 +173,45 @@ class LedgerDatabase:
             yield connection
             return
         self.before_writing()
-        with self.writing_anyway() as connection:
+        with (
+            self._storage_errors(),
+            _timed("ledger.write"),
+            self._connected(self._writer) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
     def writing_anyway(self) -> Iterator[Connection]:
-        """A connection to write with, whatever ``before_writing`` says."""
-        with self._storage_errors(), _timed("ledger.write"), self._writer.begin() as connection:
+        """A connection to write one row with, whatever ``before_writing`` says, beside others."""
+        with (
+            self._storage_errors(),
+            _timed("ledger.write"),
+            self._connected(self._renewer) as connection,
+            connection.begin(),
+        ):
             yield connection
+
+    def now(self) -> sa.ColumnElement[float]:
+        """The time in seconds, by the one clock that all who share this database have."""
+        if not self._is_server:
+            return sa.literal(time.time())
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+
+    def _connected(self, engine: Engine) -> Connection:
+        """A connection; a server that was there and is starting again is waited for."""
+        waiting = self._was_reached and self._is_server
+        deadline = time.monotonic() + (self.patience_s if waiting else 0)
+        while True:
+            try:
+                connection = engine.connect()
+            except sa.exc.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                self._was_reached = True
+                return connection
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
@@ -174,6 +238,8 @@ def _timed(name: str) -> Iterator[None]:
 def _checked(url: str) -> sa.URL:
     try:
         found = sa.make_url(url)
+        if found.drivername == "postgres":  # as many write it
+            found = found.set(drivername="postgresql")
         if found.get_backend_name() not in ("sqlite", "postgresql"):
             raise ValueError
     except (sa.exc.ArgumentError, ValueError):
@@ -191,9 +257,11 @@ def _checked(url: str) -> sa.URL:
 
 
 def _engine(url: sa.URL) -> Engine:
-    if url.get_backend_name() == "postgresql":
-        return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 30})
+    return _postgres(url) if url.get_backend_name() == "postgresql" else _sqlite(url)
+
+
+def _sqlite(url: sa.URL) -> Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": LOCKED_S})
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
@@ -214,6 +282,36 @@ def _engine(url: sa.URL) -> Engine:
     return engine
 
 
+def _postgres(url: sa.URL) -> Engine:
+    from psycopg.types.string import StrDumper
+
+    class TextWithoutNul(StrDumper):
+        """Text as PostgreSQL takes it: with the sign for what is no character in place of NUL."""
+
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd"))
+
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        isolation_level="REPEATABLE READ",
+        pool_pre_ping=True,
+        connect_args={name: value for name, value in _POSTGRES.items() if name not in url.query},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.adapters.register_dumper(str, TextWithoutNul)
+        connection.execute(f"SET lock_timeout = {round(LOCKED_S * 1000)}")
+        connection.commit()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("write") is True:
+            connection.exec_driver_sql(_ONE_AT_A_TIME)
+
+    return engine
+
+
 def _put_views_before(engine: Engine) -> None:
     from mmrag_plugin.ledger_views import view_statements
 
@@ -221,23 +319,27 @@ def _put_views_before(engine: Engine) -> None:
     def _create(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         if engine.dialect.name == "sqlite":
-            schema = "main"
+            for statement in view_statements("main"):
+                cursor.execute(statement)
         else:
-            cursor.execute("SELECT current_schema()")
-            schema = cursor.fetchone()[0]
-        for statement in view_statements(schema):
-            cursor.execute(statement)
-        cursor.close()
-        if engine.dialect.name != "sqlite":
+            schema = cursor.execute("SELECT quote_ident(current_schema())").fetchone()[0]
+            cursor.execute("; ".join(view_statements(schema)))
             connection.commit()
+        cursor.close()
 
 
 def _explained(url: sa.URL, error: sa.exc.DBAPIError) -> Exception:
     detail = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
     where = url.render_as_string(hide_password=True)
     if url.get_backend_name() == "postgresql":
+        if "lock timeout" in detail:
+            return LibraryBusy(
+                f"Another process has been writing to the ledger {where} for {LOCKED_S:.0f} s.",
+                "Try again when it is done.",
+            )
         return ServiceError(
-            f"The ledger {where} can't be used: {detail}.", "Check MMRAG_LEDGER_URL and the server."
+            f"The ledger {where} can't be used: {detail.rstrip('.')}.",
+            "Check MMRAG_LEDGER_URL and the server.",
         )
     path = url.database
     if "not a database" in detail or "malformed" in detail:

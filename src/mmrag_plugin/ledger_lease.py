@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Connection, Row
 
-from mmrag_plugin.errors import LibraryBusy, MmragError, StorageError
-from mmrag_plugin.ledger_database import LedgerDatabase
+from mmrag_plugin.errors import LibraryBusy, MmragError
+from mmrag_plugin.ledger_database import RECONNECT_S, LedgerDatabase
 from mmrag_plugin.ledger_tables import lease
 
 ANNOTATING = "annotating"
 SHORT_S = 10.0  # how long others wait for whoever does only that
+PATIENCE_S = 60.0  # how long a writer waits for a database server that went away
 LEASE_S = 30.0  # a writer that has not been heard of for this long is gone
 
 
@@ -47,19 +50,19 @@ class WriterLease:
 
         def keep() -> None:
             while not released.wait(LEASE_S / 4):
-                with suppress(MmragError):  # a full disk: the writer itself will meet it
+                with suppress(MmragError):  # what stands in its way, the writer itself will meet
                     self._renew()
 
         keeper = threading.Thread(target=keep, name="mmrag-lease", daemon=True)
         keeper.start()
-        self._database.before_writing = self._check
+        self._database.before_writing, self._database.patience_s = self._check, PATIENCE_S
         try:
             yield
         finally:
-            self._database.before_writing = lambda: None
+            self._database.before_writing, self._database.patience_s = lambda: None, RECONNECT_S
             released.set()
             keeper.join()
-            with suppress(StorageError), self._database.writing() as connection:
+            with suppress(MmragError), self._database.writing() as connection:
                 connection.execute(lease.delete().where(lease.c.holder == self._mine))
 
     def _check(self) -> None:
@@ -70,7 +73,9 @@ class WriterLease:
         valid_until = time.time() + LEASE_S
         with self._database.writing_anyway() as connection:
             renewed = connection.execute(
-                lease.update().where(lease.c.holder == self._mine).values(expires=valid_until)
+                lease.update()
+                .where(lease.c.holder == self._mine)
+                .values(expires=self._database.now() + LEASE_S)
             )
         if not renewed.rowcount:
             raise LibraryBusy(
@@ -82,22 +87,29 @@ class WriterLease:
     def holder(self) -> str | None:
         """What the present writer is doing, in words; None when nobody writes."""
         with self._database.reading() as connection:
-            row = connection.execute(sa.select(lease)).one_or_none()
-        return None if row is None or _is_gone(row) else f"{row.purpose} (process {row.pid})"
+            row = self._row(connection)
+        if row is None or _is_gone(row):
+            return None
+        where = "" if _is_of_this_machine(row) else f" on {row.host}"
+        return f"{row.purpose} (process {row.pid}{where})"
+
+    def _row(self, connection: Connection) -> Row[Any] | None:
+        ran_out = (lease.c.expires < self._database.now()).label("ran_out")
+        return connection.execute(sa.select(lease, ran_out)).one_or_none()
 
     def _taken(self, purpose: str, *, patient: bool) -> bool:
         """Take the lease; where a short writer has it and one is patient, say that it wasn't."""
-        holder, valid_until = uuid4().hex, time.time() + LEASE_S
+        holder, valid_until = f"{_machine()}:{uuid4().hex}", time.time() + LEASE_S
         mine = {
             "name": "writer",
             "holder": holder,
             "purpose": purpose,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "expires": valid_until,
+            "expires": self._database.now() + LEASE_S,
         }
         with self._database.writing() as connection:
-            row = connection.execute(sa.select(lease)).one_or_none()
+            row = self._row(connection)
             if row is not None and _is_gone(row):
                 connection.execute(lease.delete().where(lease.c.holder == row.holder))
             self._database.insert_missing(connection, lease, mine)
@@ -114,9 +126,9 @@ class WriterLease:
 
 
 def _is_gone(row: Row[Any]) -> bool:
-    if row.expires < time.time():
+    if row.ran_out:
         return True
-    if row.host != socket.gethostname():
+    if not _is_of_this_machine(row):
         return False
     try:
         os.kill(row.pid, 0)
@@ -125,3 +137,17 @@ def _is_gone(row: Row[Any]) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def _is_of_this_machine(row: Row[Any]) -> bool:
+    """Whether the writer's process could be seen from here."""
+    return str(row.holder).startswith(f"{_machine()}:")
+
+
+def _machine() -> str:
+    """What tells apart where a process number means something else: machines, and containers."""
+    known = [socket.gethostname()]  # which several of them may share
+    with suppress(OSError):
+        known.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        known.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.blake2b("|".join(known).encode(), digest_size=6).hexdigest()

@@ -9,38 +9,41 @@ WRITING = "writing"  # rows may stand in Milvus that the ledger does not know of
 PASSED = "passed"  # a stage did not look, as it would hardly have found anything
 WRITTEN = "written"  # the "stage" of signals that the person wrote with mmrag itself
 
+# Text of any length. PostgreSQL sorts and compares it by its bytes, too, whatever its language is.
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 metadata = sa.MetaData()
 
 facts = sa.Table(
     "facts",
     metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("key", TEXT, primary_key=True),
     sa.Column("value", sa.JSON, nullable=False),
 )
 
-roots = sa.Table("roots", metadata, sa.Column("path", sa.Text, primary_key=True))
+roots = sa.Table("roots", metadata, sa.Column("path", TEXT, primary_key=True))
 
 # What was forgotten inside a root, and is left out until it is named again.
-left_out = sa.Table("left_out", metadata, sa.Column("path", sa.Text, primary_key=True))
+left_out = sa.Table("left_out", metadata, sa.Column("path", TEXT, primary_key=True))
 
 media = sa.Table(
     "media",
     metadata,
-    sa.Column("media_id", sa.String(32), primary_key=True),
-    sa.Column("kind", sa.String(8), nullable=False),
-    sa.Column("content_hash", sa.String(64), nullable=False, index=True),
+    sa.Column("media_id", TEXT, primary_key=True),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("content_hash", TEXT, nullable=False, index=True),
     sa.Column("width_px", sa.Integer, nullable=False, server_default="0"),
     sa.Column("height_px", sa.Integer, nullable=False, server_default="0"),
     sa.Column("duration_s", sa.Float),
-    sa.Column("taken_at", sa.String(40), index=True),
-    sa.Column("camera", sa.Text, nullable=False, server_default=""),
+    sa.Column("taken_at", TEXT, index=True),
+    sa.Column("camera", TEXT, nullable=False, server_default=""),
     sa.Column("latitude", sa.Float),
     sa.Column("longitude", sa.Float),
     # the text model under whose stamp the words of this media stand in Milvus
-    sa.Column("words_stamp", sa.Text, nullable=False, server_default=""),
+    sa.Column("words_stamp", TEXT, nullable=False, server_default=""),
     sa.Column("words_rows", sa.Integer, nullable=False, server_default="0"),
     # its distinct terms, as they are counted in ``terms``, joined by spaces
-    sa.Column("terms", sa.Text, nullable=False, server_default=""),
+    sa.Column("terms", TEXT, nullable=False, server_default=""),
 )
 
 # Who said when a media was taken, of those that have a date.
@@ -48,67 +51,67 @@ date_sources = sa.Table(
     "date_sources",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("source", TEXT, nullable=False),
 )
 
 # In how many media each term occurs, for word search; the empty term occurs in every media.
 terms = sa.Table(
     "terms",
     metadata,
-    sa.Column("term", sa.String(64), primary_key=True),
+    sa.Column("term", TEXT, primary_key=True),
     sa.Column("media", sa.Integer, nullable=False),
 )
 
 paths = sa.Table(
     "paths",
     metadata,
-    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("path", TEXT, primary_key=True),
     sa.Column("media_id", sa.ForeignKey("media.media_id"), nullable=False, index=True),
-    sa.Column("root", sa.Text, nullable=False),
+    sa.Column("root", TEXT, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
-    sa.Column("sidecar_stamp", sa.String(64), nullable=False, server_default=""),
+    sa.Column("sidecar_stamp", TEXT, nullable=False, server_default=""),
 )
 
 stages = sa.Table(
     "stages",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("stage", sa.String(16), primary_key=True),
-    sa.Column("state", sa.String(8), nullable=False),  # writing, done, failed or passed
-    sa.Column("stamp", sa.Text, nullable=False),
+    sa.Column("stage", TEXT, primary_key=True),
+    sa.Column("state", TEXT, nullable=False),  # writing, done, failed or passed
+    sa.Column("stamp", TEXT, nullable=False),
     sa.Column("made", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("reason", sa.Text, nullable=False, server_default=""),
-    sa.Column("remedy", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason", TEXT, nullable=False, server_default=""),
+    sa.Column("remedy", TEXT, nullable=False, server_default=""),
 )
 
 # Sidecars that could not be read whole, with what they held then; empty: nobody could look.
 bad_sidecars = sa.Table(
     "bad_sidecars",
     metadata,
-    sa.Column("path", sa.Text, primary_key=True),
-    sa.Column("content_hash", sa.String(64), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("remedy", sa.Text, nullable=False),
+    sa.Column("path", TEXT, primary_key=True),
+    sa.Column("content_hash", TEXT, nullable=False),
+    sa.Column("reason", TEXT, nullable=False),
+    sa.Column("remedy", TEXT, nullable=False),
 )
 
 # What scans could not take in or nobody may open, as it was last looked at.
 not_taken_in = sa.Table(
     "not_taken_in",
     metadata,
-    sa.Column("path", sa.Text, primary_key=True),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("remedy", sa.Text, nullable=False),
+    sa.Column("path", TEXT, primary_key=True),
+    sa.Column("reason", TEXT, nullable=False),
+    sa.Column("remedy", TEXT, nullable=False),
 )
 
 signals = sa.Table(
     "signals",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("stage", sa.String(16), primary_key=True),
+    sa.Column("stage", TEXT, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("source", sa.String(16), nullable=False, index=True),
-    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("source", TEXT, nullable=False, index=True),
+    sa.Column("text", TEXT, nullable=False),
     sa.Column("start_s", sa.Float),
     sa.Column("end_s", sa.Float),
 )
@@ -118,8 +121,8 @@ signals = sa.Table(
 captions = sa.Table(
     "captions",
     metadata,
-    sa.Column("picture_hash", sa.String(40), primary_key=True),
-    sa.Column("stamp", sa.String(255), primary_key=True),
+    sa.Column("picture_hash", TEXT, primary_key=True),
+    sa.Column("stamp", TEXT, primary_key=True),
     sa.Column("content", sa.JSON, nullable=False),
 )
 
@@ -131,16 +134,16 @@ shots = sa.Table(
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("picture_hash", sa.String(40), nullable=False, index=True),
-    sa.Column("stamp", sa.String(255), nullable=False),
+    sa.Column("picture_hash", TEXT, nullable=False, index=True),
+    sa.Column("stamp", TEXT, nullable=False),
     sa.Column("first_frame", sa.Integer, nullable=False),
     sa.Column("last_frame", sa.Integer, nullable=False),
     sa.Column("start_s", sa.Float),
     sa.Column("end_s", sa.Float),
-    sa.Column("doubt", sa.Text, nullable=False, server_default=""),
-    sa.Column("doubt_stamp", sa.Text, nullable=False, server_default=""),
-    sa.Column("denial", sa.Text, nullable=False, server_default=""),
-    sa.Column("denial_stamp", sa.Text, nullable=False, server_default=""),
+    sa.Column("doubt", TEXT, nullable=False, server_default=""),
+    sa.Column("doubt_stamp", TEXT, nullable=False, server_default=""),
+    sa.Column("denial", TEXT, nullable=False, server_default=""),
+    sa.Column("denial_stamp", TEXT, nullable=False, server_default=""),
 )
 
 # Films with a stream of sound.
@@ -155,8 +158,8 @@ sounding = sa.Table(
 heard = sa.Table(
     "heard",
     metadata,
-    sa.Column("content_hash", sa.String(64), primary_key=True),
-    sa.Column("stamp", sa.String(255), primary_key=True),
+    sa.Column("content_hash", TEXT, primary_key=True),
+    sa.Column("stamp", TEXT, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("end_s", sa.Float, nullable=False),
     sa.Column("content", sa.JSON, nullable=False),
@@ -166,8 +169,8 @@ heard = sa.Table(
 heard_out = sa.Table(
     "heard_out",
     metadata,
-    sa.Column("content_hash", sa.String(64), primary_key=True),
-    sa.Column("stamp", sa.String(255), primary_key=True),
+    sa.Column("content_hash", TEXT, primary_key=True),
+    sa.Column("stamp", TEXT, primary_key=True),
     sa.Column("duration_s", sa.Float, nullable=False),
 )
 
@@ -176,8 +179,8 @@ looks = sa.Table(
     "looks",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("look", sa.String(64), nullable=False),
-    sa.Column("stamp", sa.String(32), nullable=False),
+    sa.Column("look", TEXT, nullable=False),
+    sa.Column("stamp", TEXT, nullable=False),
 )
 
 # What media showed when they were embedded, as a hash of the pixels.
@@ -185,7 +188,7 @@ pixels = sa.Table(
     "pixels",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("pixels_hash", sa.String(40), nullable=False),
+    sa.Column("pixels_hash", TEXT, nullable=False),
 )
 
 # What was seen in media whose files have changed since; it holds if they show the same.
@@ -193,8 +196,8 @@ stages_aside = sa.Table(
     "stages_aside",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("stage", sa.String(16), primary_key=True),
-    sa.Column("stamp", sa.Text, nullable=False),
+    sa.Column("stage", TEXT, primary_key=True),
+    sa.Column("stamp", TEXT, nullable=False),
     sa.Column("made", sa.Integer, nullable=False),
 )
 
@@ -202,10 +205,10 @@ signals_aside = sa.Table(
     "signals_aside",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("stage", sa.String(16), primary_key=True),
+    sa.Column("stage", TEXT, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("source", sa.String(16), nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("source", TEXT, nullable=False),
+    sa.Column("text", TEXT, nullable=False),
     sa.Column("start_s", sa.Float),
     sa.Column("end_s", sa.Float),
 )
@@ -214,8 +217,8 @@ groups = sa.Table(
     "groups",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("group_id", sa.String(32), nullable=False, index=True),
-    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("group_id", TEXT, nullable=False, index=True),
+    sa.Column("kind", TEXT, nullable=False),
 )
 
 # What media are marked with, taken out of their signals as those are entered, so that it can be
@@ -224,10 +227,10 @@ marks = sa.Table(
     "marks",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("stage", sa.String(16), primary_key=True),
-    sa.Column("kind", sa.String(8), primary_key=True),
-    sa.Column("folded", sa.String(200), primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("stage", TEXT, primary_key=True),
+    sa.Column("kind", TEXT, primary_key=True),
+    sa.Column("folded", TEXT, primary_key=True),
+    sa.Column("name", TEXT, nullable=False),
     sa.Index("marks_by_name", "kind", "folded"),
 )
 
@@ -236,9 +239,9 @@ places = sa.Table(
     "places",
     metadata,
     sa.Column("media_id", sa.ForeignKey("media.media_id"), primary_key=True),
-    sa.Column("country", sa.Text, nullable=False),
-    sa.Column("region", sa.Text, nullable=False),
-    sa.Column("city", sa.Text, nullable=False),
+    sa.Column("country", TEXT, nullable=False),
+    sa.Column("region", TEXT, nullable=False),
+    sa.Column("city", TEXT, nullable=False),
 )
 
 # What the person hides, as rules: a folder by its path, a media by its id, a tag or a person by the
@@ -246,27 +249,27 @@ places = sa.Table(
 hiding = sa.Table(
     "hiding",
     metadata,
-    sa.Column("kind", sa.String(8), primary_key=True),
-    sa.Column("target", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("level", sa.String(8), nullable=False),
+    sa.Column("kind", TEXT, primary_key=True),
+    sa.Column("target", TEXT, primary_key=True),
+    sa.Column("name", TEXT, nullable=False),
+    sa.Column("level", TEXT, nullable=False),
 )
 
 # The contents that a media which is hidden by its id has, or had: they stay hidden with it.
 hidden_contents = sa.Table(
     "hidden_contents",
     metadata,
-    sa.Column("media_id", sa.String(32), primary_key=True),
-    sa.Column("content_hash", sa.String(64), primary_key=True, index=True),
+    sa.Column("media_id", TEXT, primary_key=True),
+    sa.Column("content_hash", TEXT, primary_key=True, index=True),
 )
 
 # Files that scans pass by because of a rule that leaves media, a tag or a person out.
 left_out_files = sa.Table(
     "left_out_files",
     metadata,
-    sa.Column("path", sa.Text, primary_key=True),
-    sa.Column("kind", sa.String(8), primary_key=True),
-    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("path", TEXT, primary_key=True),
+    sa.Column("kind", TEXT, primary_key=True),
+    sa.Column("target", TEXT, primary_key=True),
 )
 
 # What the person wrote with mmrag. It outlives its media: ``content_hash`` tells whose it is when
@@ -275,10 +278,10 @@ written_by_person = sa.Table(
     "annotations",
     metadata,
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("media_id", sa.String(32), nullable=False, index=True),
-    sa.Column("content_hash", sa.String(64), nullable=False, index=True),
-    sa.Column("kind", sa.String(8), nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("media_id", TEXT, nullable=False, index=True),
+    sa.Column("content_hash", TEXT, nullable=False, index=True),
+    sa.Column("kind", TEXT, nullable=False),
+    sa.Column("text", TEXT, nullable=False),
     sa.Column("start_s", sa.Float),
     sa.Column("end_s", sa.Float),
 )
@@ -287,17 +290,17 @@ written_by_person = sa.Table(
 annotated = sa.Table(
     "annotated",
     metadata,
-    sa.Column("media_id", sa.String(32), primary_key=True),
-    sa.Column("mark", sa.String(32), nullable=False),
+    sa.Column("media_id", TEXT, primary_key=True),
+    sa.Column("mark", TEXT, nullable=False),
 )
 
 lease = sa.Table(
     "lease",
     metadata,
-    sa.Column("name", sa.String(16), primary_key=True),
-    sa.Column("holder", sa.String(64), nullable=False),
-    sa.Column("purpose", sa.Text, nullable=False),
-    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("name", TEXT, primary_key=True),
+    sa.Column("holder", TEXT, nullable=False),
+    sa.Column("purpose", TEXT, nullable=False),
+    sa.Column("host", TEXT, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
 )

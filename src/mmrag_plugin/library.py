@@ -14,6 +14,7 @@ from mmrag_plugin.library_asking import LibraryAsking
 from mmrag_plugin.library_evaluating import LibraryEvaluating
 from mmrag_plugin.library_indexing import LibraryIndexing
 from mmrag_plugin.library_learning import LibraryLearning
+from mmrag_plugin.library_milvus import connection_of, require_current
 from mmrag_plugin.library_models import LibraryModels
 from mmrag_plugin.library_place import claim, ledger_url
 from mmrag_plugin.query_models import QueryModels
@@ -135,11 +136,9 @@ class MediaLibrary(
     @cached_property
     def connection(self) -> MilvusConnection:
         """The connection to Milvus: this library's own, or a server."""
-        from mmrag_plugin.milvus_connection import MilvusConnection
-
         if self.whole is not self:
             return self.whole.connection
-        return MilvusConnection.of(self.settings, self.directory)
+        return connection_of(self.settings)
 
     # ---- searching ---------------------------------------------------------------------------
 
@@ -162,6 +161,7 @@ class MediaLibrary(
             )
             from mmrag_plugin.searching import Searcher
 
+        require_current(self.ledger, self.settings)
         visual, model = self.query_models.visual()
         words = self.recorded("words")
         if words is None:
@@ -262,6 +262,7 @@ class MediaLibrary(
         frames: Callable[[MilvusConnection, str, int], Rows],
         signals: Callable[[MilvusConnection, str, int | None], Rows],
     ) -> dict[str, Rows]:
+        require_current(self.ledger, self.settings)
         visual, words = self.recorded("visual"), self.recorded("words")
         if visual is None or words is None:
             return {}

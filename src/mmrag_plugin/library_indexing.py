@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.errors import IndexStopped, UsageError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_captions import caption_work, to_be_captioned
+from mmrag_plugin.library_milvus import require_current
 from mmrag_plugin.library_models import LibraryModels, Model, Wanted
 from mmrag_plugin.library_speech import recogniser_of
 from mmrag_plugin.media import Kind, Stage
@@ -235,6 +236,7 @@ class LibraryIndexing:
         from mmrag_plugin.signals.place_words import place_name
         from mmrag_plugin.signals.sidecars import FolderSidecars
 
+        require_current(self.ledger, self.settings)
         frames, words = wanted.recorded["visual"], wanted.recorded["words"]
         return Parts(
             ledger=self.ledger,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmrag_plugin.errors import ModelMismatch, ServiceError, UsageError
 from mmrag_plugin.milvus_connection import BUILD_S, WRITE_S, MilvusConnection
-from mmrag_plugin.milvus_filters import NOTHING, all_of, none_of
+from mmrag_plugin.milvus_filters import NOTHING, all_of, none_of, quote
 from mmrag_plugin.milvus_indexes import dense_search, kind_of_index
 from mmrag_plugin.milvus_rows import DENSE, SPARSE, index_definitions, make_schema
 
@@ -255,6 +255,24 @@ class Collection:
             **options,
         )
         return list(found)
+
+    def pages(
+        self, expression: str, fields: Sequence[str], size: int, *, after: str = ""
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Read rows, with their ids, in the order of these, from the one behind ``after`` on."""
+        # What makes pages come in the order of ids. A server's are, if it looks into all its
+        # segments; asked as an iterator it would forget about the consistency of reads.
+        lite = self.connection.capabilities().version.startswith("milvus_lite")
+        in_order = {"iterator" if lite else "reduce_stop_for_best": "True"}
+        while True:
+            page = self.rows(
+                all_of([expression, f"id > {quote(after)}"]), fields, limit=size, **in_order
+            )
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            after = page[-1]["id"]
 
     def _restricted(self, expression: str) -> str:
         return _without(expression, self.left_out())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mmrag_plugin.metadata import RowFilter
 from mmrag_plugin.milvus_collection import MAX_LIMIT, Collection
 from mmrag_plugin.milvus_connection import MilvusConnection
-from mmrag_plugin.milvus_filters import all_of, one_of, quote, row_expressions
+from mmrag_plugin.milvus_filters import one_of, row_expressions
 from mmrag_plugin.milvus_rows import DENSE, FOUND_FIELDS, FoundRow, found_row
 
 if TYPE_CHECKING:
@@ -113,23 +113,9 @@ class MediaRows:
 
     def row_ids(self, where: RowFilter | None = None) -> Iterator[tuple[str, str]]:
         """Walk over (row id, media id) of all rows."""
-        # What makes pages come in the order of ids. A server's are, if it looks into all its
-        # segments; asked as an iterator it would forget about the consistency of reads.
-        embedded = self._collection.connection.embedded
-        in_order = {"iterator": "True"} if embedded else {"reduce_stop_for_best": "True"}
         for expression in row_expressions(where):
-            last = ""
-            while True:
-                page = self._read(
-                    all_of([expression, f"id > {quote(last)}"]),
-                    ["id", "media_id"],
-                    limit=ROWS_PER_PAGE,
-                    **in_order,
-                )
+            for page in self._collection.pages(expression, ["id", "media_id"], ROWS_PER_PAGE):
                 yield from ((row["id"], row["media_id"]) for row in page)
-                if len(page) < ROWS_PER_PAGE:
-                    break
-                last = page[-1]["id"]
 
     def rows_of(self, media_id: str) -> list[FoundRow]:
         """All rows of a media, in order of time; their scores say nothing."""
@@ -147,6 +133,18 @@ class MediaRows:
             row["id"]: np.asarray(row[DENSE], dtype=np.float32)
             for part in parts
             for row in self._read(one_of("id", part), ["id", DENSE])
+        }
+
+    def vectors_by_text(self, row_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Read the vectors of rows by what their text is; unknown ids are left out."""
+        import numpy as np
+
+        ids = sorted(set(row_ids))
+        parts = [ids[start : start + IDS_PER_READ] for start in range(0, len(ids), IDS_PER_READ)]
+        return {
+            row["text"]: np.asarray(row[DENSE], dtype=np.float32)
+            for part in parts
+            for row in self._read(one_of("id", part), ["text", DENSE])
         }
 
     def _read(self, expression: str, fields: Sequence[str], **options: Any) -> list[dict[str, Any]]:

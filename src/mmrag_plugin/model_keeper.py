@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mmrag_plugin import __version__
+from mmrag_plugin.embeddings.asked_before import AskedBefore
 from mmrag_plugin.errors import MmragError, ServiceError
 from mmrag_plugin.shared_process import SharedProcess
 
@@ -258,6 +259,7 @@ class KeptVisual:
         self.input_px: int = about["input_px"]
         self.max_tokens: int = about["max_tokens"]
         self.compares_texts: bool = about["compares_texts"]
+        self.query_vector = AskedBefore(lambda query: self.embed_texts([query])[0].copy())
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: [n, dim], as the model does."""

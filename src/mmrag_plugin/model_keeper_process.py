@@ -218,7 +218,11 @@ def _answered(kept: _Kept, head: dict[str, Any], body: bytes) -> tuple[dict[str,
 
     call = head["call"]
     if call == "texts":
-        return _rows(kept.visual.embed_texts(json.loads(body)))
+        texts = json.loads(body)
+        one = len(texts) == 1
+        return _rows(
+            kept.visual.query_vector(texts[0])[None] if one else kept.visual.embed_texts(texts)
+        )
     if call == "understands":
         return {"understood": bool(kept.visual.understands(json.loads(body)))}, b""
     if call == "pictures":

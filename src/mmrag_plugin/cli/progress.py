@@ -21,7 +21,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from mmrag_plugin.cli.console import on_one_line
+from mmrag_plugin.cli.console import on_one_line, warn
 from mmrag_plugin.indexing import Progress
 from mmrag_plugin.media import Stage
 
@@ -56,26 +56,61 @@ class _Bars(Bars):
         yield _WithRoom(self.make_tasks_table(self.tasks))
 
 
+def _bars(console: Console) -> Bars:
+    """Bars as wide as the terminal; on a pipe none are shown."""
+    wide = console.width >= BAR_FITS_COLUMNS
+    # on a narrow terminal the label gives way
+    label = Column(no_wrap=True, overflow="ellipsis", ratio=None if wide else 1)
+    columns: list[ProgressColumn] = [
+        SpinnerColumn(),
+        TextColumn("{task.description}", table_column=label),
+    ]
+    if wide:
+        columns += [BarColumn(bar_width=None)]
+    columns += [MofNCompleteColumn(table_column=Column(no_wrap=True))]
+    if wide:
+        columns += [_Rate()]
+    columns += [TimeRemainingColumn(compact=True)]
+    return _Bars(*columns, console=console, disable=not console.is_terminal, expand=not wide)
+
+
+class StepBars:
+    """A bar for each step of something that is no indexing run."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = _bars(console)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> StepBars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._bars.live.transient = kind is not None
+        self._bars.stop()
+
+    def begin(self, step: str, total: int) -> None:
+        """Show a step's bar, or begin it again."""
+        if step in self._tasks:
+            self._bars.reset(self._tasks[step], total=total)
+        else:
+            self._tasks[step] = self._bars.add_task(step, total=total)
+
+    def advance(self, step: str, count: int) -> None:
+        """Move a step's bar."""
+        self._bars.advance(self._tasks[step], count)
+
+    def note(self, text: str) -> None:
+        """Say something above the bars."""
+        if text:
+            warn([text])
+
+
 class IndexBars(Progress):
     """Bars for one indexing run; a pipe hears what is waited for, and the report follows."""
 
     def __init__(self, console: Console) -> None:
-        wide = console.width >= BAR_FITS_COLUMNS
-        # on a narrow terminal the label gives way
-        label = Column(no_wrap=True, overflow="ellipsis", ratio=None if wide else 1)
-        columns: list[ProgressColumn] = [
-            SpinnerColumn(),
-            TextColumn("{task.description}", table_column=label),
-        ]
-        if wide:
-            columns += [BarColumn(bar_width=None)]
-        columns += [MofNCompleteColumn(table_column=Column(no_wrap=True))]
-        if wide:
-            columns += [_Rate()]
-        columns += [TimeRemainingColumn(compact=True)]
-        self._bars = _Bars(
-            *columns, console=console, disable=not console.is_terminal, expand=not wide
-        )
+        self._bars = _bars(console)
         self._tasks: dict[Stage, TaskID] = {}
         self._waits = False
 

@@ -90,6 +90,11 @@ COMMANDS: dict[str, dict[str, str]] = {
             "Copy the library (not the media) into a new directory, which is a library itself."
         ),
     },
+    "moving": {
+        "migrate": (
+            "Move the library's vectors to a Milvus server, back (--to lite), or to another server."
+        ),
+    },
     "hiding": {
         "hide": (
             "Hide folders, media, tags or people from assistants; you still find them yourself."

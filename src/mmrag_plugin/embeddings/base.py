@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType
 
-from mmrag_plugin.embeddings.preparing import bounded, encodable, normalised
+from mmrag_plugin.embeddings.asked_before import AskedBefore
+from mmrag_plugin.embeddings.preparing import encodable, normalised
 from mmrag_plugin.embeddings.seam import TextModel
+from mmrag_plugin.model_input import ModelInput
 from mmrag_plugin.pictures import open_picture
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-__all__ = ["TextModel", "VisualEmbedding", "bounded", "encodable", "normalised"]
+__all__ = ["TextModel", "VisualEmbedding", "encodable", "normalised"]
 
 
 class VisualEmbedding(MultiModalEmbedding):
@@ -52,6 +55,21 @@ class VisualEmbedding(MultiModalEmbedding):
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised; a row of zeros where the model abstains."""
 
+    @property
+    def takes(self) -> ModelInput:
+        """How this model takes pictures: those that were made ready before embed alike, faster."""
+        return ModelInput()
+
+    @property
+    def decoded_px(self) -> int:
+        """The short side that a picture should have at least when it is decoded for this model."""
+        return self.takes.least_px(self.input_px)
+
+    @cached_property
+    def query_vector(self) -> AskedBefore:
+        """Embeds one query: [dim]; the last ones are remembered."""
+        return AskedBefore(lambda query: self.embed_texts([query])[0].copy())
+
     def understands(self, text: str) -> bool:
         """Whether the model has anything to say about this query (``palette`` may abstain)."""
         return bool(text.strip())
@@ -76,7 +94,7 @@ class VisualEmbedding(MultiModalEmbedding):
         return cast(list[list[float]], self.embed_texts(texts).tolist())
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
+        return cast(list[float], self.query_vector(query).tolist())
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
         return await asyncio.to_thread(self._get_text_embedding, text)

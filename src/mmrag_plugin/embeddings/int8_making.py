@@ -49,7 +49,7 @@ def make_copy(folder: Path, models_home: Path) -> Path:
                 "Install it: pip install 'mmrag-plugin[onnx]'",
             )
     try:
-        with tempfile.TemporaryDirectory(prefix="mmrag-onnx-") as scratch, _silence():
+        with tempfile.TemporaryDirectory(prefix="mmrag-onnx-") as scratch, silence():
             if layout == "onnx":
                 from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
 
@@ -59,7 +59,7 @@ def make_copy(folder: Path, models_home: Path) -> Path:
 
                 model = TransformersEmbedding(folder, device="cpu", dtype="float32")
                 stamp, graphs = model.stamp, Path(scratch)
-                _export(model, graphs)
+                write_graphs(model, graphs)
             return _put(graphs, stamp, models_home)
     except MmragError:
         raise
@@ -147,7 +147,7 @@ def _saturates() -> bool:
     return not getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
 
 
-def _export(model: TransformersEmbedding, target: Path) -> None:
+def write_graphs(model: TransformersEmbedding, target: Path) -> None:
     """Write both halves of a model as ONNX graphs, with any number of inputs at once."""
     import torch
     from PIL import Image
@@ -194,7 +194,7 @@ def _export(model: TransformersEmbedding, target: Path) -> None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep what exporters tell their developers off the terminal."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, normalised
+from mmrag_plugin.embeddings.base import VisualEmbedding, normalised
+from mmrag_plugin.model_input import ModelInput, Square
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 CELLS = 4  # on each side
 SAMPLE_PX = 96  # the side to which a picture is scaled, a multiple of CELLS
+_SAMPLE = Square(SAMPLE_PX, interpolation="box", resize_mode="squash")
 LIGHTNESS_WEIGHT = 0.25  # of dark, middle and bright beside the colours
 DARK_BELOW, BRIGHT_ABOVE = 30.0, 72.0  # CIE L*
 COMMON = frozenset({"black", "white", "grey", "brown"})  # in every photo, so they say less
@@ -171,6 +173,11 @@ class PaletteEmbedding(VisualEmbedding):
                     whole[names.index(name)] += says
         return normalised(rows, by=self.model_name)
 
+    @property
+    def takes(self) -> ModelInput:
+        """The sample of the picture that is looked at."""
+        return _SAMPLE
+
     def understands(self, text: str) -> bool:
         """Whether the query names a colour, or dark, or bright."""
         return any(word in WORDS or word in _SHADES for word in _words(text))
@@ -252,10 +259,8 @@ def _cells(place: str) -> NDArray[np.float32]:
 def _shares(picture: Image) -> NDArray[np.float32]:
     """Shares of each term and lightness: [rows, columns, 14]."""
     import numpy as np
-    from PIL import Image as Pillow
 
-    small = bounded(picture, 2 * SAMPLE_PX).resize((SAMPLE_PX, SAMPLE_PX), Pillow.Resampling.BOX)
-    levels = np.asarray(small, dtype=np.int32) >> 3
+    levels = np.asarray(_SAMPLE.fitted(picture), dtype=np.int32) >> 3
     index = (levels[..., 0] << 10) | (levels[..., 1] << 5) | levels[..., 2]
     named = _naming()[index]
     side = SAMPLE_PX // CELLS

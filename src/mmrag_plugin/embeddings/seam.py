@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +29,10 @@ class VisualModel(Protocol):
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised; a row of zeros where the model abstains."""
+
+    @property
+    def query_vector(self) -> Callable[[str], NDArray[np.float32]]:
+        """Embeds one query, unless it was asked before: [dim], not to be changed."""
 
     def understands(self, text: str) -> bool:
         """Whether the model has anything to say about this query."""

@@ -7,12 +7,14 @@ import json
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import PrivateAttr
 
+from mmrag_plugin.embeddings.asked_before import AskedBefore
 from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
 from mmrag_plugin.embeddings.devices import clock_of, machine, pick_device, quick_formats
 from mmrag_plugin.embeddings.dtypes import EXACT, INT8, Dtype, Trial, Verdicts, settle
@@ -53,6 +55,11 @@ class TextEmbedding(BaseEmbedding):
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Embed texts as documents or as queries: [n, dim], rows L2-normalised."""
 
+    @cached_property
+    def query_vector(self) -> AskedBefore:
+        """Embeds one query: [dim]; the last ones are remembered."""
+        return AskedBefore(lambda query: self.embed([query], query=True)[0].copy())
+
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
 
@@ -60,7 +67,7 @@ class TextEmbedding(BaseEmbedding):
         return cast(list[list[float]], self.embed(texts).tolist())
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return cast(list[float], self.embed([query], query=True)[0].tolist())
+        return cast(list[float], self.query_vector(query).tolist())
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
         return await asyncio.to_thread(self._get_text_embedding, text)
@@ -95,6 +102,8 @@ class VisualTextTower(TextEmbedding):
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised."""
+        if query and len(texts) == 1:  # which the visual channel asks for too
+            return self._visual.query_vector(texts[0])[None]
         return self._visual.embed_texts(texts)
 
 

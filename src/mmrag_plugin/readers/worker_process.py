@@ -26,6 +26,7 @@ from mmrag_plugin.readers.decoding import HERE
 
 if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
+    from mmrag_plugin.model_input import ModelInput
 
 IDLE_S = 30.0  # how long a process waits for the next request
 
@@ -60,6 +61,7 @@ class Request:
     at_s: float | None = None
     wants_sound: bool = False
     language: str = ""
+    model_takes: ModelInput | None = None
 
 
 class _Clock:
@@ -131,7 +133,11 @@ def _answer(connection: Connection, request: Request) -> None:
         connection.send(("facts", facts))
         return
     frames = HERE.frames(
-        request.kind, request.path, at_least_px=request.at_least_px, selector=request.selector
+        request.kind,
+        request.path,
+        at_least_px=request.at_least_px,
+        selector=request.selector,
+        model_takes=request.model_takes,
     )
     while True:
         with clock.ticking():
@@ -140,7 +146,8 @@ def _answer(connection: Connection, request: Request) -> None:
         if frame is None:
             connection.send(("end", None))
             return
-        about = frame.index, frame.picture.size, frame.time_s, frame.end_s, frame.shot
+        times = frame.time_s, frame.end_s, frame.shot
+        about = frame.index, frame.picture.size, *times, frame.pixels, frame.sample
         connection.send(("frame", about))
         connection.send_bytes(pixels)
 
