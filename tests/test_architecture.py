@@ -36,7 +36,7 @@ LAYERS: dict[str, str] = {
     "library_lora library_keeping library_making library_media library_milvus "
     "library_models library_place "
     "library_previews library_speech library_thumbnails kept_files query_models model_keeper "
-    "model_keeper_process",
+    "model_keeper_process on_ray",
     "upkeep": "upkeep watching asked_index migrating ledger_moving",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",

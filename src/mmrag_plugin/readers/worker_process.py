@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.errors import MediaError, MmragError
+from mmrag_plugin.errors import MediaError, MmragError, unexpected
 from mmrag_plugin.media import Kind
 from mmrag_plugin.readers.decoding import HERE
 
@@ -100,7 +100,7 @@ def serve(connection: Connection) -> None:
         except OSError:
             raise  # nobody listens any more
         except Exception as error:
-            connection.send(("error", _unexpected(request, error)))
+            connection.send(("error", unexpected(str(request.path), error)))
         if request.kind == "video":
             gc.collect()  # PyAV's containers refer to themselves, and hold threads
 
@@ -171,13 +171,6 @@ def _too_much_memory(request: Request) -> MediaError:
         f"{request.path} takes more memory to decode than the "
         f"{request.limits.memory_bytes / 2**30:g} GiB that a file may take.",
         "Save it smaller, or as JPEG, if it should be in the library.",
-    )
-
-
-def _unexpected(request: Request, error: Exception) -> MediaError:
-    return MediaError(
-        f"{request.path} can't be processed ({type(error).__name__}: {error}).",
-        "Open it in another program; report it if it looks fine there.",
     )
 
 
