@@ -65,8 +65,8 @@ class SeesOnRay(Seer):
 
     What no node can look at is looked at ``here``, and so are a few pictures alone. The cluster is
     joined with the first media for it, in whichever method: that raises ServiceError when it does
-    not answer, or none of its nodes can work. Raises MissingExtra without Ray, UsageError for what is no address, ServiceError when
-    nothing listens there.
+    not answer, or none of its nodes can work. Raises MissingExtra without Ray, UsageError for what
+    is no address, ServiceError when nothing listens there.
     """
 
     def __init__(
