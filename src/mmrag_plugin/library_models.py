@@ -102,9 +102,8 @@ class LibraryModels:
         known = self.recorded("visual")
         if known is None:
             raise NotFound(f"The library {library!r} is empty.", "Fill it: mmrag index FOLDER")
-        asked = self._settings.visual_model
-        meant = asked == "auto" or self._is_of(asked, known.setting)
-        visual = self._visual(known.setting if meant else asked)
+        meant = self.asks_for(known)
+        visual = self._visual(known.setting if meant else self._settings.visual_model)
         if visual.stamp != known.stamp:
             raise ModelMismatch(
                 f"The vectors of library {library!r} were made by {known.setting}; "
@@ -113,6 +112,11 @@ class LibraryModels:
                 "--visual-model out.",
             )
         return visual, known
+
+    def asks_for(self, known: Model) -> bool:
+        """Whether the settings mean the visual model in use."""
+        asked = self._settings.visual_model
+        return asked in ("auto", known.setting) or self._is_of(asked, known.setting)
 
     def text_in_use(self, words: Model, visual: VisualEmbedding) -> TextModel | None:
         """The text model that made the vectors of words; without it that channel is off."""
