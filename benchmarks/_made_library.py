@@ -21,6 +21,7 @@ import numpy as np
 import sqlalchemy as sa
 from llama_index.core.schema import TextNode
 
+from mmrag_plugin.index_run import words_stamp
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.ledger_tables import media, paths, roots, signals, stages
 from mmrag_plugin.media import Kind, Signal
@@ -114,7 +115,7 @@ def fill(library: MediaLibrary, frames: int) -> dict[str, float]:
     wanted = library.models.wanted()
     library._record(wanted)
     stores = library.stores()
-    words_stamp = library._parts(wanted).stamps.words
+    stamp = words_stamp(wanted.text.stamp if wanted.text else "")
     took = {"ledger_s": 0.0, "milvus_s": 0.0, "index_s": 0.0}
     with library.ledger._database.writing() as connection:
         connection.execute(sa.insert(roots).values(path="/photos"))
@@ -127,7 +128,7 @@ def fill(library: MediaLibrary, frames: int) -> dict[str, float]:
         rows, written = _words(some, about, stores["words"])
         stores["words"]._collection.upsert(rows)
         after = time.perf_counter()
-        library.ledger.put_words(words_stamp, written)
+        library.ledger.put_words(stamp, written)
         took["milvus_s"] += after - middle
         took["ledger_s"] += time.perf_counter() - after + middle - began
     began = time.perf_counter()

@@ -206,6 +206,48 @@ def _search_more(result: Result) -> Iterator[str]:
     )
 
 
+def _start(result: Result) -> Iterator[Figure]:
+    figures = result["figures"]
+    yield Figure(
+        "`mmrag --help` beside an empty typer application",
+        result["help_ratio"],
+        1.3,
+        behind=f"{figures['mmrag --help']['least_ms']} ms beside "
+        f"{figures['empty typer --help']['least_ms']}, with {result['commands']} commands each",
+    )
+
+
+def _start_more(result: Result) -> Iterator[str]:
+    lines = ["| ms | least | median | processor |", "|---|---|---|---|"]
+    for name, found in result["figures"].items():
+        cells = f"{found['least_ms']} | {found['median_ms']} | {found['processor_ms']}"
+        lines.append(f"| {_plain(name)} | {cells} |")
+    yield "\n".join(lines)
+    yield (
+        f"The library has {result['media']:,} media; the model is {_plain(result['model'])}. "
+        f"{result['runs']} runs of each."
+    )
+
+
+def _many_machines(result: Result) -> Iterator[Figure]:
+    yield Figure(
+        "photos a second on two nodes of this machine, beside one process",
+        result["ratio"],
+        behind=f"{result['photos']} photos; joining the cluster took {result['joined_s']:.1f} s",
+    )
+
+
+def _recall_more(result: Result) -> Iterator[str]:
+    rows = result["results"]
+    names = [name for name in rows[0] if name != "vectors"]
+    lines = ["| vectors | " + " | ".join(name.replace("_", " ") for name in names) + " |"]
+    lines.append("|---" * (len(names) + 1) + "|")
+    for row in rows:
+        cells = " | ".join(f"{row[name]:.4g}" for name in names)
+        lines.append(f"| {_plain(row['vectors'])} | {cells} |")
+    yield "\n".join(lines)
+
+
 def _mcp_start(result: Result) -> Iterator[Figure]:
     for era, found in result.items():
         if isinstance(found, Mapping):
@@ -294,7 +336,7 @@ _SEARCH_ABOUT = (
     "one bare search of pymilvus with the same parameters, limit (200 rows) and fields."
 )
 CHAPTERS: Mapping[str, Chapter] = {
-    "start": Chapter("Cold start", "Commands in new processes.", _nothing),
+    "start": Chapter("Cold start", "Commands in new processes.", _start, _start_more),
     "mcp-start": Chapter(
         "Start of mmrag-mcp", "Beside an empty server of the same SDK.", _mcp_start
     ),
@@ -323,7 +365,8 @@ CHAPTERS: Mapping[str, Chapter] = {
     ),
     "facets": Chapter("Counting and paging", "Answered by the ledger alone, in ms.", _nothing),
     "tracing": Chapter("Being listened to", "What spans and profiles cost.", _tracing),
-    "many-machines": Chapter("Indexing on several machines", "On one, with Ray.", _nothing),
-    "milvus-recall": Chapter("Recall of the embedded Milvus", "Beside exact search.", _nothing),
-    "outages": Chapter("When the server goes away", "", _nothing),
+    "many-machines": Chapter("Indexing on several machines", "On one, with Ray.", _many_machines),
+    "milvus-recall": Chapter(
+        "Recall of the embedded Milvus", "Beside exact search.", _nothing, _recall_more
+    ),
 }

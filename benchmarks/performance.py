@@ -69,7 +69,7 @@ class Part:
 
 
 PARTS = (
-    Part("start", "start", 240),
+    Part("start", "start", 420),
     Part("mcp-start", "mcp_start --runs 9", 240),
     Part("search-lite", "search --rows 2000 20000", 400),
     Part("search-server", "search --backend server --rows 10000 100000", 700),
@@ -82,7 +82,6 @@ PARTS = (
     Part("tracing", "tracing", 240),
     Part("many-machines", "many_machines", 300),
     Part("milvus-recall", "milvus_recall --rows 20000", 300),
-    Part("outages", "outages", 400),
 )
 
 

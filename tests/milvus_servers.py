@@ -24,7 +24,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,6 @@ class Server:
     folder: Path
     health: str  # an address that answers OK once all is up; empty: the port is enough
     token: str = ""
-    options: dict[str, Any] = field(default_factory=dict)  # further ones of MilvusConnection
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -112,6 +111,9 @@ class Server:
         """Let it answer nothing while its connections stay, as an overloaded machine would."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        while any(") T " not in (task / "stat").read_text() for task in tasks.iterdir()):
+            time.sleep(0.01)
 
     def thaw(self) -> None:
         """Let it go on."""
@@ -121,14 +123,19 @@ class Server:
 
 @contextlib.contextmanager
 def real_server(
-    folder: Path, *, authorization: bool = False, tls: dict[str, Path] | None = None
+    folder: Path,
+    *,
+    authorization: bool = False,
+    tls: dict[str, Path] | None = None,
+    session_s: int = 20,
 ) -> Iterator[Server]:
     """A Milvus 2.3.5 with its data in ``folder``; skips where the package is not installed.
 
     ``tls`` names the files ``server_pem_path`` and ``server_key_path``, and with ``ca_pem_path``
-    the server wants a certificate of its clients, too.
+    the server wants a certificate of its clients, too. A server that was frozen for longer than
+    ``session_s`` ends itself; one that was killed has its collections back only after as long.
     """
-    server = _configured(folder, authorization, tls or {})
+    server = _configured(folder, authorization, tls or {}, session_s)
     try:
         server.start()
         yield server
@@ -136,7 +143,7 @@ def real_server(
         server.kill()
 
 
-def _configured(folder: Path, authorization: bool, tls: dict[str, Path]) -> Server:
+def _configured(folder: Path, authorization: bool, tls: dict[str, Path], session_s: int) -> Server:
     milvus = pytest.importorskip("milvus", reason="the package milvus (a server) is not installed")
     ports = dict(zip(_PORT_NAMES, _free_ports(len(_PORT_NAMES)), strict=True))
     metrics_port, peer_port = ports.pop("metrics_port"), ports.pop("etcd_peer_port")
@@ -146,8 +153,7 @@ def _configured(folder: Path, authorization: bool, tls: dict[str, Path]) -> Serv
         config.set(f"{part}.ip", "127.0.0.1")
     config.set("dataNode.ip", "127.0.0.1")
     config.set("log.level", "warn")
-    # a killed server's claims on its data lapse after so many seconds, and the next waits for that
-    config.set("common.session.ttl", 120)
+    config.set("common.session.ttl", session_s)
     config.set("authorization_enabled", authorization)
     for name, path in tls.items():
         config.set(name, str(path))

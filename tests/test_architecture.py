@@ -18,7 +18,8 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
     "vocabulary": "child_process errors media timecode metadata settings pictures terms "
-    "settings_file colours content_kind picture_check animations raw_pictures motion_photos "
+    "settings_file colours content_kind picture_check model_input animations raw_pictures "
+    "motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "
     "content_hash ollama_host priority shared_process folder_names film_sound side_by_side "
     "tracing tracing_otel profiling logs llama_events",
@@ -35,7 +36,7 @@ LAYERS: dict[str, str] = {
     "library_lora library_keeping library_making library_media library_milvus "
     "library_models library_place "
     "library_previews library_speech library_thumbnails kept_files query_models model_keeper "
-    "model_keeper_process",
+    "model_keeper_process on_ray",
     "upkeep": "upkeep watching asked_index migrating ledger_moving",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",

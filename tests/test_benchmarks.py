@@ -91,7 +91,7 @@ def test_a_benchmark_that_fails_is_missing_or_takes_too_long_is_told_on_the_page
         "index": performance.measured(performance.Part("index", "facets --nonsense", 60)),
         "models": performance.measured(performance.Part("models", "facets 100000", 0.1)),
     }
-    text = performance.page({"parts": parts}, ["start", "index", "models", "outages"])
+    text = performance.page({"parts": parts}, ["start", "index", "models", "tracing"])
     assert "could not be measured: there is no benchmark no_such_thing." in text
     assert "unrecognized arguments: --nonsense (exit code 2)." in text
     assert "it took more than 0 s." in text

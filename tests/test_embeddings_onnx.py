@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding, Preprocessing
+from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
 from mmrag_plugin.embeddings.onnx_graph import Graph
 from mmrag_plugin.errors import ModelError
+from mmrag_plugin.model_input import Square
 from mmrag_plugin.pictures import open_picture
 
 
@@ -86,8 +87,8 @@ def test_the_vectors_match_the_graph_run_by_hand(model: OnnxEmbedding, minidual:
 def test_each_resize_mode_shows_its_part(mode: str, size: tuple[int, int], expected: str) -> None:
     picture = Image.new("RGB", size, "red")
     picture.paste("blue", (0, 0, 20, 40))  # the left quarter
-    ways = Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "nearest", mode, 32)
-    square = np.asarray(ways.square(picture))
+    ways = Square(32, (0.5,) * 3, (0.5,) * 3, "nearest", mode, 32)
+    square = np.asarray(ways.fitted(picture))
     assert square.shape == (32, 32, 3)
     blue = (square == (0, 0, 255)).all(axis=2).mean()
     black = (square == 0).all(axis=2).mean()
@@ -99,9 +100,9 @@ def test_each_resize_mode_shows_its_part(mode: str, size: tuple[int, int], expec
 
 
 def test_a_picture_of_the_models_size_is_taken_as_it_is() -> None:
-    ways = Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bicubic", "shortest", 40)
+    ways = Square(32, (0.5,) * 3, (0.5,) * 3, "bicubic", "shortest", 40)
     picture = Image.new("RGB", (32, 32), "red")
-    assert ways.square(picture) is picture
+    assert ways.fitted(picture) is picture
 
 
 def test_texts_are_padded_and_cut_to_the_context_length(model: OnnxEmbedding) -> None:
@@ -193,7 +194,7 @@ def test_texts_are_cut_into_the_batches_of_the_graph(minidual: Path) -> None:
 
 def test_a_graph_that_normalises_itself_gets_the_bare_pixels(model: OnnxEmbedding) -> None:
     inner = OnnxEmbedding.model_construct()
-    inner._preprocessing = Preprocessing(4, (0.5,) * 3, (0.5,) * 3)
+    inner._takes = Square(4, (0.5,) * 3, (0.5,) * 3)
     inner._visual = Graph(None, {"image": "uint8"}, "image", 0)
     squares = np.zeros((2, 4, 4, 3), np.uint8)
     assert inner._pixels(squares) is squares

@@ -17,8 +17,8 @@ from PIL import ImageCms
 
 from mmrag_plugin import pictures
 from mmrag_plugin.colours import to_rgb
-from mmrag_plugin.embeddings.base import bounded
 from mmrag_plugin.errors import MediaError, MissingExtra
+from mmrag_plugin.model_input import bounded
 from mmrag_plugin.pictures import identified_picture, open_picture, require_file, to_jpeg
 from mmrag_plugin.readers.decoding import HERE
 

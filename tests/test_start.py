@@ -12,6 +12,8 @@ import pytest
 import typer
 
 import mmrag_plugin.cli
+from commands import environment
+from media_made import end_owners, opened, picture
 from mmrag_plugin.cli.main import app
 from mmrag_plugin.cli.summaries import COMMANDS
 
@@ -86,3 +88,53 @@ def test_a_command_written_wrong_is_told_of_those_that_are_meant() -> None:
     group: Any = typer.main.get_command(app)
     with pytest.raises(typer.BadParameter.__mro__[1], match="Did you mean 'search'"):
         group.main(["serach"], standalone_mode=False)
+
+
+def test_a_search_by_colour_loads_neither_llama_index_nor_pandas_nor_torch(tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "red.png", "red")
+    with opened(tmp_path) as library:
+        library.index([tmp_path / "photos"])
+    program = (
+        "import atexit, sys\n"
+        "heavy = 'torch transformers llama_index.core pandas scipy onnxruntime'.split()\n"
+        "atexit.register(lambda: sys.stderr.write(repr([n for n in heavy if n in sys.modules])))\n"
+        "from mmrag_plugin.cli import main\n"
+        "sys.argv = ['mmrag', 'search', 'something red', '--json']; main()\n"
+    )
+    env = environment(tmp_path, MMRAG_VISUAL_MODEL="auto")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    finally:
+        end_owners(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "red.png" in done.stdout
+    assert done.stderr.endswith("[]")
+
+
+def test_pymilvus_knows_tables_all_the_same_when_somebody_brings_one() -> None:
+    program = (
+        "import sys\n"
+        "from mmrag_plugin.milvus_import import import_pymilvus\n"
+        "import_pymilvus()\n"
+        "assert 'pymilvus' in sys.modules and 'pandas' not in sys.modules\n"
+        "from pymilvus import DataType\n"
+        "from pymilvus.orm.schema import construct_fields_from_dataframe, is_valid_insert_data\n"
+        "from pymilvus.orm.types import infer_dtype_by_scalar_data\n"
+        "assert infer_dtype_by_scalar_data(1.5) == DataType.DOUBLE\n"
+        "import pandas\n"
+        "table = pandas.DataFrame({'a': [1, 2], 'b': ['x', 'y']})\n"
+        "assert is_valid_insert_data(table) and not is_valid_insert_data(3)\n"
+        "names = [field.name for field in construct_fields_from_dataframe(table)]\n"
+        "assert names == ['a', 'b'], names\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()

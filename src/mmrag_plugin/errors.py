@@ -125,6 +125,14 @@ class MediaError(MmragError):
         return type(self), (self.message, self.remedy)
 
 
+def unexpected(path: str, error: Exception) -> MediaError:
+    """The error about a file over which a program breaks that should not."""
+    return MediaError(
+        f"{path} can't be processed ({type(error).__name__}: {error}).",
+        "Open it in another program; report it if it looks fine there.",
+    )
+
+
 class StorageError(MmragError):
     """The disk is full or not writable."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mmrag_plugin.bm25 import BM25_VERSION
 from mmrag_plugin.colours import COLOURS_VERSION
 from mmrag_plugin.content_hash import content_hash_of
-from mmrag_plugin.errors import IndexStopped, MediaError, MissingExtra, MmragError
+from mmrag_plugin.errors import IndexStopped, MediaError, MissingExtra, MmragError, unexpected
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
 from mmrag_plugin.ledger import Ledger, MediaRow
 from mmrag_plugin.ledger_database import batches
@@ -211,9 +211,8 @@ class Run:
         except MmragError:
             raise
         except Exception as error:  # a decoder that breaks on hostile bytes breaks on one file
-            reason = f"{media.path} can't be processed ({type(error).__name__}: {error})."
-            remedy = "Open it in another program; report it if it looks fine there."
-            self._fail(stage, media, reason, remedy)
+            broken = unexpected(media.path, error)
+            self._fail(stage, media, broken.message, broken.remedy)
 
     def _fail(
         self, stage: Stage, media: MediaRow, reason: str, remedy: str, stamp: str | None = None

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mmrag_plugin.index_run import Run
 from mmrag_plugin.ledger_database import batches
-from mmrag_plugin.looks import PixelsHash
 
 _BATCH = 64
 
@@ -27,17 +26,20 @@ class SamePixelsStage:
         }
         if not before:
             return
-        at_least_px = 2 * self.run.parts.visual.input_px
+        visual = self.run.parts.visual
+        at_least_px = visual.decoded_px
         with self.run.timed("embed", len(before), part="same_pixels"):
             for batch in batches(before, _BATCH):
                 same = []
                 for media in self.run.rows(batch):
                     self.run.between_media()
                     with self.run.failing("embed", media):
-                        seen, reader = PixelsHash(), self.run.parts.readers[media.kind]
-                        for frame in reader.frames(Path(media.path), at_least_px=at_least_px):
-                            seen.add(frame.picture)
-                        if seen.value == before[media.media_id]:
+                        pixels = ""
+                        for frame in self.run.parts.readers[media.kind].frames(
+                            Path(media.path), at_least_px=at_least_px, model_takes=visual.takes
+                        ):
+                            pixels = frame.pixels
+                        if pixels == before[media.media_id]:
                             same.append(media.media_id)
                 self.run.drop_failures()  # they are told by the stages themselves
                 self.run.ledger.take_up(same)

@@ -100,7 +100,8 @@ class Seer(ABC):
     def see(self, media: Iterable[MediaRow]) -> Generator[SeenMedia, None, None]:
         """Decode frames and embed them with the library's visual model.
 
-        The short side of what is decoded is at least twice the model's ``input_px``.
+        The short side of what is decoded is at least the model's ``decoded_px``, and what the model
+        is given of it is what its ``takes`` makes of it: the same vectors, whoever does it.
         """
 
     @abstractmethod

@@ -26,7 +26,7 @@ from mmrag_plugin.index_seeing import (
 from mmrag_plugin.index_text import FindsText
 from mmrag_plugin.ledger import MediaRow
 from mmrag_plugin.ledger_database import batches
-from mmrag_plugin.looks import PixelsHash, look_of
+from mmrag_plugin.looks import look_from
 from mmrag_plugin.media import Frame, Kind
 
 if TYPE_CHECKING:
@@ -113,21 +113,21 @@ class SeesHere(Seer):
 
     def _decoded(self, media: MediaRow) -> Generator[_Decoded, None, None]:
         """The photo, or a film in pieces."""
-        at_least_px, pixels = 2 * self._visual.input_px, PixelsHash()
         try:
-            frames = self._readers[media.kind].frames(Path(media.path), at_least_px=at_least_px)
+            frames = self._readers[media.kind].frames(
+                Path(media.path),
+                at_least_px=self._visual.decoded_px,
+                model_takes=self._visual.takes,
+            )
             if media.kind == "image":
                 shown = list(frames)
-                for frame in shown:
-                    pixels.add(frame.picture)
-                look = look_of(shown[0].picture) if shown else None
-                yield _Decoded(media, shown, look, pixels.value)
+                yield _Decoded(media, shown, look_from(shown[0].sample or b""), shown[-1].pixels)
                 return
+            pixels = ""
             for batch in batches(frames, EMBED_BATCH):
-                for frame in batch:
-                    pixels.add(frame.picture)
+                pixels = batch[-1].pixels
                 yield _Decoded(media, batch, ends=False)
-            yield _Decoded(media, pixels=pixels.value)
+            yield _Decoded(media, pixels=pixels)
         except Exception as error:
             yield _Decoded(media, error=error)
 

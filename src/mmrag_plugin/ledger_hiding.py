@@ -126,16 +126,27 @@ class HidingLines:
 
         Their ids are all that such a ledger tells of them: searches in Milvus leave them out.
         """
-        with self._beneath.reading() as connection:
-            rules = [HidingRule(*row) for row in connection.execute(sa.select(hiding))]
-            found = [set[str](connection.scalars(_media_of(connection, rule))) for rule in rules]
-            if any(rule.kind in ("tag", "person") for rule in rules):
-                found.append(set[str](connection.scalars(_never_read())))
-        return frozenset[str]().union(*found)
+        return self._hidden(None)
 
     def hidden_among(self, media_ids: Sequence[str]) -> frozenset[str]:
         """Those of some media that are hidden from assistants."""
-        return self.hidden_media_ids().intersection(media_ids)
+        return self._hidden(media_ids)
+
+    def _hidden(self, media_ids: Sequence[str] | None) -> frozenset[str]:
+        """What any rule hides, of these media or of all."""
+        found = set[str]()
+        with self._beneath.reading() as connection:
+            rules = [HidingRule(*row) for row in connection.execute(sa.select(hiding))]
+            queries = [_media_of(connection, rule) for rule in rules]
+            if any(rule.kind in ("tag", "person") for rule in rules):
+                queries.append(_never_read())
+            for query in queries:
+                if media_ids is None:
+                    found.update(connection.scalars(query))
+                else:
+                    these = query.where(self._beneath.among(query.selected_columns.media_id))
+                    found.update(connection.scalars(these, self._beneath.these(media_ids)))
+        return frozenset(found)
 
 
 def _never_read() -> sa.Select[Any]:

@@ -167,6 +167,8 @@ class MediaLibrary(
             from mmrag_plugin.searching import Searcher
 
         require_current(self.ledger, self.settings)
+        if self.recorded("visual") is not None:
+            self.connection.begin()  # while the models are loaded
         visual, model = self.query_models.visual()
         words = self.recorded("words")
         if words is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
     from mmrag_plugin.index_run import Stamps
+    from mmrag_plugin.index_seeing import Seer
     from mmrag_plugin.indexing import IndexReport, Parts, Progress
     from mmrag_plugin.keyframes.base import KeyframeSelector
     from mmrag_plugin.milvus_connection import MilvusConnection
@@ -106,9 +107,10 @@ class LibraryIndexing:
                 wanted = self.models.wanted()
                 parts = self._parts(wanted, milvus)
             first = self.recorded("visual") is None
-            if first:
-                self._record(wanted)  # searchable from the first rows on
-            report = Indexer(parts, progress, stop).run(roots)
+            with self._seer_for(wanted, parts.seer, roots, stop) as seer:
+                if first:
+                    self._record(wanted)  # searchable from the first rows on
+                report = Indexer(replace(parts, seer=seer), progress, stop).run(roots)
             if not isinstance(report.stopped_by, IndexStopped):  # else what replaces is half made
                 self._switch(wanted, parts, milvus)
                 parts.frames.suit_index()
@@ -258,6 +260,26 @@ class LibraryIndexing:
             speech=SpeechWork(self._recogniser, self._decoder.sound),
             seer=SeesHere(self.readers, wanted.visual, self._text_reader),
         )
+
+    @contextmanager
+    def _seer_for(
+        self, wanted: Wanted, here: Seer, roots: Sequence[Path], stop: threading.Event | None
+    ) -> Iterator[Seer]:
+        """Who looks at media in a run: this machine, or a Ray cluster where one is named."""
+        if not self.settings.ray:
+            yield here
+            return
+        from mmrag_plugin.on_ray.equipping import equipment_of
+        from mmrag_plugin.on_ray.seer import SeesOnRay
+
+        equipment = equipment_of(
+            self.settings, self.models, self.readers, wanted.visual, self._text_reader
+        )
+        known = [*roots, *map(Path, self.ledger.roots())]
+        places = [root for root in dict.fromkeys(known) if is_there(root)]
+        with closing(SeesOnRay(self.settings.ray, equipment, here, places, stop)) as seer:
+            yield seer
+        self.warnings += seer.warnings
 
     def _stamps(self, wanted: Wanted) -> Stamps:
         from mmrag_plugin.index_run import Stamps

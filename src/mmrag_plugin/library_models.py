@@ -102,9 +102,8 @@ class LibraryModels:
         known = self.recorded("visual")
         if known is None:
             raise NotFound(f"The library {library!r} is empty.", "Fill it: mmrag index FOLDER")
-        asked = self._settings.visual_model
-        meant = asked == "auto" or self._is_of(asked, known.setting)
-        visual = self._visual(known.setting if meant else asked)
+        meant = self.asks_for(known)
+        visual = self._visual(known.setting if meant else self._settings.visual_model)
         if visual.stamp != known.stamp:
             raise ModelMismatch(
                 f"The vectors of library {library!r} were made by {known.setting}; "
@@ -113,6 +112,11 @@ class LibraryModels:
                 "--visual-model out.",
             )
         return visual, known
+
+    def asks_for(self, known: Model) -> bool:
+        """Whether the settings mean the visual model in use."""
+        asked = self._settings.visual_model
+        return asked in ("auto", known.setting) or self._is_of(asked, known.setting)
 
     def text_in_use(self, words: Model, visual: VisualEmbedding) -> TextModel | None:
         """The text model that made the vectors of words; without it that channel is off."""
@@ -220,10 +224,11 @@ class LibraryModels:
             self.loaded.visuals[setting] = model
         return self.loaded.visuals[setting]
 
-    def _learned_visual(self, version: str) -> VisualEmbedding:
-        """A visual model that was trained here. Raises ModelError when its file has changed."""
-        from mmrag_plugin.embeddings.choose import learned_visual
+    def learned_content(self, version: str) -> tuple[dict[str, Any], bytes]:
+        """What is known of a model trained here, and its file. Raises ModelError if that changed.
 
+        The file holds only what differs from the model that it came from.
+        """
         about = self.learned.about(version)
         file = self._settings.directory / LEARNED_FOLDER / f"{version}.safetensors"
         try:
@@ -232,6 +237,12 @@ class LibraryModels:
             raise _lost(f"can't be read: {error.strerror or error}", version) from error
         if hashlib.sha256(content).hexdigest() != about["digest"]:
             raise _lost("is not what it was", version)
+        return about, content
+
+    def _learned_visual(self, version: str) -> VisualEmbedding:
+        from mmrag_plugin.embeddings.choose import learned_visual
+
+        about, content = self.learned_content(version)
         visual = learned_visual(
             about["base"],
             content,

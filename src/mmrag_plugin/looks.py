@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from mmrag_plugin.pictures import reduced
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -17,6 +19,7 @@ LOOK_STAMP = "phash-1"  # another one is computed anew
 HASH_BYTES = 8
 COLOUR_BYTES = 2 * 2 * 3
 SEEN_PX = 64  # the short side that is enough to compute it from
+_SHAPES = (32, 32)  # what phash scales a picture to
 PLAIN = 4.0  # of 255: the deviation of brightness below which there are no shapes to compare
 
 
@@ -37,16 +40,33 @@ class PixelsHash:
         return self._digest.hexdigest()
 
 
-def look_of(picture: Image) -> str:
-    """The look of an RGB picture, as hexadecimal digits: its hash, then its colours.
+def sample_of(picture: Image) -> bytes:
+    """All that the look of an RGB picture is made of: the colours of its quarters, and its shapes.
 
     Empty for a picture without shapes (the inside of a pocket): all of them look alike.
     """
-    from imagehash import phash
     from PIL.Image import Resampling
     from PIL.ImageStat import Stat
 
-    if Stat(picture.convert("L").resize((32, 32), Resampling.BOX)).stddev[0] < PLAIN:
+    picture = reduced(picture, 2 * SEEN_PX)
+    grey = picture.convert("L")
+    if Stat(grey.resize((32, 32), Resampling.BOX)).stddev[0] < PLAIN:
+        return b""
+    shapes = grey.resize(_SHAPES, Resampling.LANCZOS)
+    return picture.resize((2, 2), Resampling.BOX).tobytes() + shapes.tobytes()
+
+
+def look_from(sample: bytes) -> str:
+    """The look that a sample gives, as hexadecimal digits: its hash, then its colours."""
+    from imagehash import phash
+    from PIL.Image import frombytes
+
+    if not sample:
         return ""
-    quarters = picture.resize((2, 2), Resampling.BOX)
-    return f"{phash(picture)}{quarters.tobytes().hex()}"
+    shapes = frombytes("L", _SHAPES, sample[COLOUR_BYTES:])
+    return f"{phash(shapes)}{sample[:COLOUR_BYTES].hex()}"
+
+
+def look_of(picture: Image) -> str:
+    """The look of an RGB picture."""
+    return look_from(sample_of(picture))

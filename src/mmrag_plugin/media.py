@@ -76,6 +76,10 @@ class Frame:
     ``picture`` is upright RGB. ``time_s`` is None for images; ``end_s`` is where the next keyframe
     begins (or the film ends), so a frame stands for the span ``time_s``..``end_s``. ``shot`` is the
     shot that the frame is of; None for images, and where nobody looked for shots.
+
+    A frame that was made ready for a model has lost most of its pixels. So it says what was found
+    out about them before: ``pixels`` is the hash of this frame and those before it
+    (``looks.PixelsHash``), ``sample`` what the look of a photo is made of (``looks.sample_of``).
     """
 
     index: int
@@ -83,6 +87,8 @@ class Frame:
     time_s: float | None = None
     end_s: float | None = None
     shot: FilmShot | None = None
+    pixels: str = ""
+    sample: bytes | None = None
 
 
 @dataclass(frozen=True)

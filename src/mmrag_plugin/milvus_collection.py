@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ BYTES_PER_WRITE = 16 * 1024 * 1024
 MANY_LEFT_OUT = 1000  # from so many on, leaving hits out here is faster
 CHANGES = 5  # times that an index is tried to be changed
 MORE_HITS = 4  # times as many are asked for, before Milvus has to leave out
+BOUNDED_S = 8.0  # a little more than by what a server's Bounded reads may lag behind
+_wrote_at: dict[tuple[str, str], float] = {}  # by address and name: all connections are a session
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 
@@ -129,12 +132,16 @@ class Collection:
             row_bytes = vector_bytes + len(row["text"]) + len(row["_node_content"])
             full = len(batch) == ROWS_PER_WRITE or batch_bytes + row_bytes > BYTES_PER_WRITE
             if batch and full:
-                self.call("upsert", data=batch, timeout_s=WRITE_S)
+                self._write(batch)
                 batch, batch_bytes = [], 0
             batch.append(row)
             batch_bytes += row_bytes
         if batch:
-            self.call("upsert", data=batch, timeout_s=WRITE_S)
+            self._write(batch)
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        self.call("upsert", data=rows, timeout_s=WRITE_S)
+        _wrote_at[self.connection.address, self.name] = time.monotonic()
 
     def delete(self, expressions: Iterable[str]) -> None:
         """Delete the rows that any of the expressions matches.
@@ -204,6 +211,7 @@ class Collection:
             ranker=RRFRanker(60),
             limit=limit,
             output_fields=list(fields),
+            **self._consistency(),
         )
         return list(found[0])
 
@@ -211,6 +219,18 @@ class Collection:
         """Raise UsageError where there are no sparse vectors."""
         if not self.words:
             raise UsageError(f"The collection {self.name} can't be searched by words.")
+
+    def _consistency(self) -> dict[str, str]:
+        """How much a search on a server must know of: what this process wrote, or a bit less.
+
+        ``Session`` alone asks for nothing in a process that has written nothing: while a server
+        loads a collection it would answer out of half of it. ``Bounded`` is all but the last five
+        seconds.
+        """
+        if self.connection.embedded:
+            return {}
+        wrote_s = time.monotonic() - _wrote_at.get((self.connection.address, self.name), -BOUNDED_S)
+        return {"consistency_level": "Session" if wrote_s < BOUNDED_S else "Bounded"}
 
     def _hits(
         self,
@@ -229,6 +249,7 @@ class Collection:
                 limit=limit,
                 filter=expression,
                 output_fields=[*fields, *{"media_id"}.difference(fields)],
+                **self._consistency(),
             )
             return list(found[0])
 

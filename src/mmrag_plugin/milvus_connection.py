@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ from mmrag_plugin.errors import MilvusUnavailable, ServiceError, StorageError, U
 from mmrag_plugin.milvus_answers import read_by_columns
 from mmrag_plugin.milvus_capabilities import CORE_OF_OLD_LITE, Capabilities, capabilities_of
 from mmrag_plugin.milvus_failures import PASSING, Failure, failure_of, reason_of
-from mmrag_plugin.milvus_owner import IDLE_S, connect
+from mmrag_plugin.milvus_import import import_pymilvus
+from mmrag_plugin.milvus_owner import IDLE_S, Address, connect
 from mmrag_plugin.milvus_server import MilvusServer
 from mmrag_plugin.tracing import span
 
@@ -74,6 +75,7 @@ class MilvusConnection:
         self._waiting = waiting
         self._lock = threading.RLock()
         self._milvus: Any = None
+        self._begun: Future[Address] | None = None
         self._capabilities: Capabilities | None = None
 
     @classmethod
@@ -106,6 +108,15 @@ class MilvusConnection:
                     self._milvus = self._open()
             return self._milvus
 
+    def begin(self) -> None:
+        """Have an embedded Milvus start while this process imports what it calls it with."""
+        with self._lock:
+            if self._directory is None or self._milvus is not None or self._begun is not None:
+                return
+            pool = ThreadPoolExecutor(1)
+            self._begun = pool.submit(connect, self._directory, idle_s=self._idle_s)
+            pool.shutdown(wait=False)
+
     def call(
         self, method: str, *arguments: Any, timeout_s: float | None = None, **options: Any
     ) -> Any:
@@ -122,6 +133,8 @@ class MilvusConnection:
             return answer
 
     def _call(self, method: str, *arguments: Any, timeout_s: float | None, **options: Any) -> Any:
+        self.begin()
+        import_pymilvus()
         import grpc  # type: ignore[import-untyped]
         from pymilvus.exceptions import MilvusException
 
@@ -225,12 +238,11 @@ class MilvusConnection:
             from pymilvus import MilvusClient
         else:
             assert self._directory is not None
-            # the owner starts while this process spends as long on importing pymilvus
-            with ThreadPoolExecutor(1) as pool:
-                starting = pool.submit(connect, self._directory, idle_s=self._idle_s)
-                from pymilvus import MilvusClient
-            uri = starting.result().uri
-            options = {"token": starting.result().token, "timeout": OWNER_CONNECT_S}
+            from pymilvus import MilvusClient
+
+            begun, self._begun = self._begun, None
+            owner = begun.result() if begun else connect(self._directory, idle_s=self._idle_s)
+            uri, options = owner.uri, {"token": owner.token, "timeout": OWNER_CONNECT_S}
         _silence_pymilvus()
         read_by_columns()
         return MilvusClient(uri=uri, dedicated=True, grpc_options=grpc_options, **options)

@@ -19,7 +19,8 @@ _DENIED = 1400
 _UNREADY_WORDS = re.compile(
     r"rpc error: code = (Unavailable|Canceled)|client connection is closing|unrecoverable error|"
     r"not ready|not healthy|service unavailable|no available|node not match|nodes? (not|lack)|"
-    r"channel not (available|subscribed)|session expired|server is not serving"
+    r"failed to search/query delegator|channel not (available|subscribed|found)|session expired|"
+    r"server is not serving"
 )
 _LAST_REASON = re.compile(r"(Connection refused|CERTIFICATE_VERIFY_FAILED[^\"}]*|DNS[^\"};]*)")
 

@@ -24,6 +24,9 @@ class QueryModels:
 
     def visual(self) -> tuple[VisualModel, Model]:
         """The visual model that made the vectors; errors are those of ``LibraryModels.in_use``."""
+        palette = self._palette()
+        if palette is not None:
+            return palette
         kept = self._kept_now()
         if kept is None:
             return self._models.in_use()
@@ -31,10 +34,21 @@ class QueryModels:
 
     def text(self, words: Model) -> TextModel | None:
         """The text model that made the vectors of words; without it that channel is off."""
+        if words.setting == "off" and not words.stamp:
+            return None
         kept = self._kept_now()
         if kept is None:
             return self._text_here(words)
         return kept.text(lambda: self._text_here(words))
+
+    def _palette(self) -> tuple[VisualModel, Model] | None:
+        """The palette, where it made the vectors and no other model is asked for."""
+        from mmrag_plugin.embeddings.basic_colours import Palette
+
+        known, palette = self._models.recorded("visual"), Palette()
+        if known is None or (known.setting, known.stamp) != (palette.setting, palette.stamp):
+            return None
+        return (palette, known) if self._models.asks_for(known) else None
 
     def _text_here(self, words: Model) -> TextModel | None:
         return self._models.text_in_use(words, self._models.in_use()[0])

@@ -27,7 +27,7 @@ LEARNED_FOLDER = "learned"  # out of the person's annotations
 NOT_IN_FILE = frozenset({"home", "library"})  # they say where the file is
 FLAGS = frozenset(
     "home library visual_model text_model vlm allow_remote milvus_uri keyframes "
-    "speech captions caption_workers verify_with personal generator".split()
+    "speech captions caption_workers verify_with personal generator ray".split()
 )
 # no leading dot: `.` and `..` lead elsewhere, and `.models` lies beside the libraries
 _LIBRARY_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
@@ -122,6 +122,12 @@ class Settings(BaseSettings):
     )
     ledger_url: str = Field(
         "", description="A PostgreSQL URL for the ledger; empty means SQLite in the library."
+    )
+    ray: str = Field(
+        "",
+        description="A Ray cluster whose nodes look at media for `mmrag index` (extra `[ray]`): "
+        "`HOST:PORT`, or `auto` for the one that this machine is a node of; empty means this "
+        "machine alone.",
     )
     ocr: Literal["auto", "all", "off"] = Field(
         "auto",

@@ -88,6 +88,13 @@ def index(
             help="Caption beside your annotated photos that look alike, with your names (yes).",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Have the nodes of a Ray cluster look at media: HOST:PORT, or auto.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     vlm: options.Vlm = None,
     allow_remote: options.AllowRemote = None,
     visual_model: options.VisualModel = None,
@@ -126,6 +133,7 @@ def index(
         caption_workers=caption_workers,
         verify_with=verify_with,
         personal=personal,
+        ray=ray,
         vlm=vlm,
         allow_remote=allow_remote,
     ) as opened:

@@ -12,8 +12,9 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType
 
 from mmrag_plugin.embeddings.asked_before import AskedBefore
-from mmrag_plugin.embeddings.preparing import bounded, encodable, normalised
+from mmrag_plugin.embeddings.preparing import encodable, normalised
 from mmrag_plugin.embeddings.seam import TextModel
+from mmrag_plugin.model_input import ModelInput
 from mmrag_plugin.pictures import open_picture
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-__all__ = ["TextModel", "VisualEmbedding", "bounded", "encodable", "normalised"]
+__all__ = ["TextModel", "VisualEmbedding", "encodable", "normalised"]
 
 
 class VisualEmbedding(MultiModalEmbedding):
@@ -53,6 +54,16 @@ class VisualEmbedding(MultiModalEmbedding):
     @abstractmethod
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised; a row of zeros where the model abstains."""
+
+    @property
+    def takes(self) -> ModelInput:
+        """How this model takes pictures: those that were made ready before embed alike, faster."""
+        return ModelInput()
+
+    @property
+    def decoded_px(self) -> int:
+        """The short side that a picture should have at least when it is decoded for this model."""
+        return self.takes.least_px(self.input_px)
 
     @cached_property
     def query_vector(self) -> AskedBefore:

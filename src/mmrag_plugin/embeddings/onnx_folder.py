@@ -14,13 +14,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
-from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
+from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
 from mmrag_plugin.embeddings.devices import clock_of, processor_name
 from mmrag_plugin.embeddings.dtypes import EXACT, INT8, Dtype, Trial, Verdicts, settle
 from mmrag_plugin.embeddings.fingerprint import fingerprint
@@ -29,6 +28,7 @@ from mmrag_plugin.embeddings.local_models import unloadable
 from mmrag_plugin.embeddings.onnx_graph import Graph, device_for
 from mmrag_plugin.embeddings.probing import TEXTS, probe_pictures
 from mmrag_plugin.errors import ModelError
+from mmrag_plugin.model_input import ModelInput, Square
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,75 +36,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PUNCTUATION = str.maketrans("", "", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the visual graph's input, as open_clip's preprocess_cfg.json says it.
-
-    ``shortest`` scales the short side to ``short_side_px`` and cuts out the middle square;
-    ``squash`` scales both sides; ``longest`` scales the long side and fills up with
-    ``fill_colour``. A picture that is exactly ``size_px`` square is taken as it is.
-    """
-
-    size_px: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str = "bicubic"
-    resize_mode: str = "shortest"
-    short_side_px: int = 0
-    fill_colour: int = 0
-
-    @classmethod
-    def read(cls, path: Path) -> Preprocessing:
-        """Read preprocess_cfg.json. Raises ValueError, KeyError or TypeError when it is wrong."""
-        given = json.loads(path.read_text("utf-8"))
-        size = given["size"]
-        width_px, height_px = (size, size) if isinstance(size, int) else size
-        if width_px != height_px:
-            raise ValueError(f"the input is {width_px} x {height_px}, not a square")
-        mode = given.get("resize_mode", "shortest")
-        if mode not in ("shortest", "squash", "longest"):
-            raise ValueError(f"unknown resize_mode {mode!r}")
-        interpolation = given.get("interpolation", "bicubic")
-        if interpolation not in ("bicubic", "bilinear", "nearest", "lanczos"):
-            interpolation = "bicubic"  # open_clip's `random` is for training
-        return cls(
-            size_px=int(width_px),
-            mean=tuple(map(float, given["mean"])),
-            std=tuple(map(float, given["std"])),
-            interpolation=interpolation,
-            resize_mode=mode,
-            short_side_px=int(given.get("resize_short_side") or width_px),
-            fill_colour=int(given.get("fill_color") or 0),
-        )
-
-    def square(self, picture: Image) -> Image:
-        """Scale and cut or fill an RGB picture to the square that the model sees."""
-        from PIL import Image, ImageOps
-
-        size_px = self.size_px
-        if picture.size == (size_px, size_px):
-            return picture
-        way = Image.Resampling[self.interpolation.upper()]
-        if self.resize_mode == "squash":
-            return picture.resize((size_px, size_px), way)
-        width_px, height_px = picture.size
-        if self.resize_mode == "longest":
-            scale = size_px / max(width_px, height_px)
-            scaled = picture.resize(
-                (max(1, round(width_px * scale)), max(1, round(height_px * scale))), way
-            )
-            return ImageOps.pad(scaled, (size_px, size_px), way, (self.fill_colour,) * 3)
-        scale = self.short_side_px / min(width_px, height_px)
-        # torchvision's rounding, with which these models were trained: the long side is cut off
-        scaled_px = (
-            self.short_side_px if width_px <= height_px else int(width_px * scale),
-            self.short_side_px if height_px <= width_px else int(height_px * scale),
-        )
-        left = round((scaled_px[0] - size_px) / 2)
-        top = round((scaled_px[1] - size_px) / 2)
-        return picture.resize(scaled_px, way).crop((left, top, left + size_px, top + size_px))
 
 
 class OnnxEmbedding(VisualEmbedding):
@@ -117,7 +48,7 @@ class OnnxEmbedding(VisualEmbedding):
     device: str = "cpu"
     dtype: str = EXACT
 
-    _preprocessing: Preprocessing = PrivateAttr()
+    _takes: Square = PrivateAttr()
     _visual: Graph = PrivateAttr()
     _textual: Graph = PrivateAttr()
     _tokenizer: Any = PrivateAttr()
@@ -171,7 +102,7 @@ class OnnxEmbedding(VisualEmbedding):
         step = self._visual.batch or self.embed_batch_size
         for start in range(0, len(pictures), step):
             squares = [
-                np.asarray(self._preprocessing.square(bounded(picture, 2 * self.input_px)))
+                np.asarray(self._takes.fitted(picture))
                 for picture in pictures[start : start + step]
             ]
             rows.append(self._visual.run({self._visual.main: self._pixels(np.stack(squares))}))
@@ -197,6 +128,11 @@ class OnnxEmbedding(VisualEmbedding):
             rows.append(vectors)
         return normalised(np.concatenate(rows), by=self.model_name)
 
+    @property
+    def takes(self) -> ModelInput:
+        """A square as visual/preprocess_cfg.json describes it."""
+        return self._takes
+
     def understands(self, text: str) -> bool:
         """Whether the tokenizer finds anything in the query."""
         return super().understands(text) and any(self._encode([text])[0].attention_mask)
@@ -210,8 +146,8 @@ class OnnxEmbedding(VisualEmbedding):
 
         if self._visual.types[self._visual.main] == "uint8":
             return squares  # the graph scales and normalises [n, height, width, 3] itself
-        mean = np.array(self._preprocessing.mean, np.float32)
-        std = np.array(self._preprocessing.std, np.float32)
+        mean = np.array(self._takes.mean, np.float32)
+        std = np.array(self._takes.std, np.float32)
         scaled = (squares.astype(np.float32) / 255 - mean) / std
         return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
 
@@ -225,8 +161,8 @@ class OnnxEmbedding(VisualEmbedding):
 
         config = json.loads((folder / "config.json").read_text("utf-8"))
         text_config = config.get("text_cfg") or {}
-        self._preprocessing = Preprocessing.read(folder / "visual" / "preprocess_cfg.json")
-        self.input_px = self._preprocessing.size_px
+        self._takes = Square.read(folder / "visual" / "preprocess_cfg.json")
+        self.input_px = self._takes.size_px
         self.max_tokens = int(text_config.get("context_length") or 77)
         cleaning = (text_config.get("tokenizer_kwargs") or {}).get("clean")
         self._canonical = cleaning == "canonicalize"

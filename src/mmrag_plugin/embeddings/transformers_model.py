@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr
 
-from mmrag_plugin.embeddings.base import VisualEmbedding, bounded, encodable, normalised
+from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
 from mmrag_plugin.embeddings.devices import (
     batch_size,
     clock_of,
@@ -25,7 +25,9 @@ from mmrag_plugin.embeddings.halves import Halves, OnnxHalves, TorchHalves
 from mmrag_plugin.embeddings.int8_copies import copy_of, formats_with, machine_with, needed
 from mmrag_plugin.embeddings.local_models import locate, unloadable
 from mmrag_plugin.embeddings.probing import TEXTS, probe_pictures
+from mmrag_plugin.embeddings.processor_square import normalised_squares, square_of
 from mmrag_plugin.errors import ModelError
+from mmrag_plugin.model_input import ModelInput, Square, bounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +64,7 @@ class TransformersEmbedding(VisualEmbedding):
     _halves: Halves | None = PrivateAttr(default=None)
     _tokenizer: Any = PrivateAttr()
     _processor: Any = PrivateAttr()
+    _takes: ModelInput = PrivateAttr(default_factory=ModelInput)
     _is_siglip: bool = PrivateAttr(default=False)
     _strips_punctuation: bool = PrivateAttr(default=False)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
@@ -104,6 +107,11 @@ class TransformersEmbedding(VisualEmbedding):
         return self._halves.network
 
     @property
+    def takes(self) -> ModelInput:
+        """The square that the model's processor makes, where it makes one."""
+        return self._takes
+
+    @property
     def runs_with(self) -> str:
         """The number format, and what it is calculated on."""
         return f"{self.dtype} on {self.device}"
@@ -122,6 +130,8 @@ class TransformersEmbedding(VisualEmbedding):
 
     def picture_inputs(self, pictures: Sequence[Image]) -> dict[str, torch.Tensor]:
         """What the picture half takes, for a batch of upright RGB pictures."""
+        if isinstance(self._takes, Square):
+            return {"pixel_values": normalised_squares(pictures, self._takes)}
         batch = [bounded(picture, 2 * self.input_px) for picture in pictures]
         return dict(
             self._processor(images=batch, return_tensors="pt", input_data_format="channels_last")
@@ -208,6 +218,7 @@ class TransformersEmbedding(VisualEmbedding):
         self._is_siglip = kind in ("siglip", "siglip2")
         self._tokenizer = _tokenizer(folder)
         self._processor = _processor(folder)
+        self._takes = square_of(self._processor) or ModelInput()
         if self._is_siglip:
             # trained with the padding on the right and its last token as the summary
             self._tokenizer.padding_side = "right"

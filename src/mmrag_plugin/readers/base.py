@@ -18,6 +18,7 @@ from llama_index.core.schema import Document, ImageDocument, MediaResource
 
 from mmrag_plugin.content_hash import content_hash_of
 from mmrag_plugin.media import Frame, Kind, MediaFacts, Signal
+from mmrag_plugin.model_input import ModelInput
 from mmrag_plugin.pictures import require_file, to_jpeg
 
 KEYFRAME_LONG_SIDE_PX = 1024  # of a film's frame inside a document; a VLM sees no more
@@ -41,10 +42,17 @@ class MediaReader(BaseReader, ABC):
         """Collect what the file says about itself. Raises MediaError for no media of this kind."""
 
     @abstractmethod
-    def frames(self, path: Path, *, at_least_px: int | None = None) -> Iterator[Frame]:
+    def frames(
+        self,
+        path: Path,
+        *,
+        at_least_px: int | None = None,
+        model_takes: ModelInput | None = None,
+    ) -> Iterator[Frame]:
         """Yield the frames lazily, upright RGB. Raises MediaError where nothing can be decoded.
 
-        ``at_least_px``: the short side that the caller needs; a frame may be larger.
+        ``at_least_px``: the short side that the caller needs; a frame may be larger. With
+        ``model_takes`` it is made ready for a model after that; see ``Frame``.
         """
 
     @abstractmethod

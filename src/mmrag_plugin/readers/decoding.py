@@ -6,7 +6,7 @@ It needs nothing of LlamaIndex, so a process that does nothing else starts quick
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.film_sound import Sound
     from mmrag_plugin.keyframes.base import KeyframeSelector
+    from mmrag_plugin.model_input import ModelInput
 
 
 MAX_MOTION_FRAMES = 12  # of a photo that moves for some seconds
@@ -42,12 +43,14 @@ class Decoder(ABC):
         *,
         at_least_px: int | None = None,
         selector: KeyframeSelector | None = None,
+        model_takes: ModelInput | None = None,
     ) -> Iterator[Frame]:
         """Yield the frames, those of a film that ``selector`` chooses, upright RGB.
 
         Of a photo that moves the photo comes first, without a time; the pages of a TIFF have none.
 
         With ``at_least_px`` a large frame comes scaled down, its short side no smaller than that.
+        With ``model_takes`` it is made ready for a model after that, and says what it showed.
         """
 
     @abstractmethod
@@ -87,12 +90,27 @@ class DecodesHere(Decoder):
         *,
         at_least_px: int | None = None,
         selector: KeyframeSelector | None = None,
+        model_takes: ModelInput | None = None,
     ) -> Iterator[Frame]:
         """Yield the frames lazily."""
+        if model_takes is None:
+            return self._frames(kind, path, at_least_px, selector)
+        frames = self._frames(kind, path, at_least_px, selector, finely=True)
+        return _made_ready(frames, model_takes)
+
+    def _frames(
+        self,
+        kind: Kind,
+        path: Path,
+        at_least_px: int | None,
+        selector: KeyframeSelector | None,
+        *,
+        finely: bool = False,
+    ) -> Iterator[Frame]:
         from mmrag_plugin.pictures import further_pages, open_picture, reduced
 
         if kind == "image":
-            yield Frame(0, open_picture(path, at_least_px=at_least_px))
+            yield Frame(0, open_picture(path, at_least_px=at_least_px, finely=finely))
             for number, page in enumerate(further_pages(path, at_least_px=at_least_px), start=1):
                 yield Frame(number, page)
             frames = _moving_frames(path)
@@ -124,6 +142,21 @@ class DecodesHere(Decoder):
         from mmrag_plugin.film_sound import sound_of
 
         return sound_of(path, from_s=from_s, language=language)
+
+
+def _made_ready(frames: Iterable[Frame], model_takes: ModelInput) -> Iterator[Frame]:
+    """Make frames ready for a model, with what is to be known of their pixels."""
+    from mmrag_plugin.looks import PixelsHash, sample_of
+
+    pixels = PixelsHash()
+    for frame in frames:
+        pixels.add(frame.picture)
+        yield replace(
+            frame,
+            picture=model_takes.fitted(frame.picture),
+            pixels=pixels.value,
+            sample=sample_of(frame.picture) if frame.time_s is None else None,
+        )
 
 
 def _motion_s(photo: Path) -> float | None:

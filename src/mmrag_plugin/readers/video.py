@@ -15,6 +15,7 @@ from mmrag_plugin.readers.decoding import HERE, Decoder
 
 if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
+    from mmrag_plugin.model_input import ModelInput
 
 __all__ = ["VideoReader", "frame_at"]
 
@@ -44,9 +45,21 @@ class VideoReader(MediaReader):
         """
         return self.decoder.facts("video", path)
 
-    def frames(self, path: Path, *, at_least_px: int | None = None) -> Iterator[Frame]:
+    def frames(
+        self,
+        path: Path,
+        *,
+        at_least_px: int | None = None,
+        model_takes: ModelInput | None = None,
+    ) -> Iterator[Frame]:
         """Yield the selector's frames; with ``at_least_px`` large ones come scaled down."""
-        return self.decoder.frames("video", path, at_least_px=at_least_px, selector=self.selector)
+        return self.decoder.frames(
+            "video",
+            path,
+            at_least_px=at_least_px,
+            selector=self.selector,
+            model_takes=model_takes,
+        )
 
     def _documents(
         self, path: Path, facts: MediaFacts, metadata: dict[str, Any], *, keep_path: bool

@@ -20,12 +20,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.errors import MediaError, MmragError
+from mmrag_plugin.errors import MediaError, MmragError, unexpected
 from mmrag_plugin.media import Kind
 from mmrag_plugin.readers.decoding import HERE
 
 if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
+    from mmrag_plugin.model_input import ModelInput
 
 IDLE_S = 30.0  # how long a process waits for the next request
 
@@ -60,6 +61,7 @@ class Request:
     at_s: float | None = None
     wants_sound: bool = False
     language: str = ""
+    model_takes: ModelInput | None = None
 
 
 class _Clock:
@@ -98,7 +100,7 @@ def serve(connection: Connection) -> None:
         except OSError:
             raise  # nobody listens any more
         except Exception as error:
-            connection.send(("error", _unexpected(request, error)))
+            connection.send(("error", unexpected(str(request.path), error)))
         if request.kind == "video":
             gc.collect()  # PyAV's containers refer to themselves, and hold threads
 
@@ -131,7 +133,11 @@ def _answer(connection: Connection, request: Request) -> None:
         connection.send(("facts", facts))
         return
     frames = HERE.frames(
-        request.kind, request.path, at_least_px=request.at_least_px, selector=request.selector
+        request.kind,
+        request.path,
+        at_least_px=request.at_least_px,
+        selector=request.selector,
+        model_takes=request.model_takes,
     )
     while True:
         with clock.ticking():
@@ -140,7 +146,8 @@ def _answer(connection: Connection, request: Request) -> None:
         if frame is None:
             connection.send(("end", None))
             return
-        about = frame.index, frame.picture.size, frame.time_s, frame.end_s, frame.shot
+        times = frame.time_s, frame.end_s, frame.shot
+        about = frame.index, frame.picture.size, *times, frame.pixels, frame.sample
         connection.send(("frame", about))
         connection.send_bytes(pixels)
 
@@ -164,13 +171,6 @@ def _too_much_memory(request: Request) -> MediaError:
         f"{request.path} takes more memory to decode than the "
         f"{request.limits.memory_bytes / 2**30:g} GiB that a file may take.",
         "Save it smaller, or as JPEG, if it should be in the library.",
-    )
-
-
-def _unexpected(request: Request, error: Exception) -> MediaError:
-    return MediaError(
-        f"{request.path} can't be processed ({type(error).__name__}: {error}).",
-        "Open it in another program; report it if it looks fine there.",
     )
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from mmrag_plugin.film_sound import Sound
     from mmrag_plugin.keyframes.base import KeyframeSelector
+    from mmrag_plugin.model_input import ModelInput
 
 _BOOTSTRAP = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -56,9 +58,11 @@ class DecodesInWorkers(Decoder):
         *,
         at_least_px: int | None = None,
         selector: KeyframeSelector | None = None,
+        model_takes: ModelInput | None = None,
     ) -> Iterator[Frame]:
         """Yield the frames lazily; the next one is decoded while one is dealt with."""
-        yield from _ask(Request(kind, path.absolute(), self.limits, True, at_least_px, selector))
+        request = Request(kind, path.absolute(), self.limits, True, at_least_px, selector)
+        yield from _ask(replace(request, model_takes=model_takes))
 
     def picture(
         self, kind: Kind, path: Path, at_s: float | None = None, *, at_least_px: int | None = None
