@@ -104,7 +104,7 @@ def migrate(
     if to is None and ledger_to is None:
         raise UsageError("Nothing says where to.", "Name a server: mmrag migrate --to URI")
     if no_copy and ledger_to is not None:
-        _use_left_ledger(to, ledger_to, load_settings(library=library, home=home))
+        _use_left_ledger(to, ledger_to, load_settings(library=library, home=home), json=json)
         return
     vectors: Report | None = None
     ledger: LedgerReport | None = None
@@ -153,7 +153,7 @@ def migrate(
         warn(ledger.warnings)
 
 
-def _use_left_ledger(to: str | None, ledger_to: str, settings: Settings) -> None:
+def _use_left_ledger(to: str | None, ledger_to: str, settings: Settings, *, json: bool) -> None:
     from mmrag_plugin.ledger_moving import back_to_file
 
     if to is not None or ledger_to != IN_A_FILE:
@@ -162,6 +162,9 @@ def _use_left_ledger(to: str | None, ledger_to: str, settings: Settings) -> None
             "Write: mmrag migrate --ledger-to sqlite --no-copy",
         )
     report = back_to_file(settings)
+    if json:
+        print_json({"ledger": asdict(report)})
+        return
     output.print(
         on_one_line(f"The ledger is {report.target} again, as it was left: mmrag index goes on."),
         soft_wrap=True,
