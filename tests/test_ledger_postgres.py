@@ -23,9 +23,9 @@ from mmrag_plugin.errors import LibraryBusy, MmragError, ServiceError, UsageErro
 from mmrag_plugin.ledger import KnownPath, Ledger
 from mmrag_plugin.ledger_copy import TABLES
 from mmrag_plugin.ledger_hiding import HidingRule
-from mmrag_plugin.ledger_moving import move_ledger
 from mmrag_plugin.ledger_tables import left_out, media, roots
 from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.migrating_ledger import move_ledger
 from mmrag_plugin.settings import CONFIG_FILE
 from postgres_server import PASSWORD, PostgresServer
 from test_migrating import served_lite

@@ -14,8 +14,8 @@ from mmrag_plugin.cli.interrupting import INTERRUPTED, stopped_by_ctrl_c
 from mmrag_plugin.errors import IndexStopped, UsageError
 
 if TYPE_CHECKING:
-    from mmrag_plugin.ledger_moving import LedgerReport
     from mmrag_plugin.migrating import Report
+    from mmrag_plugin.migrating_ledger import LedgerReport
     from mmrag_plugin.settings import Settings
 
 EMBEDDED, IN_A_FILE = "lite", "sqlite"
@@ -130,7 +130,7 @@ def migrate(
                 except IndexStopped:
                     raise typer.Exit(INTERRUPTED) from None
             if ledger_to is not None:
-                from mmrag_plugin.ledger_moving import move_ledger
+                from mmrag_plugin.migrating_ledger import move_ledger
 
                 url = "" if ledger_to == IN_A_FILE else ledger_to
                 ledger = move_ledger(opened, url, bars, keep_password=keep_token)
@@ -154,7 +154,7 @@ def migrate(
 
 
 def _use_left_ledger(to: str | None, ledger_to: str, settings: Settings, *, json: bool) -> None:
-    from mmrag_plugin.ledger_moving import back_to_file
+    from mmrag_plugin.migrating_ledger import back_to_file
 
     if to is not None or ledger_to != IN_A_FILE:
         raise UsageError(
