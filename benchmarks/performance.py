@@ -72,7 +72,7 @@ PARTS = (
     Part("start", "start", 420),
     Part("mcp-start", "mcp_start --runs 9", 240),
     Part("search-lite", "search --rows 2000 20000", 400),
-    Part("search-server", "search --backend server --rows 10000 100000", 700),
+    Part("search-server", "search --backend server --rows 10000 100000", 900),
     Part("search-million", "search --backend server --rows 1000000 --model minidual", 3600, True),
     Part("index", "index", 420),
     Part("memory", "index --memory --photos 200", 240),

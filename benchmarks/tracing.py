@@ -55,7 +55,7 @@ def listened_to(mode: str) -> Iterator[None]:
             until.callback(tracing.stop_listening, profile)
         if mode in ("otel", "both"):
             provider = TracerProvider(shutdown_on_exit=False)
-            provider.add_span_processor(BatchSpanProcessor(_Nowhere()))
+            provider.add_span_processor(BatchSpanProcessor(_Nowhere(), max_queue_size=2**18))
             until.enter_context(mock.patch.object(trace, "_TRACER_PROVIDER", provider))
             until.callback(provider.shutdown)
         yield

@@ -289,3 +289,16 @@ def test_a_model_takes_the_batch_size_of_its_device_unless_told(clip: Path) -> N
     assert model.embed_batch_size == devices.batch_size("cpu")
     told = TransformersEmbedding(clip, device="cpu", dtype="float32", embed_batch_size=3)
     assert told.embed_batch_size == 3
+
+
+def test_formats_are_compared_in_one_thread_and_the_others_come_back() -> None:
+    import torch
+
+    before, seen = torch.get_num_threads(), list[int]()
+    torch.set_num_threads(2)
+    try:
+        with devices.one_thread():
+            seen.append(torch.get_num_threads())
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)

@@ -179,6 +179,15 @@ def test_workers_see_and_read_what_one_process_does(nodes: Nodes, folder: Path) 
     assert cluster.warnings == []
 
 
+def test_a_few_pictures_are_looked_at_here_and_a_film_is_not(nodes: Nodes, folder: Path) -> None:
+    cluster, media = on_ray(folder), media_in(folder)
+    pictures = [one for one in media if one.kind == "image"]
+    assert by_media(cluster.see(pictures)) == by_media(here().see(pictures))
+    assert nodes.asked == []
+    list(cluster.see(media))
+    assert len(nodes.asked) == 1
+
+
 def test_what_a_lost_worker_had_in_hand_is_handed_out_again_and_comes_once(
     nodes: Nodes, folder: Path
 ) -> None:

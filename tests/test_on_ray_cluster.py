@@ -127,7 +127,7 @@ def test_a_node_that_is_killed_leaves_its_media_to_the_others(
     homes: tuple[Path, Path], album: Path
 ) -> None:
     one, many = homes
-    told(mmrag(one, "index", album, "--json"), 1)
+    told(mmrag(one, "index", album, "--json", timeout_s=300), 1)
     gone: list[int] = []
 
     def kill(nodes: RayNodes, pid: int) -> bool:
@@ -171,5 +171,5 @@ def test_a_node_without_the_folder_is_left_out_and_ctrl_c_ends_the_workers(
         assert not nodes.at_work()
         told(mmrag(many, "index", "--ray", nodes.address, "--json", timeout_s=300), 1)
         nodes.kill(1)
-    told(mmrag(one, "index", album, "--json"), 1)
+    told(mmrag(one, "index", album, "--json", timeout_s=300), 1)
     assert_same(one, many, album)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin import tracing
 from mmrag_plugin.errors import StorageError
@@ -124,7 +124,13 @@ class PlainLines(logging.Formatter):
         return "\n".join(_CONTROLS.sub(_spelled, line) for line in lines)
 
 
-class _Stderr(logging.StreamHandler[Any]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[Any]
+else:  # Python 3.10 has no subscript for it
+    _StreamHandler = logging.StreamHandler
+
+
+class _Stderr(_StreamHandler):
     """Writes to what is stderr at the moment: progress bars put themselves in its place."""
 
     def __init__(self) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +121,24 @@ def clock_of(device: str) -> Callable[[], float]:
         return time.perf_counter()
 
     return waited
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch calculate in one thread, for what is timed by the time that a process worked.
+
+    On a busy machine threads that wait for each other look as if they worked.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is None:  # nothing of it is in use
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def moved(tensor: torch.Tensor, device: str, dtype: Any) -> torch.Tensor:

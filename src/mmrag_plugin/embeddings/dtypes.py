@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mmrag_plugin.embeddings.devices import one_thread
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -156,7 +158,8 @@ def settle(
                 raise
             verdict = None  # a copy that is damaged by now, say
     if verdict is None:
-        verdict = decide(formats, trial)
+        with one_thread():
+            verdict = decide(formats, trial)
         verdicts.keep(stamp, here, verdict)
     return verdict.dim
 

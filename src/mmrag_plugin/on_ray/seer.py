@@ -53,6 +53,7 @@ _GRACE_S = 5.0
 _AT_ONCE = 20_000  # media that are handed to the cluster together; workers load models for each lot
 _GROUPS = {"read": 64, "see": 256, "read_text": 16}  # pictures that a worker is given together
 _GROUPS_EACH = 4  # at least, for each worker, so that all have something to do to the end
+_FEW = 8  # pictures are looked at here before a cluster has started a worker
 _TRIES = 3  # of a media that workers end over
 _SAMPLES = 3  # entries of a folder that a node must see
 
@@ -62,10 +63,10 @@ _F = TypeVar("_F", ReadMedia, SeenMedia, FoundText)
 class SeesOnRay(Seer):
     """Looks at media on the nodes of a Ray cluster that see them at the same paths.
 
-    What no node can look at is looked at ``here``. The cluster is joined with the first media, in
-    whichever method: that raises ServiceError when it does not answer, or none of its nodes can
-    work. Raises MissingExtra without Ray, UsageError for what is no address, ServiceError when
-    nothing listens there.
+    What no node can look at is looked at ``here``, and so are a few pictures alone. The cluster is
+    joined with the first media for it, in whichever method: that raises ServiceError when it does
+    not answer, or none of its nodes can work. Raises MissingExtra without Ray, UsageError for what
+    is no address, ServiceError when nothing listens there.
     """
 
     def __init__(
@@ -132,6 +133,10 @@ class SeesOnRay(Seer):
     ) -> Generator[_F, None, None]:
         lots = iter(wanted)
         while lot := list(islice(lots, _AT_ONCE)):
+            if len(lot) <= _FEW and all(media_of(one).kind == "image" for one in lot):
+                with closing(here(lot)) as found:
+                    yield from found
+                continue
             yield from _Lot(self, work, lot, here).found()
 
     def joined(self) -> Opened:
