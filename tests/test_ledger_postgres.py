@@ -390,23 +390,18 @@ def test_a_ledger_goes_into_no_other_one_and_a_broken_move_leaves_nothing(
 ) -> None:
     home, url = tmp_path / "home", postgres.url_for(tmp_path)
 
-    class BrokenOff:
-        def begin(self, step: str, total: int) -> None: ...
-
-        def advance(self, step: str, count: int) -> None:
-            raise KeyboardInterrupt
-
-        def note(self, text: str) -> None: ...
+    def broken_off(_: int) -> None:
+        raise KeyboardInterrupt
 
     with opened(home) as library:
         put(library.ledger, "/photos/a.jpg")
         with pytest.raises(KeyboardInterrupt):
-            move_ledger(library, url, BrokenOff())
+            move_ledger(library, url, broken_off)
         assert not (home / "default" / CONFIG_FILE).exists()
         with contextlib.closing(Ledger(url)) as other:
             assert other.is_empty()
             put(other, "/photos/b.jpg")
         with pytest.raises(UsageError, match="holds another ledger"):
-            move_ledger(library, url, BrokenOff())
+            move_ledger(library, url, broken_off)
     with opened(home) as library:
         assert len(library.ledger.media_rows()) == 1

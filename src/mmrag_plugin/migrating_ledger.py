@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -12,7 +13,6 @@ from mmrag_plugin.errors import NotFound, UsageError
 from mmrag_plugin.ledger import MOVED_TO, Ledger, sqlite_url
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.library_place import LEDGER_FILE
-from mmrag_plugin.migrating import Watcher
 from mmrag_plugin.settings import CONFIG_FILE, Settings
 from mmrag_plugin.settings_file import write_settings
 
@@ -30,12 +30,12 @@ class LedgerReport:
 
 
 def move_ledger(
-    library: MediaLibrary, url: str, watcher: Watcher, *, keep_password: bool = False
+    library: MediaLibrary, url: str, advance: Callable[[int], None], *, keep_password: bool = False
 ) -> LedgerReport:
     """Copy the ledger to a PostgreSQL address (empty: to the library's own file), and switch.
 
     It is copied and compared in one transaction of the new database, so that whatever ends it
-    leaves everything as it was. Raises UsageError where the new place holds another ledger.
+    leaves everything as it was; ``advance`` hears of lines that were copied. Raises UsageError where the new place holds another ledger.
     """
     directory, ledger = library.directory, library.ledger
     with (
@@ -51,11 +51,9 @@ def move_ledger(
                 f"{there} holds another ledger, or one that this library did not leave there.",
                 "Name an empty database or schema.",
             )
-        step = "copying the ledger"
-        watcher.begin(step, 0)
         if url:
             ledger.state(library=library.settings.library)  # whose it is, as all machines call it
-        rows = ledger.copy_to(target, lambda count: watcher.advance(step, count))
+        rows = ledger.copy_to(target, advance)
         kept = sa.make_url(url) if url else None
         password = kept is not None and kept.password is not None
         if kept is not None and not keep_password:

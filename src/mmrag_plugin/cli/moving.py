@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,7 +134,11 @@ def migrate(
                 from mmrag_plugin.migrating_ledger import move_ledger
 
                 url = "" if ledger_to == IN_A_FILE else ledger_to
-                ledger = move_ledger(opened, url, bars, keep_password=keep_token)
+                step = "copying the ledger"
+                bars.begin(step, None)
+                ledger = move_ledger(
+                    opened, url, partial(bars.advance, step), keep_password=keep_token
+                )
         old, flags = opened.settings.milvus_uri or EMBEDDED, opened.settings.flags
     if json:
         found = {} if vectors is None else vectors.as_dict()
