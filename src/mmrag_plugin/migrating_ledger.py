@@ -35,7 +35,8 @@ def move_ledger(
     """Copy the ledger to a PostgreSQL address (empty: to the library's own file), and switch.
 
     It is copied and compared in one transaction of the new database, so that whatever ends it
-    leaves everything as it was; ``advance`` hears of lines that were copied. Raises UsageError where the new place holds another ledger.
+    leaves everything as it was; ``advance`` hears of lines that were copied. Raises UsageError
+    where the new place holds another ledger.
     """
     directory, ledger = library.directory, library.ledger
     with (
