@@ -25,12 +25,12 @@ LAYERS: dict[str, str] = {
     "tracing tracing_otel profiling logs llama_events",
     "stages": "readers keyframes embeddings signals vlm makers",
     "storage": "ledger ledger_* milvus_*",
-    "flows": "ignoring walking scanning pairing pieces words index_* indexing fusion moments "
-    "telling duplicates reasons confidence neighbours results filters browsing hiding annotating "
-    "annotation_files following listing plan planning planned_search channels searching retrieval "
-    "reranking citations sources showing encoding answer_told answering describing conversation "
-    "conversation_files chat_streams chat_turns chatting agent_tools making transcripts evaluation "
-    "general_phrases learn*",
+    "flows": "ignoring walking scanning scan_contents pairing pieces words index_* indexing fusion "
+    "moments telling duplicates reasons confidence neighbours results filters browsing hiding "
+    "annotating annotation_files following listing plan planning planned_search channels searching "
+    "retrieval reranking citations sources showing encoding answer_told answering describing "
+    "conversation conversation_files chat_streams chat_turns chatting agent_tools making "
+    "transcripts evaluation general_phrases learn*",
     "library": "library library_annotating library_asking library_captions library_evaluating "
     "library_imagining library_indexing library_learning "
     "library_lora library_keeping library_making library_media library_milvus "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 WHOLE_HASH_BYTES = 64 * 2**20  # larger files are told apart by their size and samples
 _BLOCK_BYTES = 2**20
+_READ_BYTES = 2**18  # at once, into the same memory: a processor's cache holds it
 _SAMPLES = 8
 
 
@@ -24,8 +25,9 @@ def content_hash_of(path: Path, *, whole: bool = False) -> str:
     size_bytes = path.stat().st_size
     with path.open("rb", buffering=0) as file:
         if whole or not is_sampled(size_bytes):
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
+            block = memoryview(bytearray(_READ_BYTES))
+            while read_bytes := file.readinto(block):
+                digest.update(block[:read_bytes])
         else:
             digest.update(str(size_bytes).encode())
             for number in range(_SAMPLES):

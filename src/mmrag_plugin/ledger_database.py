@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -121,9 +122,19 @@ class LedgerDatabase:
         self, connection: Connection, table: sa.Table, row: Mapping[str, Any], keys: list[str]
     ) -> None:
         """Insert a row, or bring the one with its keys up to date."""
-        rest = {name: value for name, value in row.items() if name not in keys}
-        statement = self.insert()(table).values(**row)
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest))
+        self.upsert_all(connection, table, [row], keys)
+
+    def upsert_all(
+        self,
+        connection: Connection,
+        table: sa.Table,
+        rows: Sequence[Mapping[str, Any]],
+        keys: list[str],
+    ) -> None:
+        """Insert rows, all with the same columns, or bring those with their keys up to date."""
+        if rows:
+            statement = _upserting(self.insert(), table, tuple(rows[0]), tuple(keys))
+            connection.execute(statement, [dict(row) for row in rows])
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -238,6 +249,19 @@ class LedgerDatabase:
             raise _explained(self.url, error) from error
         except UnicodeEncodeError as error:  # half characters, from file names that are no text
             raise UsageError(f"{error.object!r} is no valid text.", "Rename it.") from None
+
+
+@lru_cache(maxsize=256)  # to put a statement together takes longer than to execute it
+def _upserting(
+    insert: Callable[[sa.Table], Any],
+    table: sa.Table,
+    columns: tuple[str, ...],
+    keys: tuple[str, ...],
+) -> sa.Insert:
+    statement = insert(table).values({name: sa.bindparam(name) for name in columns})
+    rest = {name: statement.excluded[name] for name in columns if name not in keys}
+    inserted: sa.Insert = statement.on_conflict_do_update(index_elements=keys, set_=rest)
+    return inserted
 
 
 @contextmanager

@@ -42,9 +42,8 @@ class LookLines:
         """Keep how photos look."""
         with self._database.writing() as connection:
             outdate_groups(connection)
-            for media_id, look in found.items():
-                row = {"media_id": media_id, "look": look, "stamp": stamp}
-                self._database.upsert(connection, looks, row, ["media_id"])
+            rows = [{"media_id": m, "look": look, "stamp": stamp} for m, look in found.items()]
+            self._database.upsert_all(connection, looks, rows, ["media_id"])
 
     def without_look(self, stamp: str) -> list[str]:
         """Photos that were embedded, and whose look is not known yet."""

@@ -46,9 +46,8 @@ class PixelLines:
     def put_pixels(self, found: Mapping[str, str]) -> None:
         """Keep the hashes of what is embedded, by media."""
         with self._database.writing() as connection:
-            for media_id, pixels_hash in found.items():
-                row = {"media_id": media_id, "pixels_hash": pixels_hash}
-                self._database.upsert(connection, pixels, row, ["media_id"])
+            rows = [{"media_id": media_id, "pixels_hash": seen} for media_id, seen in found.items()]
+            self._database.upsert_all(connection, pixels, rows, ["media_id"])
 
     def set_aside(self) -> list[SetAside]:
         """The changed media that may show what they showed, in the order of their ids."""

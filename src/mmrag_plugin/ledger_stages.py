@@ -354,8 +354,8 @@ class StageLines:
     def _mark(self, stage: Stage, rows: Iterable[Mapping[str, Any]]) -> None:
         blank = {"stage": stage, "made": 0, "reason": "", "remedy": ""}
         with self._database.writing() as connection:
-            for row in rows:
-                self._database.upsert(connection, stages, {**blank, **row}, ["media_id", "stage"])
+            marked = [{**blank, **row} for row in rows]
+            self._database.upsert_all(connection, stages, marked, ["media_id", "stage"])
 
     def _replace_signals(
         self, connection: Connection, media_id: str, stage: Stage, words: Sequence[Signal]

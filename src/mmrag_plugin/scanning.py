@@ -10,18 +10,18 @@ from __future__ import annotations
 import filecmp
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmrag_plugin.content_hash import content_hash_of, is_sampled
-from mmrag_plugin.content_kind import kind_by_content
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.ledger import KnownPath, Ledger, Seen
 from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.media import Kind
 from mmrag_plugin.pairing import without_parts
+from mmrag_plugin.scan_contents import Content, content_of, contents_ahead
 from mmrag_plugin.walking import (
     FoundFile,
     News,
@@ -254,13 +254,10 @@ class _Comparison:
         """Enter what was found; returns the paths that media have left for others."""
         for file in self.changed.values():
             self.changed_by_size.setdefault(file.size_bytes, []).append(file)
-        for batch in batches(self.changed.values(), _BATCH):
-            for file in batch:  # before the transaction, so that it is short
-                self.between()
-                self._hash(file)
-            with nullcontext() if self.dry_run else self.ledger.transaction():
-                for file in batch:
-                    if self._hash(file):
+        with closing(self._hashed()) as hashed:
+            for batch in batches(hashed, _BATCH):  # before the transaction, so that it is short
+                with nullcontext() if self.dry_run else self.ledger.transaction():
+                    for file in filter(self._hash, batch):
                         self._enter(self._by_content(file), self._hash(file))
         if self.dry_run:
             gone = self.ledger.known_files(self.gone).values()
@@ -277,31 +274,42 @@ class _Comparison:
                 self._look_again(media_id)  # what lay beside the copy that went counts no more
         return self.moved
 
-    def _hash(self, file: FoundFile) -> str:
+    def _hashed(self) -> Generator[FoundFile, None, None]:
+        """The files that changed, each once its hash is known; several are read at a time."""
+        changed = self.changed.values()
+        with closing(contents_ahead(changed, lambda file: not self._known_content(file))) as read:
+            for file, content in read:
+                self.between()
+                self._hash(file, content)
+                yield file
+
+    def _known_content(self, file: FoundFile) -> str:
+        """The hash of a file of which only a sidecar changed; else empty."""
+        known = self.known.get(file.path)
+        untouched = known and _is_untouched(file, known.size_bytes, known.mtime_ns)
+        return known.content_hash if known and untouched else ""
+
+    def _hash(self, file: FoundFile, content: Content | None = None) -> str:
         """The content's hash; empty for a file that can't be read, which is reported once."""
         if file.path not in self.hashes:
-            known = self.known.get(file.path)
-            if known and _is_untouched(file, known.size_bytes, known.mtime_ns):
-                self.hashes[file.path] = known.content_hash  # only a sidecar changed
-            else:
+            self.hashes[file.path] = known = self._known_content(file)
+            if not known:
                 try:
-                    self.hashes[file.path] = self._hash_of_content(file)
+                    content = (content or content_of(file.path)).whole()
+                    self.hashes[file.path] = self._hash_of_content(file, content)
                 except OSError as error:
                     self.result.problems.append(unreadable(file.path, error))
-                    self.hashes[file.path] = ""
         return self.hashes[file.path]
 
     def _by_content(self, file: FoundFile) -> FoundFile:
         """The file with the kind that its content has, whatever it is called."""
-        if file.path in self.kinds:
-            return file._replace(kind=self.kinds[file.path])
-        return file
+        return file._replace(kind=self.kinds.get(file.path, file.kind))
 
-    def _hash_of_content(self, file: FoundFile) -> str:
-        content_hash = content_hash_of(Path(file.path))
-        if kind := kind_by_content(file.path):
-            self.kinds[file.path] = kind
-            file = file._replace(kind=kind)
+    def _hash_of_content(self, file: FoundFile, content: Content) -> str:
+        content_hash = content.content_hash
+        if content.kind:
+            self.kinds[file.path] = content.kind
+            file = file._replace(kind=content.kind)
         if is_sampled(file.size_bytes):
             alike = list(self.sampled.get(content_hash, ()))
             for paths in self.ledger.media_with_hash(content_hash, file.kind).values():
