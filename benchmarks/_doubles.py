@@ -9,6 +9,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 from alike import caption_by_examples
 from judging import judge_colours
+from milvus_servers import real_server
 from ollama_double import OllamaDouble
 
-__all__ = ["OllamaDouble", "caption_by_examples", "judge_colours"]
+__all__ = ["OllamaDouble", "caption_by_examples", "judge_colours", "real_server"]

@@ -418,6 +418,7 @@ def test_a_run_that_is_stopped_switches_to_no_half_made_model(
 # ---- files ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("sqlite_alone")
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 def test_what_was_exported_comes_into_another_library(
     home: Path, photos: Path, tmp_path: Path, suffix: str

@@ -37,7 +37,7 @@ LAYERS: dict[str, str] = {
     "library_models library_place "
     "library_previews library_speech library_thumbnails kept_files query_models model_keeper "
     "model_keeper_process on_ray",
-    "upkeep": "upkeep watching asked_index migrating ledger_moving",
+    "upkeep": "upkeep watching asked_index migrating migrating_ledger",
     "gallery": "gallery",
     "edges": "cli mmrag_mcp",
 }

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 import PIL.PngImagePlugin
 import pytest
+import sqlalchemy as sa
 
 from captioned import (
     Captioning,
@@ -32,7 +31,6 @@ from mmrag_plugin.cli.main import main as cli
 from mmrag_plugin.index_captions import caption_text
 from mmrag_plugin.ledger_tables import captions, lease, shots
 from mmrag_plugin.library import MediaLibrary
-from mmrag_plugin.library_place import LEDGER_FILE
 from mmrag_plugin.upkeep import forget, status, verify
 from mmrag_plugin.vlm.captions import Captioner
 from ollama_double import Model, OllamaDouble, Refused, runner_error
@@ -528,10 +526,9 @@ def test_the_command_says_by_its_exit_code_that_captions_were_all_that_was_left(
 def test_a_library_from_before_captions_gets_their_tables(tmp_path: Path, photos: Path) -> None:
     with opened(tmp_path / "home") as library:
         library.index([photos])
-    with closing(sqlite3.connect(library.directory / LEDGER_FILE)) as connection:
-        connection.execute("DROP TABLE shots")
-        connection.execute("DROP TABLE captions")
-        connection.commit()
+        with library.ledger._database.writing() as connection:
+            for name in ("shots", "captions"):
+                connection.execute(sa.text(f"DROP TABLE {name}"))
     with Captioning() as ollama, captioning(tmp_path / "home", ollama, "missing") as library:
         assert library.index([]).stages["caption"].done == 3
 

@@ -157,6 +157,27 @@ def test_other_languages_redo_only_the_reading_of_text(
     assert {name for name, count in done.items() if count} == {"ocr"}
 
 
+def test_photos_and_films_are_found_before_the_first_text_is_read(
+    home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page(folder / "pass.png", PASS)
+    picture(folder / "wall.jpg", "red", size=(600, 400))
+    write_film(folder / "film.mp4", [(255, 0, 0)] * 5)
+    found: list[set[str]] = []
+
+    with opened(home, ocr="auto") as library:
+
+        def search_first(_reader: RapidOcrReader, _shown: Image.Image) -> str:
+            if not found:
+                hits = library.search("red", channels=["visual"]).hits
+                found.append({Path(hit.path).name for hit in hits})
+            return ""
+
+        monkeypatch.setattr(RapidOcrReader, "read", search_first)
+        library.index([folder])
+    assert found == [{"pass.png", "wall.jpg", "film.mp4"}]
+
+
 class Reads(TextReader):
     """Reads what the test says of one picture after the other."""
 

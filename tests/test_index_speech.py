@@ -312,6 +312,7 @@ with opened(Path(sys.argv[2]), speech="auto") as library:
 """
 
 
+@pytest.mark.usefixtures("sqlite_alone")
 def test_a_killed_run_goes_on_behind_the_last_piece(
     tmp_path: Path, library: MediaLibrary, ears: Counting, folder: Path
 ) -> None:

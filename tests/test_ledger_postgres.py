@@ -12,16 +12,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
 
-from commands import environment
-from media_made import COLOURS, describe, picture
+from commands import environment, mmrag_here, refused, told
+from media_made import COLOURS, describe, opened, picture
 from mmrag_plugin.errors import LibraryBusy, MmragError, ServiceError, UsageError
 from mmrag_plugin.ledger import KnownPath, Ledger
+from mmrag_plugin.ledger_copy import TABLES
 from mmrag_plugin.ledger_hiding import HidingRule
 from mmrag_plugin.ledger_tables import left_out, media, roots
+from mmrag_plugin.library import MediaLibrary
+from mmrag_plugin.migrating_ledger import move_ledger
+from mmrag_plugin.settings import CONFIG_FILE
 from postgres_server import PASSWORD, PostgresServer
 from test_migrating import served_lite
 
@@ -301,3 +306,102 @@ def test_two_machines_share_a_library(own_server: PostgresServer, tmp_path: Path
         status = json.loads(run("one", "status", "--verify", "--json").stdout)
         assert status["media"] == {"image": 8}
         assert all(not d["missing"] and not d["surplus"] for d in status["verify"])
+
+
+# ---- moving the ledger -----------------------------------------------------------------------
+
+
+def id_of(library: MediaLibrary, path: Path) -> str:
+    found = library.find(str(path))
+    assert found is not None
+    return found.media_id
+
+
+def tables(ledger: Ledger) -> dict[str, list[dict[str, object]]]:
+    """All that a ledger holds but who writes."""
+    with ledger._database.reading() as connection:
+        return {
+            table.name: [
+                dict(row)
+                for row in connection.execute(
+                    sa.select(table).order_by(*table.primary_key)
+                ).mappings()
+                if row.get("key") not in ("moved_to", "library")
+            ]
+            for table in TABLES
+        }
+
+
+def test_a_ledger_moves_to_postgresql_and_back_with_all_its_lines(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    home, photos = tmp_path / "home", tmp_path.resolve() / "photos"
+    for number, colour in enumerate(["red", "green", "blue"]):
+        describe(
+            picture(photos / f"{colour}.png", colour, number=number), f"number{number} \U0001f98a"
+        )
+    with opened(home) as library:
+        library.index([photos])
+        red, blue = (id_of(library, photos / f"{name}.png") for name in ("red", "blue"))
+        library.annotate(red, caption="mine", tags=["a tag"], people=["Ann"])
+        library.hide("person:Ann")
+        before = tables(library.ledger)
+    url = postgres.url_for(home)
+
+    said = told(mmrag_here(home, "migrate", "--ledger-to", url, "--json"), 0)["ledger"]
+    assert said["rows"] >= sum(map(len, before.values()))
+    assert PASSWORD not in str(said)
+    assert any("password is not kept" in warning for warning in said["warnings"])
+    config = (home / "default" / CONFIG_FILE).read_text()
+    assert "ledger_url" in config
+    assert quote(PASSWORD, safe="") not in config
+    here = {"PGPASSWORD": PASSWORD}
+    hits = told(mmrag_here(home, "search", "number1", "--json", **here), 0)["hits"]
+    assert hits[0]["path"] == str(photos / "green.png")
+    with opened(home, ledger_url=url) as library:
+        assert tables(library.ledger) == before
+        library.annotate(blue, caption="after the move")
+        library.index([photos])
+        later = tables(library.ledger)
+    (home / "default" / CONFIG_FILE).unlink()
+    _, message, remedy = refused(mmrag_here(home, "search", "red", "--json"), 2)
+    assert "was moved to postgresql://" in message
+    assert PASSWORD not in message
+    assert "MMRAG_LEDGER_URL" in remedy
+
+    done = mmrag_here(home, "migrate", "--ledger-to", "sqlite", "--no-copy")
+    assert done.returncode == 0, done.stderr  # as if the server were lost
+    with opened(home) as library:
+        assert tables(library.ledger) == before
+
+    there = {"MMRAG_LEDGER_URL": url}
+    with opened(home) as library:
+        library.ledger.state(moved_to=url.partition("@")[2])
+    told(mmrag_here(home, "migrate", "--ledger-to", "sqlite", "--json", **there), 0)
+    with opened(home) as library:
+        assert library.ledger.address.startswith("sqlite")
+        assert tables(library.ledger) == later
+        assert len(library.hidden()) == 1
+    assert refused(mmrag_here(home, "search", "red", "--json", **there), 2)
+
+
+def test_a_ledger_goes_into_no_other_one_and_a_broken_move_leaves_nothing(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    home, url = tmp_path / "home", postgres.url_for(tmp_path)
+
+    def broken_off(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with opened(home) as library:
+        put(library.ledger, "/photos/a.jpg")
+        with pytest.raises(KeyboardInterrupt):
+            move_ledger(library, url, broken_off)
+        assert not (home / "default" / CONFIG_FILE).exists()
+        with contextlib.closing(Ledger(url)) as other:
+            assert other.is_empty()
+            put(other, "/photos/b.jpg")
+        with pytest.raises(UsageError, match="holds another ledger"):
+            move_ledger(library, url, broken_off)
+    with opened(home) as library:
+        assert len(library.ledger.media_rows()) == 1

@@ -23,6 +23,7 @@ from mmrag_plugin.errors import IndexStopped
 from mmrag_plugin.index_report import IndexReport, Progress
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.settings import load_settings
+from mmrag_plugin.signals.ocr_rapid import RapidOcrReader
 from mmrag_plugin.watching import Changes, Watcher, news_of, places_to_index
 
 SETTLE_S = 0.3
@@ -37,11 +38,11 @@ def picture(path: Path, colour: str = "red", size: tuple[int, int] = (32, 24)) -
 class Watched:
     """A library whose folder is watched in a thread; ``reports`` is what was told so far."""
 
-    def __init__(self, base: Path, **options: float | bool) -> None:
+    def __init__(self, base: Path, *, ocr: str = "off", **options: float | bool) -> None:
         self.folder = (base / "photos").resolve()
         self.folder.mkdir()
         settings = load_settings(
-            home=base / "home", visual_model="palette", text_model="off", ocr="off"
+            home=base / "home", visual_model="palette", text_model="off", ocr=ocr
         )
         self.library = MediaLibrary.open(settings, create=True)
         self.reports: list[IndexReport] = []
@@ -224,6 +225,32 @@ def test_the_command_tells_of_each_run_and_ends_at_a_signal(
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_new_photo_is_found_by_what_it_shows_while_others_are_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[float] = []
+
+    def slowly(_reader: RapidOcrReader, _shown: object) -> str:
+        read.append(time.monotonic())
+        time.sleep(0.3)
+        return ""
+
+    monkeypatch.setattr(RapidOcrReader, "read", slowly)
+    monkeypatch.setattr(watching, "LISTEN_S", 0.2)
+    watched = Watched(tmp_path, ocr="auto")
+    try:
+        watched.start()
+        for number in range(30):
+            picture(watched.folder / f"{number}.png", size=(64 + number, 48))
+        watched.until(lambda: read)
+        picture(watched.folder / "new.png", "blue")
+        watched.until(lambda: watched.first_of("blue").endswith("new.png"))
+        assert len(read) < 30, "the others were not all read before"
+        watched.until(lambda: len(read) == 31, within_s=60)
+    finally:
+        watched.close()
 
 
 def test_a_run_of_indexing_ends_when_watching_ends(tmp_path: Path) -> None:

@@ -136,6 +136,10 @@ def _delete_rows(stores: Iterable[MediaVectorStore], media_ids: Sequence[str]) -
         store.flush()
 
 
+class GaveWay(IndexStopped):
+    """Reading text, listening and captions wait: something new is to be seen first."""
+
+
 class Run:
     """One run over one library; the caller holds the writer's lease."""
 
@@ -148,6 +152,7 @@ class Run:
         self.parts = parts
         self.stop = stop
         self.on_annotated: Callable[[], None] = lambda: None
+        self.gives_way: Callable[[], bool] = lambda: False
         self._looked_s = time.monotonic()
         self.ledger = parts.ledger
         self.progress = progress or Progress()
@@ -167,6 +172,8 @@ class Run:
         A person who annotates while a long run holds the lease finds their words a moment later.
         """
         self.check_stop()
+        if self.gives_way():
+            raise GaveWay("Something new came in between.", "The next run goes on.")
         if time.monotonic() - self._looked_s > ANNOTATED_EVERY_S:
             self.on_annotated()
             self._looked_s = time.monotonic()
@@ -236,6 +243,8 @@ class Run:
     def enter_failures(self) -> None:
         """Enter what failed, once the rows of an earlier, readable content are gone."""
         failures, self._failures = self._failures, []
+        if not failures:
+            return
         lost = [media_id for stage, _, media_id, _, _ in failures if stage in ("read", "embed")]
         unread = [media_id for stage, _, media_id, _, _ in failures if stage == "read"]
         self.ledger.forget_set_aside(lost)

@@ -23,7 +23,7 @@ from mmrag_plugin.index_looks import LookStage
 from mmrag_plugin.index_ocr import OcrStage
 from mmrag_plugin.index_pixels import PixelStages
 from mmrag_plugin.index_report import IndexReport, Progress, StageReport
-from mmrag_plugin.index_run import READ_STAMP, Parts, Run, Stamps, remove_media
+from mmrag_plugin.index_run import READ_STAMP, GaveWay, Parts, Run, Stamps, remove_media
 from mmrag_plugin.index_same_pixels import SamePixelsStage
 from mmrag_plugin.index_seeing import ReadMedia
 from mmrag_plugin.index_speech import SpeechStage
@@ -163,8 +163,11 @@ class Indexer:
         parts: Parts,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
+        news: Callable[[], bool] = lambda: False,
     ) -> None:
+        """With ``news``, what takes long is left to the next run once there are any."""
         self._run = Run(parts, progress, stop)
+        self._news = news
         self.parts, self.ledger = parts, parts.ledger
         self.progress, self.report = self._run.progress, self._run.report
         self._sidecars = SidecarTree(parts.sidecars)
@@ -180,6 +183,8 @@ class Indexer:
         with span("index") as now:
             try:
                 self._do_all(roots)
+            except GaveWay:
+                self._run.enter_failures()
             except IndexStopped as stopped:
                 self._run.enter_failures()
                 self.report.stopped_by = stopped
@@ -226,6 +231,7 @@ class Indexer:
         DateStage(self._run).rewrite()
         pixels.embed()
         LookStage(self._run).group()
+        self._run.gives_way = self._news  # all is searchable by what it shows
         OcrStage(self._run).read()
         words.project()  # with what was read in the pictures
         SpeechStage(self._run, words, parts.speech).listen()

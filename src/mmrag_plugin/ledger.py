@@ -6,6 +6,7 @@ where several machines share a library. Paths live only here, so a move touches 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from mmrag_plugin.errors import NotALibrary
+from mmrag_plugin.errors import NotALibrary, UsageError
 from mmrag_plugin.ledger_annotations import AnnotationLines
 from mmrag_plugin.ledger_captions import CaptionLines, Shot
 from mmrag_plugin.ledger_database import LedgerDatabase
@@ -52,6 +53,7 @@ from mmrag_plugin.ledger_words import WordLines
 from mmrag_plugin.media import Stage
 
 __all__ = [
+    "MOVED_TO",
     "WRITING",
     "BadSidecar",
     "Failure",
@@ -63,6 +65,9 @@ __all__ = [
     "Shot",
     "sqlite_url",
 ]
+
+
+MOVED_TO = "moved_to"  # the fact that a ledger is out of date, and where the new one is
 
 
 class Ledger(
@@ -109,6 +114,33 @@ class Ledger(
                 "Upgrade mmrag.",
             )
         self._mark_what_is_known()
+
+    @property
+    def address(self) -> str:
+        """Where it is kept, as people may see it: without a password."""
+        return self._database.url.render_as_string(hide_password=True)
+
+    def copy_to(self, other: Ledger, advance: Callable[[int], None]) -> int:
+        """Give another ledger these lines in the place of its own; says how many they are."""
+        from mmrag_plugin.ledger_copy import copy_tables
+
+        return copy_tables(self._database, other._database, advance)
+
+    def is_empty(self) -> bool:
+        """Whether nothing has been entered yet."""
+        from mmrag_plugin.ledger_copy import is_empty
+
+        return is_empty(self._database)
+
+    def require_here(self) -> None:
+        """Raise UsageError where the ledger was moved and this one is out of date."""
+        if (there := self.fact(MOVED_TO)) is not None:
+            raise UsageError(
+                f"The ledger of this library was moved to {there}; this one is out of date: "
+                f"{self.address}.",
+                "Start this program again, or name the new place in the library's config.toml or "
+                "MMRAG_LEDGER_URL.",
+            )
 
     def close(self) -> None:
         """Give the database's files and connections back."""
@@ -244,6 +276,7 @@ class Ledger(
 
     def writer(self, purpose: str) -> AbstractContextManager[None]:
         """Hold the single writer's lease while the block runs. Raises LibraryBusy."""
+        self.require_here()
         return self._lease.hold(purpose)
 
     def lease_holder(self) -> str | None:

@@ -30,6 +30,7 @@ from mmrag_plugin.tracing import span
 RECONNECT_S = 5.0  # how long a server is waited for that was there, and may be starting again
 LOCKED_S = 30.0  # how long another one's transaction is waited for
 _CHUNK = 500  # ids in one statement: below the parameter limits of every database
+_INSTEAD_OF_NUL = "\ufffd"  # which no text in PostgreSQL may hold
 _POSTGRES = {  # so that a machine which went without a word is noticed
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -192,6 +193,22 @@ class LedgerDatabase:
         ):
             yield connection
 
+    def kept(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row as this database gives it back."""
+        if not self._is_server:
+            return dict(row)
+        return {
+            name: value.replace("\0", _INSTEAD_OF_NUL) if isinstance(value, str) else value
+            for name, value in row.items()
+        }
+
+    def go_on_counting(self, connection: Connection, column: sa.Column[int]) -> None:
+        """Have a column that counts by itself go on behind the numbers that were given to it."""
+        if self._is_server:
+            last = sa.select(sa.func.max(column)).scalar_subquery()
+            sequence = sa.func.pg_get_serial_sequence(f'"{column.table.name}"', column.name)
+            connection.execute(sa.select(sa.func.setval(sequence, last)))
+
     def now(self) -> sa.ColumnElement[float]:
         """The time in seconds, by the one clock that all who share this database have."""
         if not self._is_server:
@@ -286,10 +303,10 @@ def _postgres(url: sa.URL) -> Engine:
     from psycopg.types.string import StrDumper
 
     class TextWithoutNul(StrDumper):
-        """Text as PostgreSQL takes it: with the sign for what is no character in place of NUL."""
+        """Text as PostgreSQL takes it."""
 
         def dump(self, obj: str) -> Any:
-            return super().dump(obj.replace("\0", "\ufffd"))
+            return super().dump(obj.replace("\0", _INSTEAD_OF_NUL))
 
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmrag_plugin.errors import MilvusUnavailable, NotALibrary, NotFound, ServiceError
+from mmrag_plugin.errors import MilvusUnavailable, MmragError, NotALibrary, NotFound, ServiceError
 from mmrag_plugin.ledger import Ledger
 from mmrag_plugin.library_annotating import LibraryAnnotating
 from mmrag_plugin.library_asking import LibraryAsking
@@ -92,8 +92,13 @@ class MediaLibrary(
         settings = settings or load_settings()
         with span("ledger.open"):
             ledger = Ledger(ledger_url(settings, create=create, dry_run=dry_run))
-        if settings.ledger_url:
-            claim(ledger, settings.library)
+        try:
+            ledger.require_here()
+            if settings.ledger_url:
+                claim(ledger, settings.library)
+        except MmragError:
+            ledger.close()
+            raise
         library = cls(settings, ledger)
         if kept_models and settings.keep_models:
             from mmrag_plugin.model_keeper import ModelKeeper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
     from mmrag_plugin.milvus_connection import MilvusConnection
     from mmrag_plugin.readers.base import MediaReader
-    from mmrag_plugin.readers.decoding import Decoder
+    from mmrag_plugin.readers.workers import DecodesInWorkers
     from mmrag_plugin.scanning import ScanResult
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.speech import SpeechRecogniser
@@ -43,6 +44,7 @@ _DEFAULT_RATES = {
     "caption": 8.0,
     "speech": 60.0,
 }  # seconds a media, before any run
+_MOST_DECODERS = 16  # processes; a model on a processor leaves less than that to do
 _ROW_BYTES = 1_500  # of a frame and its words in Milvus, beside the vectors
 
 
@@ -82,14 +84,17 @@ class LibraryIndexing:
         paths: Sequence[Path],
         progress: Progress | None = None,
         stop: threading.Event | None = None,
+        news: Callable[[], bool] = lambda: False,
     ) -> IndexReport:
         """Bring the library up to date with some folders (its known ones without any).
 
         Once ``stop`` is set the run ends between two media (or frames of a film), with all that is
-        done kept; the report's ``stopped_by`` says so, and the next run goes on.
+        done kept; the report's ``stopped_by`` says so, and the next run goes on. Once everything is
+        found by what it shows, the run also ends as soon as there are ``news``, which are to be
+        seen before texts are read, films heard and captions written.
         Raises UsageError for a wrong path, LibraryBusy while another process writes.
         """
-        return self._index(self._roots(paths), progress, stop)
+        return self._index(self._roots(paths), progress, stop, news)
 
     def finish(
         self, progress: Progress | None = None, stop: threading.Event | None = None
@@ -98,7 +103,11 @@ class LibraryIndexing:
         return self._index([], progress, stop)
 
     def _index(
-        self, roots: Sequence[Path], progress: Progress | None, stop: threading.Event | None
+        self,
+        roots: Sequence[Path],
+        progress: Progress | None,
+        stop: threading.Event | None,
+        news: Callable[[], bool] = lambda: False,
     ) -> IndexReport:
         from mmrag_plugin.indexing import Indexer
 
@@ -110,7 +119,7 @@ class LibraryIndexing:
             with self._seer_for(wanted, parts.seer, roots, stop) as seer:
                 if first:
                     self._record(wanted)  # searchable from the first rows on
-                report = Indexer(replace(parts, seer=seer), progress, stop).run(roots)
+                report = Indexer(replace(parts, seer=seer), progress, stop, news).run(roots)
             if not isinstance(report.stopped_by, IndexStopped):  # else what replaces is half made
                 self._switch(wanted, parts, milvus)
                 parts.frames.suit_index()
@@ -258,7 +267,12 @@ class LibraryIndexing:
             stamps=self._stamps(wanted),
             captions=caption_work(self.settings, self.caption_llm),
             speech=SpeechWork(self._recogniser, self._decoder.sound),
-            seer=SeesHere(self.readers, wanted.visual, self._text_reader),
+            seer=SeesHere(
+                self.readers,
+                wanted.visual,
+                self._text_reader,
+                decoders=_decoders(self._decoder.limits.memory_bytes),
+            ),
         )
 
     @contextmanager
@@ -362,7 +376,7 @@ class LibraryIndexing:
         }
 
     @cached_property
-    def _decoder(self) -> Decoder:
+    def _decoder(self) -> DecodesInWorkers:
         from mmrag_plugin.readers.workers import DecodesInWorkers
 
         return DecodesInWorkers()
@@ -371,3 +385,11 @@ class LibraryIndexing:
         taken = list(dict.fromkeys([*self.models.warnings, *self.warnings]))
         self.models.warnings, self.warnings = [], []
         return taken
+
+
+def _decoders(memory_bytes: int) -> int:
+    """How many files are decoded at once: as cores, and the memory that each may take, allow."""
+    from mmrag_plugin.embeddings.devices import cores
+
+    of_machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(2, min(cores(), of_machine_bytes // memory_bytes, _MOST_DECODERS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ PATIENCE_S = 60.0  # a copy that goes on for hours is taken in on the way
 RETRY_S = 5.0  # when the library is busy or Milvus away
 RESCAN_S = 3600.0  # what no event told: network drives, folders behind links, a full queue
 LOOK_S = 10.0  # for folders that the library has got or lost, and drives
+LISTEN_S = 2.0  # while a run reads text; each time takes as long as a tick
 _TICK_MS = 200
 _STEP_MS = 50
 _MANY_FOLDERS = 64  # so many that walking their roots costs no more
@@ -152,28 +153,42 @@ class Watcher:
             ignore_permission_denied=True,
             force_polling=self.polling or None,
         )
-        looked_s = scanned_s = float("-inf")
+        looked_s = scanned_s = listened_s = float("-inf")
+
+        def heard() -> bool:
+            """Whether something has come to rest while texts are read, films heard and the like."""
+            nonlocal listened_s
+            if time.monotonic() - listened_s > LISTEN_S:
+                listened_s = time.monotonic()
+                changes.add(news_of((path for _, path in next(events, ())), roots), listened_s)
+            return changes.is_due(time.monotonic()) and bool(places_to_index(changes.paths, roots))
+
         with suppress(FileNotFoundError):  # one went between looking and listening
             for news in events:  # it is listened to from here on, also while something is indexed
                 changes.add(news_of((path for _, path in news), roots), time.monotonic())
                 if time.monotonic() - scanned_s > self.rescan_s:
-                    yield from self._index([], stop)
+                    yield from self._index([], stop, heard)
                     scanned_s = time.monotonic()
                 elif changes.is_due(time.monotonic()) and (
                     places := places_to_index(changes.take(), roots)
                 ):
-                    yield from self._index(places, stop)
+                    yield from self._index(places, stop, heard)
                 if time.monotonic() - looked_s > self.look_s:
                     looked_s = time.monotonic()
                     if [root for root in self._roots() if is_there(root)] != roots:
                         return
 
-    def _index(self, places: Sequence[Path], stop: threading.Event) -> Iterator[IndexReport | str]:
+    def _index(
+        self,
+        places: Sequence[Path],
+        stop: threading.Event,
+        heard: Callable[[], bool] = lambda: False,
+    ) -> Iterator[IndexReport | str]:
         """Index folders (all without any); waits while another process writes or Milvus is away."""
         told = ""
         while not stop.is_set():
             try:
-                report = self.library.index(places, self.progress, stop=stop)
+                report = self.library.index(places, self.progress, stop, heard)
             except (LibraryBusy, ServiceError) as error:
                 if error.message != told:  # once is enough
                     told = error.message

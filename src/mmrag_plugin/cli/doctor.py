@@ -207,7 +207,7 @@ def _milvus(settings: Settings) -> tuple[str, str]:
     from mmrag_plugin.milvus_owner import paused
 
     if settings.milvus_uri:
-        return _described(settings, Path())
+        return _described(settings, settings.home)
     with tempfile.TemporaryDirectory() as scratch:
         found = _described(settings, Path(scratch))
         with paused(Path(scratch)):  # its owner ends before its directory goes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +16,10 @@ from mmrag_plugin.errors import IndexStopped, UsageError
 
 if TYPE_CHECKING:
     from mmrag_plugin.migrating import Report
+    from mmrag_plugin.migrating_ledger import LedgerReport
     from mmrag_plugin.settings import Settings
 
-EMBEDDED = "lite"
+EMBEDDED, IN_A_FILE = "lite", "sqlite"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,7 +56,10 @@ def migrate(
         ),
     ] = None,
     keep_token: Annotated[
-        bool, typer.Option("--keep-token", help="Write the token into config.toml, too.")
+        bool,
+        typer.Option(
+            "--keep-token", help="Write the token, or the ledger's password, into config.toml, too."
+        ),
     ] = False,
     without_words: Annotated[
         bool,
@@ -72,6 +78,14 @@ def migrate(
             "--remove-old", help="Remove the rows at the old place; later: with its URI as --to."
         ),
     ] = False,
+    ledger_to: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger-to",
+            help="Where the ledger goes: postgresql://USER@HOST/DATABASE, or sqlite.",
+            metavar="URL",
+        ),
+    ] = None,
     library: options.Library = None,
     home: options.Home = None,
     milvus_uri: options.MilvusUri = None,
@@ -81,43 +95,85 @@ def migrate(
 
     Rows are copied and then compared one by one, with their vectors; only then does the library's
     config.toml name the new place. What is broken off goes on when the command is run again.
-    Searching works meanwhile. The old rows are kept unless you say otherwise.
+    Searching works meanwhile. The old rows are kept unless you say otherwise. The ledger moves to
+    PostgreSQL, which several machines share, or back, by --ledger-to.
     """
     from mmrag_plugin.cli.progress import StepBars
     from mmrag_plugin.migrating import Migration
+    from mmrag_plugin.settings import load_settings
 
-    if to is None:
+    if to is None and ledger_to is None:
         raise UsageError("Nothing says where to.", "Name a server: mmrag migrate --to URI")
-    with options.open_library(library=library, home=home, milvus_uri=milvus_uri) as opened:
-        target = _target(opened.settings, to, token, database, ca_file)
-        with stopped_by_ctrl_c() as stop, StepBars(errors) as bars:
-            moving = Migration(
-                opened,
-                target,
-                without_words=without_words,
-                keep_token=keep_token,
-                watcher=bars,
-                stop=stop,
-            )
-            try:
-                if no_copy:
-                    report = moving.switch_alone()
-                elif remove_old and moving.was_left:
-                    report = moving.remove_old()
-                else:
-                    report = moving.move(remove_old=remove_old)
-            except IndexStopped:
-                raise typer.Exit(INTERRUPTED) from None
-        flags = opened.settings.flags
-    if json:
-        print_json(report.as_dict())
+    if no_copy and ledger_to is not None:
+        _use_left_ledger(to, ledger_to, load_settings(library=library, home=home), json=json)
         return
-    _show(report)
-    if report.old == "kept" and not no_copy:
-        old = "lite" if opened.settings.milvus_uri == "" else opened.settings.milvus_uri
-        line = f"The old rows are kept: mmrag migrate --to {old} --remove-old{flags} removes them."
+    vectors: Report | None = None
+    ledger: LedgerReport | None = None
+    with options.open_library(library=library, home=home, milvus_uri=milvus_uri) as opened:
+        with stopped_by_ctrl_c() as stop, StepBars(errors) as bars:
+            if to is not None:
+                target = _target(opened.settings, to, token, database, ca_file)
+                moving = Migration(
+                    opened,
+                    target,
+                    without_words=without_words,
+                    keep_token=keep_token,
+                    watcher=bars,
+                    stop=stop,
+                )
+                try:
+                    if no_copy:
+                        vectors = moving.switch_alone()
+                    elif remove_old and moving.was_left:
+                        vectors = moving.remove_old()
+                    else:
+                        vectors = moving.move(remove_old=remove_old)
+                except IndexStopped:
+                    raise typer.Exit(INTERRUPTED) from None
+            if ledger_to is not None:
+                from mmrag_plugin.migrating_ledger import move_ledger
+
+                url = "" if ledger_to == IN_A_FILE else ledger_to
+                step = "copying the ledger"
+                bars.begin(step, None)
+                ledger = move_ledger(
+                    opened, url, partial(bars.advance, step), keep_password=keep_token
+                )
+        old, flags = opened.settings.milvus_uri or EMBEDDED, opened.settings.flags
+    if json:
+        found = {} if vectors is None else vectors.as_dict()
+        print_json(found if ledger is None else {**found, "ledger": asdict(ledger)})
+        return
+    if vectors is not None:
+        _show(vectors)
+        if vectors.old == "kept" and not no_copy:
+            line = (
+                f"The old rows are kept: mmrag migrate --to {old} --remove-old{flags} removes them."
+            )
+            output.print(on_one_line(line), soft_wrap=True)
+        warn(vectors.warnings)
+    if ledger is not None:
+        line = f"The ledger ({ledger.rows} lines) is {ledger.target} now; {ledger.origin} is kept."
         output.print(on_one_line(line), soft_wrap=True)
-    warn(report.warnings)
+        warn(ledger.warnings)
+
+
+def _use_left_ledger(to: str | None, ledger_to: str, settings: Settings, *, json: bool) -> None:
+    from mmrag_plugin.migrating_ledger import back_to_file
+
+    if to is not None or ledger_to != IN_A_FILE:
+        raise UsageError(
+            "--no-copy with --ledger-to goes back to the library's own file alone.",
+            "Write: mmrag migrate --ledger-to sqlite --no-copy",
+        )
+    report = back_to_file(settings)
+    if json:
+        print_json({"ledger": asdict(report)})
+        return
+    output.print(
+        on_one_line(f"The ledger is {report.target} again, as it was left: mmrag index goes on."),
+        soft_wrap=True,
+    )
 
 
 def _target(

@@ -89,8 +89,8 @@ class StepBars:
         self._bars.live.transient = kind is not None
         self._bars.stop()
 
-    def begin(self, step: str, total: int) -> None:
-        """Show a step's bar, or begin it again."""
+    def begin(self, step: str, total: int | None) -> None:
+        """Show a step's bar, or begin it again; its length may not be known."""
         if step in self._tasks:
             self._bars.reset(self._tasks[step], total=total)
         else:
