@@ -7,6 +7,8 @@ when the test says so.
 from __future__ import annotations
 
 import pickle
+import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -20,6 +22,7 @@ import pytest
 from commands import mmrag_here, refused
 from made_films import BLUE, RED, write_film
 from media_made import picture
+from mmrag_plugin.child_process import start_child
 from mmrag_plugin.embeddings.palette import PaletteEmbedding
 from mmrag_plugin.errors import IndexStopped, ModelMismatch, ServiceError
 from mmrag_plugin.index_seeing import SeenMedia
@@ -84,9 +87,6 @@ class Nodes:
 
 
 class _Process:
-    def send_signal(self, _number: int) -> None:
-        pass
-
     def wait(self, _timeout_s: float | None = None) -> int:
         return 0
 
@@ -262,6 +262,57 @@ def test_a_run_that_waits_for_the_cluster_can_be_stopped(nodes: Nodes, folder: P
     threading.Timer(0.5, stop.set).start()
     with pytest.raises(IndexStopped):
         list(on_ray(folder, stop).see(media_in(folder)))
+
+
+def test_what_a_worker_says_belongs_to_the_media_it_was_asked_about(
+    nodes: Nodes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = worker_module.Worker._answers
+
+    def confused(worker: Any, tasks: Any) -> Iterator[Any]:
+        for answer in asked(worker, tasks):
+            other = replace(answer.found.media, media_id="other", path="/etc/passwd")
+            yield replace(answer, found=replace(answer.found, media=other))
+
+    monkeypatch.setattr(worker_module.Worker, "_answers", confused)
+    media = media_in(folder)
+    assert {found.media.media_id for found in on_ray(folder).see(media)} == {
+        one.media_id for one in media
+    }
+
+
+def test_an_answer_that_is_none_ends_the_run_in_a_plain_sentence(
+    nodes: Nodes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def garbled(_nodes: Nodes, _wanted: Do, connection: Connection) -> bool:
+        connection.send_bytes(b"\x80 no pickle")
+        return False
+
+    monkeypatch.setattr(Nodes, "_do", garbled)
+    with pytest.raises(ServiceError, match="can't be understood"):
+        list(on_ray(folder).see(media_in(folder)))
+
+
+def test_who_talks_to_ray_ends_with_the_run_even_while_workers_take_long() -> None:
+    busy = """
+import sys, time; sys.path.insert(0, sys.argv[1])
+from mmrag_plugin.on_ray import conductor
+class Busy:
+    opened = "joined"
+    def __init__(self, wanted): pass
+    def do(self, wanted, connection): time.sleep(100)
+conductor.Cluster = Busy
+conductor.main()
+"""
+    process, connection = start_child(busy)
+    with process:
+        connection.send(Open("10.0.0.5:6379", ()))
+        assert connection.recv() == "joined"
+        connection.send(Do("see", b"", ()))
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        connection.close()  # as the kernel does for a run that is killed
+        assert process.wait(20) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(

@@ -401,3 +401,16 @@ def test_threads_that_decode_together_leave_no_trace_in_the_process() -> None:
     assert list(warnings.filters) == filters
     assert limit == PIL.Image.MAX_IMAGE_PIXELS
     assert pictures.MAX_PIXELS > 200_000_000
+
+
+def test_a_jpeg_with_more_pictures_behind_the_first_opens_as_others_do(tmp_path: Path) -> None:
+    """As phones, cameras with two lenses and those for panoramas write them (MPO)."""
+    path = tmp_path / "two.mpo"
+    quartered((800, 400)).save(
+        path, "MPO", save_all=True, append_images=[PIL.Image.new("RGB", (800, 400), "black")]
+    )
+    (tmp_path / "two.jpg").write_bytes(path.read_bytes())
+    for name in ("two.mpo", "two.jpg"):
+        shown = open_picture(tmp_path / name, at_least_px=100)
+        assert corners(shown) == ["red", "green", "blue", "white"]
+        assert shown.size == (200, 100)

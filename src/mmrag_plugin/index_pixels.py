@@ -94,14 +94,16 @@ class PixelStages:
         outdated = self.run.ledger.touched("embed", media_ids)
         self.run.ledger.forget_set_aside(media_ids)  # before it is true no more
         self.run.ledger.begin("embed", media_ids)
-        ahead = [row_id for m in media_ids for row_id in self._ahead.pop(m, ())]
+        ahead = [row_id for m in media_ids for row_id in self._ahead.get(m, ())]
         replace_rows(store, outdated, nodes, kept=ahead)
         store.flush()
-        looks, self._looks = self._looks, {}
-        pixels, self._pixels = self._pixels, {}
-        self.run.ledger.put_pixels(pixels)
-        self.run.ledger.put_looks(LOOK_STAMP, {m: looks[m] for m in media_ids if m in looks})
+        self.run.ledger.put_pixels(self._pixels)
+        self.run.ledger.put_looks(LOOK_STAMP, self._looks)
         self.run.ledger.done("embed", self.run.parts.stamps.of("embed", kind), finished)
+        # only now: a run that is stopped in here does this once more
+        self._looks, self._pixels = {}, {}
+        for media_id in media_ids:
+            self._ahead.pop(media_id, None)
         self.run.report.stages["embed"].done += len(finished)
 
 

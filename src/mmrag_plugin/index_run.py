@@ -243,6 +243,8 @@ class Run:
     def enter_failures(self) -> None:
         """Enter what failed, once the rows of an earlier, readable content are gone."""
         failures, self._failures = self._failures, []
+        if not failures:
+            return
         lost = [media_id for stage, _, media_id, _, _ in failures if stage in ("read", "embed")]
         unread = [media_id for stage, _, media_id, _, _ in failures if stage == "read"]
         self.ledger.forget_set_aside(lost)

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 EMBED_BATCH = 32  # frames in one call of the model
 _DECODED_AHEAD = 2 * EMBED_BATCH  # photos
-_GLANCED_AT = 64
 
 
 @dataclass
@@ -141,7 +140,7 @@ class SeesHere(Seer):
                 for piece in gathered:
                     self._embed([piece])
             else:
-                gathered[0].frames, gathered[0].error = (), error
+                gathered[0].frames, gathered[0].vectors, gathered[0].error = (), [], error
 
     def _put_vectors(self, gathered: Sequence[_Decoded]) -> None:
         of_frames = [(piece, frame) for piece in gathered for frame in piece.frames]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
     from mmrag_plugin.milvus_connection import MilvusConnection
     from mmrag_plugin.readers.base import MediaReader
-    from mmrag_plugin.readers.decoding import Decoder
+    from mmrag_plugin.readers.workers import DecodesInWorkers
     from mmrag_plugin.scanning import ScanResult
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.speech import SpeechRecogniser
@@ -236,7 +237,6 @@ class LibraryIndexing:
 
     def _parts(self, wanted: Wanted, milvus: MilvusConnection) -> Parts:
         """Build what the indexing flow joins."""
-        from mmrag_plugin.embeddings.devices import cores
         from mmrag_plugin.index_seeing_here import SeesHere
         from mmrag_plugin.index_speech import SpeechWork
         from mmrag_plugin.indexing import Parts
@@ -271,7 +271,7 @@ class LibraryIndexing:
                 self.readers,
                 wanted.visual,
                 self._text_reader,
-                decoders=min(cores(), _MOST_DECODERS),
+                decoders=_decoders(self._decoder.limits.memory_bytes),
             ),
         )
 
@@ -376,7 +376,7 @@ class LibraryIndexing:
         }
 
     @cached_property
-    def _decoder(self) -> Decoder:
+    def _decoder(self) -> DecodesInWorkers:
         from mmrag_plugin.readers.workers import DecodesInWorkers
 
         return DecodesInWorkers()
@@ -385,3 +385,11 @@ class LibraryIndexing:
         taken = list(dict.fromkeys([*self.models.warnings, *self.warnings]))
         self.models.warnings, self.warnings = [], []
         return taken
+
+
+def _decoders(memory_bytes: int) -> int:
+    """How many files are decoded at once: as cores, and the memory that each may take, allow."""
+    from mmrag_plugin.embeddings.devices import cores
+
+    of_machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(2, min(cores(), of_machine_bytes // memory_bytes, _MOST_DECODERS))

@@ -225,10 +225,10 @@ def _refuse_what_takes_long(image: Any, name: str) -> None:
 
 
 def _scans_more_than(limit: int, image: Any) -> bool:
-    """Whether a JPEG that was opened up to its first scan's pixels holds too many of them."""
+    """Whether a JPEG holds too many; it was opened up to its first one's pixels, MPO is rewound."""
     file: IO[bytes] = image.fp
     position, header_bytes = file.tell(), 6 + 2 * image.layers
-    file.seek(position - header_bytes)
+    file.seek(max(position - header_bytes, 0))
     begin = file.read(3)
     file.seek(position)
     if "progressive" not in image.info and begin == bytes([0, header_bytes, image.layers]):
@@ -242,7 +242,7 @@ def _scans_more_than(limit: int, image: Any) -> bool:
         kind, at = marker[1][0], marker.end()
         if kind == 0xD9:  # the end; more pictures, or a film, may follow
             return False
-        if kind != 0x01:  # all others that may stand here have a length
+        if kind not in (0x01, 0xD8):  # all others that may stand here have a length
             scans += kind == 0xDA
             at += max(int.from_bytes(data[at : at + 2], "big"), 2)
     return scans > limit

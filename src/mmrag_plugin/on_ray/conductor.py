@@ -10,7 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
+import signal
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 ANSWERS_WITHIN_S = 60.0  # a node that has to start a first process of ours
 _LISTENS_WITHIN_S = 5.0
+_LEAVES_WITHIN_S = 5.0
 _MAX_CORES = 8  # of one worker: beyond that more workers do more than more threads
 _BLOCK_BYTES = 2**18  # answers that travel together
 _IN_FLIGHT = 2  # groups that a worker has at once: one that it works on, one that waits
@@ -262,7 +266,21 @@ def serve(connection: Connection) -> None:
         connection.send(answer)
 
 
+def _end_with(asker: int) -> None:
+    """End this process, and what workers are at, once the other side of a socket is gone.
+
+    A run that is killed says no more, and workers may answer minutes later.
+    """
+    gone = select.poll()
+    gone.register(asker, 0)  # it always tells of an end
+    gone.poll()
+    os.kill(os.getpid(), signal.SIGTERM)  # Ray leaves the cluster
+    time.sleep(_LEAVES_WITHIN_S)
+    os._exit(1)
+
+
 def main() -> None:
     """Serve the process that started this one."""
+    threading.Thread(target=_end_with, args=(0,), daemon=True).start()
     with contextlib.suppress(OSError, EOFError), Connection(os.dup(0)) as connection:
         serve(connection)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import os
 import pickle
-import signal
 import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -107,9 +107,7 @@ class SeesOnRay(Seer):
         if self._child is None:
             return
         (process, connection), self._child = self._child, None
-        connection.close()
-        with suppress(OSError):
-            process.send_signal(signal.SIGTERM)
+        connection.close()  # that ends it
         try:
             process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
@@ -182,6 +180,15 @@ class SeesOnRay(Seer):
             return connection.recv()
         except (EOFError, OSError):
             raise self._gone() from None
+        except MmragError:
+            raise
+        except Exception as error:  # what can't be unpickled raises nearly anything
+            self.close()
+            raise ServiceError(
+                f"What came from the Ray cluster {self._open.address} can't be understood "
+                f"({type(error).__name__}: {error}).",
+                "Install the same versions of mmrag and its packages on all nodes.",
+            ) from error
 
     def _gone(self) -> ServiceError:
         self.close()
@@ -270,7 +277,8 @@ class _Lot(Generic[_F]):
         self._given[media_id] += 1
         if answer.ends:
             del self._owed[media_id]
-        yield cast("_F", answer.found)
+        found = cast("_F", answer.found)
+        yield replace(found, media=media_of(wanted))  # as it was asked, whatever came back
 
     def _why_unseen(self, answer: Answer, path: str) -> str:
         """Why what a node says about a file counts for nothing; empty when it counts."""
