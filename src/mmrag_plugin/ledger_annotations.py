@@ -140,7 +140,7 @@ class AnnotationLines:
 def enter_annotations(database: LedgerDatabase, connection: Connection, media_id: str) -> None:
     """Enter what the person wrote as signals of a media, and have its words written anew."""
     words = _as_signals(_of(connection, media_id).values())
-    enter_signals(connection, media_id, WRITTEN, words)
+    enter_signals(connection, WRITTEN, {media_id: words})
     database.upsert(
         connection, annotated, {"media_id": media_id, "mark": uuid4().hex}, ["media_id"]
     )
@@ -160,28 +160,34 @@ def annotations_edited(connection: Connection, media_id: str, content_hash: str)
     connection.execute(written_by_person.update().where(mine).values(content_hash=content_hash))
 
 
+_NOT_OF_IT = (  # put together once, as they are executed for each new media
+    written_by_person.update()
+    .where(
+        written_by_person.c.media_id == sa.bindparam("new"),
+        written_by_person.c.content_hash != sa.bindparam("same"),
+    )
+    .values(media_id="gone:" + sa.func.substr(written_by_person.c.content_hash, 1, 16))
+)
+_OF_IT = (
+    written_by_person.update()
+    .where(
+        written_by_person.c.content_hash == sa.bindparam("same"),
+        written_by_person.c.media_id.not_in(
+            sa.select(media.c.media_id).where(media.c.media_id != sa.bindparam("new"))
+        ),
+    )
+    .values(media_id=sa.bindparam("new"))
+)
+
+
 def give_back_annotations(
     database: LedgerDatabase, connection: Connection, media_id: str, content_hash: str
 ) -> None:
     """Make the annotations of a media that is gone those of a new one with the same content."""
     # an id tells of a media's first content: what was written under it of another one is not of it
-    others = sa.and_(
-        written_by_person.c.media_id == media_id,
-        written_by_person.c.content_hash != content_hash,
-    )
-    connection.execute(
-        written_by_person.update()
-        .where(others)
-        .values(media_id="gone:" + sa.func.substr(written_by_person.c.content_hash, 1, 16))
-    )
-    lost = written_by_person.c.media_id.not_in(
-        sa.select(media.c.media_id).where(media.c.media_id != media_id)
-    )
-    found = connection.execute(
-        written_by_person.update()
-        .where(written_by_person.c.content_hash == content_hash, lost)
-        .values(media_id=media_id)
-    )
+    new = {"new": media_id, "same": content_hash}
+    connection.execute(_NOT_OF_IT, new)
+    found = connection.execute(_OF_IT, new)
     if found.rowcount:
         said = set()
         for number, kept in _of(connection, media_id).items():

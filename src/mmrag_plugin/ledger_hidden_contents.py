@@ -12,12 +12,20 @@ from sqlalchemy.engine import Connection
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.ledger_tables import hidden_contents, hiding, left_out_files, media
 
+_LIKE_IT = sa.select(hidden_contents.c.media_id).where(  # put together once, not for each new media
+    hidden_contents.c.content_hash == sa.bindparam("same"),
+    hidden_contents.c.media_id != sa.bindparam("new"),
+)
+_RULE_ABOUT = sa.select(hiding.c.target).where(
+    hiding.c.kind == "media", hiding.c.target == sa.bindparam("target")
+)
+
 
 def keep_hidden(
     database: LedgerDatabase, connection: Connection, media_id: str, content_hash: str
 ) -> None:
     """Note the content of a media, if a rule hides that media."""
-    if connection.scalar(sa.select(hiding.c.target).where(_about(media_id))) is not None:
+    if connection.scalar(_RULE_ABOUT, {"target": media_id}) is not None:
         row = {"media_id": media_id, "content_hash": content_hash}
         database.insert_missing(connection, hidden_contents, row)
 
@@ -26,10 +34,8 @@ def hide_again(
     database: LedgerDatabase, connection: Connection, media_id: str, content_hash: str
 ) -> None:
     """Hide a new media that has a content of a hidden one; the rule of one that is gone is its."""
-    same = sa.select(hidden_contents.c.media_id).where(
-        hidden_contents.c.content_hash == content_hash, hidden_contents.c.media_id != media_id
-    )
-    for other in list(connection.scalars(same)):
+    new = {"new": media_id, "same": content_hash}
+    for other in list(connection.scalars(_LIKE_IT, new)):
         hide_like(database, connection, media_id, other)
         if connection.scalar(sa.select(media.c.media_id).where(media.c.media_id == other)) is None:
             connection.execute(hiding.delete().where(_about(other)))

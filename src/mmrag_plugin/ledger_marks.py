@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -102,22 +102,22 @@ class MarkLines:
                 said.setdefault((media_id, WRITTEN), []).extend(words)
             for batch in batches(said.items()):
                 for (media_id, stage), words in batch:
-                    put_marks(connection, media_id, stage, words)
+                    put_marks(connection, stage, {media_id: words})
             self._database.upsert(connection, facts, {"key": "marks", "value": _VERSION}, ["key"])
 
 
-def put_marks(connection: Connection, media_id: str, stage: str, words: Sequence[Signal]) -> None:
-    """Enter the marks in what a stage has found of a media, in the place of earlier ones."""
-    mine = sa.and_(marks.c.media_id == media_id, marks.c.stage == stage)
-    connection.execute(marks.delete().where(mine))
+def put_marks(connection: Connection, stage: str, found: Mapping[str, Sequence[Signal]]) -> None:
+    """Enter the marks in what a stage has found of media, in the place of earlier ones."""
+    _delete(connection, marks, stage, found)
     rows = {
-        (mark.kind, mark.folded): {
+        (media_id, mark.kind, mark.folded): {
             "media_id": media_id,
             "stage": stage,
             "kind": mark.kind,
             "folded": mark.folded,
             "name": mark.name[:_NAME_CHARS],
         }
+        for media_id, words in found.items()
         for mark in marks_of(words)
     }
     if rows:
@@ -125,11 +125,10 @@ def put_marks(connection: Connection, media_id: str, stage: str, words: Sequence
 
 
 def enter_signals(
-    connection: Connection, media_id: str, stage: str, words: Sequence[Signal]
+    connection: Connection, stage: str, found: Mapping[str, Sequence[Signal]]
 ) -> None:
-    """Enter what a stage has found of a media, and its marks, in the place of earlier ones."""
-    mine = sa.and_(signals.c.media_id == media_id, signals.c.stage == stage)
-    connection.execute(signals.delete().where(mine))
+    """Enter what a stage has found of media, and its marks, in the place of earlier ones."""
+    _delete(connection, signals, stage, found)
     rows = [
         {
             "media_id": media_id,
@@ -140,8 +139,15 @@ def enter_signals(
             "start_s": signal.start_s,
             "end_s": signal.end_s,
         }
+        for media_id, words in found.items()
         for number, signal in enumerate(words)
     ]
     if rows:
         connection.execute(signals.insert(), rows)
-    put_marks(connection, media_id, stage, words)
+    put_marks(connection, stage, found)
+
+
+def _delete(connection: Connection, table: sa.Table, stage: str, media_ids: Iterable[str]) -> None:
+    for batch in batches(media_ids):
+        mine = sa.and_(table.c.media_id.in_(batch), table.c.stage == stage)
+        connection.execute(table.delete().where(mine))

@@ -58,6 +58,16 @@ _ABOUT_MEDIA = (
     media,
 )
 
+# Statements about each file, put together once: that takes longer than to execute them.
+_WITH_HASH = (
+    sa.select(media.c.media_id, paths.c.path)
+    .outerjoin_from(media, paths)
+    .where(media.c.content_hash == sa.bindparam("same"), media.c.kind == sa.bindparam("of_kind"))
+    .order_by(media.c.media_id, paths.c.path)
+)
+_WITH_ID = sa.select(media.c.media_id).where(media.c.media_id == sa.bindparam("wanted"))
+_MINT = media.insert()
+
 
 # What tells of a file, without a look into it, that it is as it was: size in bytes, time in
 # nanoseconds, sidecar stamp. A plain tuple, for a scan holds one of each file.
@@ -127,15 +137,10 @@ class MediaLines:
 
     def media_with_hash(self, content_hash: str, kind: Kind) -> dict[str, list[str]]:
         """The media of a kind with exactly this content, each with its known paths."""
-        query = (
-            sa.select(media.c.media_id, paths.c.path)
-            .outerjoin_from(media, paths)
-            .where(media.c.content_hash == content_hash, media.c.kind == kind)
-            .order_by(media.c.media_id, paths.c.path)
-        )
         found: dict[str, list[str]] = {}
         with self._database.reading() as connection:
-            for media_id, path in connection.execute(query):
+            same = {"same": content_hash, "of_kind": kind}
+            for media_id, path in connection.execute(_WITH_HASH, same):
                 found.setdefault(media_id, []).extend([path] if path else [])
         return found
 
@@ -148,12 +153,10 @@ class MediaLines:
         with self._database.writing() as connection:
             base = content_hash[:16]
             media_id, number = base, 2
-            same_id = sa.select(media.c.media_id).where(media.c.media_id == sa.bindparam("wanted"))
-            while connection.scalar(same_id, {"wanted": media_id}):
+            while connection.scalar(_WITH_ID, {"wanted": media_id}):
                 media_id, number = f"{base}-{number}", number + 1
-            connection.execute(
-                media.insert().values(media_id=media_id, kind=kind, content_hash=content_hash)
-            )
+            row = {"media_id": media_id, "kind": kind, "content_hash": content_hash}
+            connection.execute(_MINT, row)
             give_back_annotations(self._database, connection, media_id, content_hash)
             hide_again(self._database, connection, media_id, content_hash)
             return media_id

@@ -75,7 +75,7 @@ class PixelLines:
                         values["state"] = WRITING  # whole, and outdated
                     else:
                         said = _signals_aside(connection, media_id, row.stage)
-                        enter_signals(connection, media_id, row.stage, said)
+                        enter_signals(connection, row.stage, {media_id: said})
                     here = sa.and_(stages.c.media_id == media_id, stages.c.stage == row.stage)
                     connection.execute(stages.update().where(here).values(**values))
                 # in Milvus stands what was known when the file was read without them

@@ -35,6 +35,13 @@ from mmrag_plugin.ledger_tables import (
 )
 from mmrag_plugin.media import Kind, MediaFacts, Signal, Stage
 
+_FACT_COLUMNS = "width_px height_px duration_s taken_at camera latitude longitude".split()
+_FACTS = (  # put together once, which takes longer than to execute it
+    media.update()
+    .where(media.c.media_id == sa.bindparam("of"))
+    .values({name: sa.bindparam(name) for name in _FACT_COLUMNS})
+)
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -165,8 +172,7 @@ class StageLines:
     def pass_over(self, stage: Stage, stamp: str, media_ids: Sequence[str]) -> None:
         """Say that a stage does not look at media as long as nobody asks for it."""
         with self._database.writing() as connection:
-            for media_id in media_ids:
-                self._replace_signals(connection, media_id, stage, ())
+            self._replace_signals(connection, stage, dict.fromkeys(media_ids, ()))
         self._mark(stage, [{"media_id": m, "state": PASSED, "stamp": stamp} for m in media_ids])
 
     def redo_passed_over(self, stage: Stage) -> None:
@@ -192,7 +198,7 @@ class StageLines:
         row = {"media_id": media_id, "state": "failed", "stamp": stamp}
         if stage != "caption":
             with self._database.writing() as connection:
-                self._replace_signals(connection, media_id, stage, ())
+                self._replace_signals(connection, stage, {media_id: ()})
         self._mark(stage, [{**row, "reason": reason, "remedy": remedy}])
 
     def retry_failed(self) -> None:
@@ -296,36 +302,29 @@ class StageLines:
         """Enter what the read stage found: facts and signals, and that it is done."""
         with self._database.writing() as connection:
             outdate_groups(connection)  # which go by dates and cameras, too
-            for media_id, (found, words) in read.items():
-                connection.execute(
-                    media.update()
-                    .where(media.c.media_id == media_id)
-                    .values(
-                        width_px=found.width_px,
-                        height_px=found.height_px,
-                        duration_s=found.duration_s,
-                        taken_at=found.taken_at,
-                        camera=found.camera,
-                        latitude=found.latitude,
-                        longitude=found.longitude,
-                    )
-                )
-                self._replace_signals(connection, media_id, "read", words)
-                connection.execute(sounding.delete().where(sounding.c.media_id == media_id))
-                if found.has_sound:
-                    connection.execute(sounding.insert().values(media_id=media_id))
-                connection.execute(places.delete().where(places.c.media_id == media_id))
-                connection.execute(date_sources.delete().where(date_sources.c.media_id == media_id))
-                if source := found.dated_by:
-                    row = {"media_id": media_id, "source": source}
-                    connection.execute(date_sources.insert().values(row))
+            if not read:
+                return
+            connection.execute(_FACTS, [_facts_of(m, found) for m, (found, _) in read.items()])
+            said = {media_id: words for media_id, (_, words) in read.items()}
+            self._replace_signals(connection, "read", said)
+            for batch in batches(read):
+                for table in (sounding, places, date_sources):
+                    connection.execute(table.delete().where(table.c.media_id.in_(batch)))
+            with_sound = [{"media_id": m} for m, (found, _) in read.items() if found.has_sound]
+            dated = [
+                {"media_id": media_id, "source": found.dated_by}
+                for media_id, (found, _) in read.items()
+                if found.dated_by
+            ]
+            for table, rows in ((sounding, with_sound), (date_sources, dated)):
+                if rows:
+                    connection.execute(table.insert(), rows)
         self.done("read", stamp, {media_id: len(words) for media_id, (_, words) in read.items()})
 
     def put_signals(self, stage: Stage, stamp: str, found: Mapping[str, Sequence[Signal]]) -> None:
         """Enter the signals that a later stage found, and that it is done."""
         with self._database.writing() as connection:
-            for media_id, words in found.items():
-                self._replace_signals(connection, media_id, stage, words)
+            self._replace_signals(connection, stage, found)
         self.done(stage, stamp, {media_id: len(words) for media_id, words in found.items()})
 
     def signals_of(self, media_ids: Sequence[str]) -> dict[str, list[tuple[str, Signal]]]:
@@ -358,15 +357,20 @@ class StageLines:
             self._database.upsert_all(connection, stages, marked, ["media_id", "stage"])
 
     def _replace_signals(
-        self, connection: Connection, media_id: str, stage: Stage, words: Sequence[Signal]
+        self, connection: Connection, stage: Stage, found: Mapping[str, Sequence[Signal]]
     ) -> None:
-        enter_signals(connection, media_id, stage, words)
-        # what stands in Milvus about this media is outdated from here on
-        connection.execute(
-            media.update()
-            .where(media.c.media_id == media_id, media.c.words_stamp != "")
-            .values(words_stamp=WRITING)
-        )
+        enter_signals(connection, stage, found)
+        # what stands in Milvus about these media is outdated from here on
+        for batch in batches(found):
+            connection.execute(
+                media.update()
+                .where(media.c.media_id.in_(batch), media.c.words_stamp != "")
+                .values(words_stamp=WRITING)
+            )
+
+
+def _facts_of(media_id: str, found: MediaFacts) -> dict[str, Any]:
+    return {"of": media_id, **{name: getattr(found, name) for name in _FACT_COLUMNS}}
 
 
 def _above(path: str) -> Iterator[str]:

@@ -13,6 +13,15 @@ from mmrag_plugin.ledger_database import LedgerDatabase, batches
 from mmrag_plugin.ledger_tables import WRITING, annotated, media, signals, stages, terms
 
 _ANY = ""  # the term that every media with words has
+_PUT_WORDS = (
+    media.update()
+    .where(media.c.media_id == sa.bindparam("of"))
+    .values(
+        words_stamp=sa.bindparam("stamp"),
+        words_rows=sa.bindparam("rows"),
+        terms=sa.bindparam("found"),
+    )
+)
 
 
 class WordLines:
@@ -79,12 +88,12 @@ class WordLines:
             drop_written(connection, marks or {})
             now = {media_id: found for media_id, (_, found) in written.items()}
             count_terms(self._database, connection, now)
-            for media_id, (rows, found) in written.items():
-                connection.execute(
-                    media.update()
-                    .where(media.c.media_id == media_id)
-                    .values(words_stamp=stamp, words_rows=rows, terms=" ".join(sorted(found)))
-                )
+            if written:
+                rows = [
+                    {"of": m, "stamp": stamp, "rows": count, "found": " ".join(sorted(found))}
+                    for m, (count, found) in written.items()
+                ]
+                connection.execute(_PUT_WORDS, rows)
 
     def document_counts(self, wanted: Sequence[str]) -> tuple[dict[str, int], int]:
         """In how many media each of some terms occurs, and how many media have words at all."""
