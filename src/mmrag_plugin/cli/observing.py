@@ -93,7 +93,8 @@ def in_front(arguments: Sequence[str]) -> list[str]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, rest = arguments[:end], arguments[end:]
     first = [option for option in options if ANYWHERE.fullmatch(option)]
-    return [*first, *(option for option in options if option not in ANYWHERE), *rest]
+    others = (option for option in options if not ANYWHERE.fullmatch(option))
+    return [*first, *others, *rest]
 
 
 def show(whole: Timed, *, as_json: bool) -> None:
