@@ -103,7 +103,15 @@ def migrate(
     from mmrag_plugin.settings import load_settings
 
     if to is None and ledger_to is None:
-        raise UsageError("Nothing says where to.", "Name a server: mmrag migrate --to URI")
+        raise UsageError(
+            "Nothing says where to.",
+            "Name a server: mmrag migrate --to URI, or --ledger-to URL for the ledger.",
+        )
+    if to is not None and "@" in to:  # config.toml would keep it
+        raise UsageError(
+            "The address in --to holds a user or a password.",
+            "Leave it out there, and give it by --with-token USER:PASSWORD.",
+        )
     if no_copy and ledger_to is not None:
         _use_left_ledger(to, ledger_to, load_settings(library=library, home=home), json=json)
         return
