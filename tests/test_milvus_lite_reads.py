@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 from unittest import mock
@@ -177,13 +180,59 @@ def test_what_is_current_is_found_out_once_for_many_searches(engine: Any) -> Non
     engine.drop_collection(collection.name)
 
 
+def test_of_a_collection_that_was_dropped_nothing_is_kept(engine: Any) -> None:
+    from milvus_lite.engine import collection as module
+
+    def places() -> set[str]:
+        return set(module.execute_search_with_index.__self__._known)
+
+    for _ in range(3):
+        before = places()
+        collection = made(engine)
+        collection.upsert([row(number, 0) for number in range(30)])
+        collection.flush()
+        collection._wait_for_bg()
+        searches(collection, "", 5, FIELDS)
+        assert len(places() - before) == 1
+        assert len(places()) == 1
+        engine.drop_collection(collection.name)
+        del collection
+        gc.collect()
+
+
+def test_searches_side_by_side_that_look_differently_far_find_what_each_finds_alone(
+    engine: Any,
+) -> None:
+    collection = made(engine)
+    for start in range(0, 3000, 500):
+        collection.upsert([row(number, 0) for number in range(start, start + 500)])
+    collection.flush()
+    collection._wait_for_bg()
+    query = np.random.default_rng(7).standard_normal(DIM).tolist()
+
+    def search(ef: int) -> Any:
+        return collection.search(
+            [query],
+            top_k=10,
+            output_fields=["media_id"],
+            search_params={"ef": ef},
+            anns_field="embedding",
+        )
+
+    alone = {ef: search(ef) for ef in (10, 3000)}
+    with ThreadPoolExecutor(4) as pool:
+        asked = [10, 3000] * 40
+        for ef, hits in zip(asked, pool.map(search, asked), strict=True):
+            assert hits == alone[ef]
+    engine.drop_collection(collection.name)
+
+
 def test_a_version_that_is_not_known_searches_as_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from milvus_lite.index import sparse_factory
-    from milvus_lite.index.sparse_ip import SparseIpIndex
-
-    monkeypatch.setattr(sparse_factory, "SparseIpIndex", SparseIpIndex)
-    monkeypatch.setattr(milvus_lite_reads.importlib.metadata, "version", lambda name: "9.0")
-    milvus_lite_reads.make_quick()
-    assert sparse_factory.SparseIpIndex is SparseIpIndex
+    monkeypatch.setattr(milvus_engine.importlib.metadata, "version", lambda name: "3.2.1")
+    # which has no such module
+    monkeypatch.setitem(sys.modules, "milvus_lite.index.sparse_ip", None)
+    monkeypatch.delitem(sys.modules, "mmrag_plugin.milvus_lite_reads")
+    milvus_engine._make_searches_quick()
+    assert "mmrag_plugin.milvus_lite_reads" not in sys.modules

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import grpc
 import numpy as np
@@ -28,6 +29,7 @@ from mmrag_plugin.metadata import row_metadata
 from mmrag_plugin.milvus_connection import MilvusConnection
 from mmrag_plugin.milvus_owner import Address, connect, is_disk_error
 from mmrag_plugin.milvus_store import MediaVectorStore, open_frames
+from mmrag_plugin.shared_process import SharedProcess, write_private
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Milvus Lite needs POSIX")
 
@@ -244,12 +246,108 @@ def test_searches_go_on_side_by_side_and_a_change_waits_for_them() -> None:
     wait_until(lambda: turns._looking == 2)
     writer = threading.Thread(target=change)
     writer.start()
-    wait_until(lambda: turns._waiting == 1 or changed.is_set())
+    wait_until(lambda: turns._came == 3 or changed.is_set())
     late = threading.Thread(target=late_search)
     late.start()
     for thread in (*searches, writer, late):
         thread.join(10)
     assert log == ["searched", "searched", "changed", "late"]
+
+
+def test_a_search_gets_its_turn_however_many_changes_come_one_after_the_other() -> None:
+    turns, over, at_it = milvus_engine.Turns(), threading.Event(), threading.Barrier(4)
+
+    def change_again_and_again() -> None:
+        with turns.alone():
+            pass
+        at_it.wait()
+        while not over.is_set():
+            with turns.alone():
+                time.sleep(0.002)
+
+    def search() -> None:
+        with turns.together():
+            over.set()
+
+    writers = [threading.Thread(target=change_again_and_again) for _ in range(3)]
+    for thread in writers:
+        thread.start()
+    at_it.wait(10)
+    time.sleep(0.05)
+    threading.Thread(target=search, daemon=True).start()
+    got_in = over.wait(5)
+    over.set()
+    for thread in writers:
+        thread.join(10)
+    assert got_in
+
+
+def test_searches_side_by_side_read_their_filters_one_at_a_time(tmp_path: Path) -> None:
+    import pymilvus  # noqa: F401  (so that opening the engine here leaves the package whole)
+    from milvus_lite.schema import types
+
+    engine = milvus_engine.open_engine(tmp_path / "milvus")
+    fields = [
+        types.FieldSchema("id", types.DataType.VARCHAR, is_primary=True, max_length=9),
+        types.FieldSchema("embedding", types.DataType.FLOAT_VECTOR, dim=2),
+    ]
+    collection = engine.create_collection("c", types.CollectionSchema(fields))
+    collection.load()
+    inside = most_inside = 0
+    stock = type(collection._filter_cache).get
+
+    def get(self: Any, key: Any) -> Any:
+        nonlocal inside, most_inside
+        inside += 1
+        most_inside = max(most_inside, inside)
+        time.sleep(0.005)
+        inside -= 1
+        return stock(self, key)
+
+    with mock.patch.object(type(collection._filter_cache), "get", get):
+        searchers = [
+            threading.Thread(
+                target=collection.search, args=([[0.0, 1.0]],), kwargs={"expr": f'id == "{number}"'}
+            )
+            for number in range(6)
+        ]
+        for thread in searchers:
+            thread.start()
+        for thread in searchers:
+            thread.join(10)
+    engine.close()
+    assert most_inside == 1
+
+
+def test_a_dead_process_that_nobody_could_ask_does_not_hurry_the_next_one(tmp_path: Path) -> None:
+    shared = SharedProcess(tmp_path, "owner", "nobody", does="is started here")
+    lock = shared.take_lock()  # the new one lives
+    assert lock is not None
+    left = {"uri": "unix:/nowhere/milvus", "token": "old"}
+    shared.address_file.write_text(json.dumps(left))
+    new = {"uri": "unix:/somewhere/milvus", "token": "new"}
+
+    asked: list[str] = []
+
+    def answers(published: dict[str, Any]) -> bool:
+        asked.append(published["token"])
+        return published["token"] == "new"
+
+    def appear() -> None:
+        wait_until(lambda: bool(asked))
+        shared.address_file.unlink()
+        time.sleep(0.6)
+        write_private(shared.address_file, json.dumps(new))
+
+    starter = threading.Thread(target=appear)
+    starter.start()
+    try:
+        found = shared.find_or_start(answers, start_timeout_s=10, frozen_s=0.3, idle_s=1)
+    finally:
+        starter.join(10)
+        os.close(lock)
+    assert found == new
+    assert asked[0] == "old"
 
 
 def test_an_owner_answers_newcomers_however_many_calls_wait_for_the_engine(

@@ -26,7 +26,7 @@ from PIL import Image
 from commands import MMRAG, environment
 from media_made import end_owners, picture
 from mmrag_plugin import model_keeper
-from mmrag_plugin.errors import ModelMismatch, NotFound, UsageError
+from mmrag_plugin.errors import ModelMismatch, NotFound, ServiceError, UsageError
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.model_keeper import KeeperLost, KeptVisual, ModelKeeper, ask, keeper_of, kept
 from mmrag_plugin.settings import Settings, load_settings
@@ -222,6 +222,17 @@ def test_a_killed_keeper_is_replaced_in_the_middle_of_a_command(
     assert pid_of(home) != pid
 
 
+def test_a_model_that_took_the_place_of_the_kept_one_embeds_nothing_for_it(
+    home: Path, keeper: ModelKeeper
+) -> None:
+    other = own_model(home)
+    other.stamp = "another"
+    visual = visual_of(keeper, lambda: other)
+    visual._key = "of a library before it was indexed with another model"
+    with pytest.raises(ServiceError, match="another model"):
+        visual.embed_texts(["red"])
+
+
 def test_a_frozen_keeper_holds_nobody_up(
     home: Path, keeper: ModelKeeper, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
@@ -382,6 +393,19 @@ def test_text_and_pictures_of_a_network_come_through_bit_by_bit(clip_home: Path)
         assert asked == ours.embedding.get_query_embedding("a dog")
         os.kill(pid_of(clip_home), signal.SIGKILL)
         assert text.embedding.get_query_embedding("a dog") == asked
+
+
+@pytest.mark.slow
+def test_a_home_and_a_model_may_be_named_from_the_current_folder(
+    clip_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clip_home.parent)
+    here = Path(clip_home.name)
+    visual = visual_of(ModelKeeper(_clip(here)))
+    assert visual.setting == str((clip_home / "clip").resolve())
+    monkeypatch.chdir(clip_home)
+    visual = visual_of(ModelKeeper(_clip(clip_home, visual_model="clip")))
+    assert visual.embed_texts(["red"]).any()
 
 
 @pytest.mark.slow

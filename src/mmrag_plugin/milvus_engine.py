@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import importlib.metadata
 import logging
 import shutil
 import sys
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from mmrag_plugin.errors import MilvusUnavailable
 from mmrag_plugin.milvus_owner import is_disk_error
 from mmrag_plugin.shared_process import new_socket_path
 
+QUICK_LITE = "3.2.2"  # the version whose searches ``milvus_lite_reads`` makes quick
 MAX_CALLS = 256  # each call that waits for the engine holds a thread; probes need one as well
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # what a Milvus server allows
 
@@ -45,9 +48,7 @@ def open_engine(directory: Path) -> Any:
     from milvus_lite.db import MilvusLite
     from milvus_lite.exceptions import DataDirLockedError
 
-    from mmrag_plugin.milvus_lite_reads import make_quick
-
-    make_quick()
+    _make_searches_quick()
     try:
         engine = MilvusLite(str(directory))
     except DataDirLockedError as error:
@@ -64,7 +65,19 @@ def open_engine(directory: Path) -> Any:
             except Exception:  # a damaged one must not keep the others from being used
                 logger.exception("collection %s can't be loaded", name)
     _look_up_one_by_one(engine)
+    _read_filters_one_by_one()
     return engine
+
+
+def _make_searches_quick() -> None:
+    """Speed up the searches of the one version that this is known to be right for."""
+    version = importlib.metadata.version("milvus-lite")
+    if version != QUICK_LITE:
+        logger.info("milvus-lite %s searches as it came", version)
+        return
+    from mmrag_plugin.milvus_lite_reads import make_quick
+
+    make_quick()
 
 
 def _look_up_one_by_one(engine: Any) -> None:
@@ -76,6 +89,23 @@ def _look_up_one_by_one(engine: Any) -> None:
             return look_up(*arguments, **options)
 
     engine.get_collection = get_collection
+
+
+def _read_filters_one_by_one() -> None:
+    """Let no two searches meet in what a collection keeps of filters, which is made for one."""
+    from milvus_lite.engine.collection import Collection
+
+    stock = Collection._compile_filter
+    if hasattr(stock, "__wrapped__"):
+        return
+    lock = threading.Lock()
+
+    @wraps(stock)
+    def compile_filter(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return stock(*arguments, **options)
+
+    Collection._compile_filter = compile_filter
 
 
 def _load(collection: Any, directory: Path) -> None:
@@ -154,18 +184,19 @@ def serve(engine: Any, gate: Gate) -> tuple[Any, str, Path | None]:
 class Turns:
     """Lets many who only look be at one thing together, or one who changes it alone.
 
-    Who waits to change it goes before those who come later to look.
+    Everybody is let in in the order of coming, so that nobody waits for ever.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._looking, self._waiting, self._busy = 0, 0, False
+        self._came, self._let_in = 0, 0
+        self._looking, self._busy = 0, False
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Look, with others who do."""
         with self._changed:
-            self._changed.wait_for(lambda: not (self._busy or self._waiting))
+            self._wait_until(lambda: not self._busy)
             self._looking += 1
         try:
             yield
@@ -178,11 +209,7 @@ class Turns:
     def alone(self) -> Iterator[None]:
         """Be the only one."""
         with self._changed:
-            self._waiting += 1
-            try:
-                self._changed.wait_for(lambda: not (self._busy or self._looking))
-            finally:
-                self._waiting -= 1
+            self._wait_until(lambda: not (self._busy or self._looking))
             self._busy = True
         try:
             yield
@@ -190,6 +217,12 @@ class Turns:
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
+
+    def _wait_until(self, free: Callable[[], bool]) -> None:
+        mine, self._came = self._came, self._came + 1
+        self._changed.wait_for(lambda: self._let_in == mine and free())
+        self._let_in += 1
+        self._changed.notify_all()
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]

@@ -7,16 +7,14 @@ rows wait in memory to be written, and in anything else out of the ordinary, its
 Sparse vectors are added up by arrays, and of the rows that are found only the fields that somebody
 asks for are read. Hits, scores and their order are those of Milvus Lite to the last bit.
 
-Imported by the owner process only.
+Imported by the owner process only, and only where it has the version whose insides these searches
+know (``milvus_engine``).
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import logging
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -28,28 +26,22 @@ from milvus_lite.index.sparse_ip import SparseIpIndex
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KNOWN = "3.2."  # the versions whose insides these searches know
 _INTERNAL = frozenset({"_seq", "_partition", "$meta"})
-logger = logging.getLogger("mmrag.owner")
 
 
 def make_quick() -> None:
-    """Have Milvus Lite search like this in this process, unless it is a version not known here."""
+    """Have Milvus Lite search like this in this process."""
     from milvus_lite.engine import collection
     from milvus_lite.index import sparse_factory
 
-    version = importlib.metadata.version("milvus-lite")
-    if not version.startswith(KNOWN):
-        logger.info("milvus-lite %s searches as it came", version)
-        return
     if sparse_factory.SparseIpIndex is not ArraySparseIndex:
         sparse_factory.SparseIpIndex = ArraySparseIndex
         stock_sparse = collection.Collection._search_sparse
         searches = _Searches(collection.execute_search_with_index, stock_sparse)
 
         @wraps(stock_sparse)
-        def search_sparse(of: Any, *arguments: Any, **options: Any) -> Any:
-            return searches.sparse(of, *arguments, **options)
+        def search_sparse(of: Any, **asked: Any) -> Any:
+            return searches.sparse(of, **asked)
 
         collection.execute_search_with_index = searches.dense
         collection.Collection._search_sparse = search_sparse
@@ -116,6 +108,10 @@ class _Known:
         )
         return same and deleted == self.deleted
 
+    def is_over(self) -> bool:
+        """Whether a segment is gone, as after its collection was dropped."""
+        return any(known() is None for known in self.segments)
+
 
 class _Searches:
     """Searches over collections whose rows are all in files; others are handed on."""
@@ -124,55 +120,33 @@ class _Searches:
         self._stock_dense, self._stock_sparse = stock_dense, stock_sparse
         self._known: dict[str, _Known] = {}  # by the folder with the first file of rows
 
-    def dense(
-        self,
-        query_vectors: NDArray[np.float32],
-        segments: Iterable[Any],
-        memtable: Any,
-        delta_index: Any,
-        top_k: int,
-        metric_type: str,
-        pk_field: str,
-        vector_field: str,
-        **options: Any,
-    ) -> Any:
+    def dense(self, **asked: Any) -> Any:
         """As milvus_lite.search.executor_indexed.execute_search_with_index."""
-        segments = list(segments)
-        fields = options.get("output_fields")
-        if not (
-            segments
-            and fields is not None
-            and query_vectors.ndim == 2
-            and top_k > 0
-            and not options.get("partition_names")
-            and memtable.size() == 0
+        segments, fields, top_k = (asked[name] for name in ("segments", "output_fields", "top_k"))
+        if (
+            not segments
+            or fields is None
+            or top_k <= 0
+            or asked["partition_names"]
+            or asked["memtable"].size()
         ):
-            return self._stock_dense(
-                query_vectors,
-                segments,
-                memtable,
-                delta_index,
-                top_k,
-                metric_type,
-                pk_field,
-                vector_field,
-                **options,
-            )
+            return self._stock_dense(**asked)
         from milvus_lite.index.brute_force import BruteForceIndex
 
-        query_vectors = np.asarray(query_vectors, dtype=np.float32)
-        masks = self._masks(segments, delta_index._map)
+        query_vectors, vector_field = asked["query_vectors"], asked["vector_field"]
+        masks = self._masks(segments, asked["delta_index"]._map)
         found: list[list[tuple[float, int, int]]] = [[] for _ in query_vectors]
         for number, (segment, mask) in enumerate(zip(segments, masks, strict=True)):
             if not segment.num_rows:
                 continue
             vectors, there = segment.vector_data(vector_field)
-            mine = _all_of([mask, there, _passing(segment, options)])
+            mine = _all_of([mask, there, _passing(segment, asked)])
             if mine is not None and not mine.any():
                 continue
-            index = segment.indexes.get(vector_field) or BruteForceIndex.build(vectors, metric_type)
-            with _one_thread():
-                ids, distances = _search(index, query_vectors, top_k, mine, options)
+            index = segment.indexes.get(vector_field)
+            if index is None:
+                index = BruteForceIndex.build(vectors, asked["metric_type"])
+            ids, distances = _search(index, query_vectors, top_k, mine, asked["search_params"])
             for query, (row_ids, row_distances) in enumerate(zip(ids, distances, strict=True)):
                 count = int(np.argmax(row_ids < 0)) if (row_ids < 0).any() else len(row_ids)
                 found[query] += zip(
@@ -181,33 +155,26 @@ class _Searches:
                     row_ids[:count].tolist(),
                     strict=True,
                 )
-        project = options.get("project_record_fn")
+        pk_field, project = asked["pk_field"], asked["project_record_fn"]
         return [
             _hits(segments, sorted(candidates)[:top_k], fields, pk_field, project)
             for candidates in found
         ]
 
-    def sparse(self, of: Any, *args: Any, **options: Any) -> Any:
+    def sparse(self, of: Any, **asked: Any) -> Any:
         """As milvus_lite.engine.collection.Collection._search_sparse."""
         fields, field, metric, top_k = (
-            options.get(name) for name in ("output_fields", "vector_field", "metric_type", "top_k")
+            asked[name] for name in ("output_fields", "vector_field", "metric_type", "top_k")
         )
-        if (
-            args
-            or fields is None
-            or metric != "IP"
-            or options.get("partition_names")
-            or of._memtable.size()
-        ):
-            return self._stock_sparse(of, *args, **options)
+        if fields is None or metric != "IP" or asked["partition_names"] or of._memtable.size():
+            return self._stock_sparse(of, **asked)
         segments, delta = of._read_snapshot()
         indexes = [segment.sparse_indexes.get(field) for segment in segments]
         if not segments or not all(type(index) is ArraySparseIndex for index in indexes):
-            return self._stock_sparse(of, *args, **options)
-        queries = of._prepare_sparse_queries(options["query_vectors"], field)
-        expression = options.get("expr")
+            return self._stock_sparse(of, **asked)
+        queries = of._prepare_sparse_queries(asked["query_vectors"], field)
         compiled = (
-            of._compile_filter(expression, timezone=options.get("timezone")) if expression else None
+            of._compile_filter(asked["expr"], timezone=asked["timezone"]) if asked["expr"] else None
         )
         filtered = {
             "compiled_filter": compiled,
@@ -250,7 +217,8 @@ class _Searches:
                 dict(deleted),
                 tuple(_current(segments, deleted)),
             )
-            self._known[place] = known
+            still = {at: kept for at, kept in list(self._known.items()) if not kept.is_over()}
+            self._known = {**still, place: known}
         return known.masks
 
 
@@ -274,15 +242,15 @@ def _current(
         yield None if mask.all() else mask
 
 
-def _passing(segment: Any, options: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+def _passing(segment: Any, asked: Mapping[str, Any]) -> NDArray[np.bool_] | None:
     """The rows of a segment that a search's filter lets in."""
-    compiled = options.get("compiled_filter")
+    compiled = asked["compiled_filter"]
     if compiled is None:
         return None
     from milvus_lite.search.indexed_filter import evaluate_segment_filter
 
-    plan = options.get("indexed_filter_plan")
-    return np.asarray(evaluate_segment_filter(segment, compiled, plan), dtype=np.bool_)
+    passing = evaluate_segment_filter(segment, compiled, asked["indexed_filter_plan"])
+    return np.asarray(passing, dtype=np.bool_)
 
 
 def _all_of(masks: Iterable[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
@@ -298,11 +266,10 @@ def _search(
     queries: NDArray[np.float32],
     top_k: int,
     mask: NDArray[np.bool_] | None,
-    options: Mapping[str, Any],
+    params: Mapping[str, Any] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     from milvus_lite.index.faiss_hnsw import FaissHnswIndex
 
-    params = options.get("search_params")
     if type(index) is FaissHnswIndex and mask is None and index.metric == "COSINE":
         return _search_graph(index, queries, top_k, int((params or {}).get("ef", 64)))
     found: tuple[NDArray[np.int64], NDArray[np.float32]] = index.search(
@@ -327,19 +294,6 @@ def _search_graph(
     distances = (1.0 - products.astype(np.float64)).astype(np.float32)
     distances[ids < 0] = np.inf
     return ids, distances
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let no second thread wait, busily, for its share of a search that can't be shared."""
-    import faiss
-
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # of this thread's work alone
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
 
 
 def _projection(of: Any, fields: Sequence[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:

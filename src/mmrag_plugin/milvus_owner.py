@@ -5,9 +5,8 @@ meet in it. So one small process holds ``DIRECTORY/milvus`` and serves it to the
 socket: whoever comes first starts it, and it leaves when nobody has called for a while.
 
 Besides what makes a ``SharedProcess`` safe, the address is published only once every collection is
-open and loaded, so no two calls open one twice. And one lock lets a single call into the engine at
-a time: its writes, its look-up of collections and its filter cache are not made for threads, and in
-CPython its searches would take turns anyway.
+open and loaded, so no two calls open one twice. And into the engine, whose writes are not made for
+threads, calls go one at a time, but for searches, which go together (``milvus_engine``).
 """
 
 from __future__ import annotations

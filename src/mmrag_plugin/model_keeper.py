@@ -12,6 +12,7 @@ connection of its own, with a time limit.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -49,6 +50,8 @@ _MATTERING = (
     "HF_ HUGGINGFACE_ TRANSFORMERS_ CUDA_ OMP_ MKL_ OPENBLAS_ TORCH_ PYTORCH_ ORT_ OLLAMA_ "
     "PYTHONPATH XDG_CACHE_HOME"
 ).split()
+
+_NO_FOLDERS = ("auto", "palette", "off", "visual")  # whatever lies in the current folder
 
 logger = logging.getLogger("mmrag.models")
 
@@ -143,13 +146,16 @@ class ModelKeeper:
                 return self.call(head, body)
             except (KeeperLost, OSError, ValueError):
                 told, _ = self._opened()
-                return self.call({**head, "key": told["key"]}, body)
+                if told["key"] != head["key"]:
+                    raise KeeperLost("the library has other models by now") from None
+                return self.call(head, body)
         except (OSError, ValueError) as error:
             raise KeeperLost(str(error)) from error
 
     def _opened(self) -> tuple[dict[str, Any], bytes]:
         self._found = self._find_or_start()
         settings = self._settings.model_dump(mode="json", exclude={"milvus_token", "token"})
+        settings |= _from_anywhere(self._settings)
         head = {"call": "open", "settings": settings, "surroundings": surroundings()}
         return self.call(head, timeout_s=LOAD_S)
 
@@ -165,6 +171,18 @@ class ModelKeeper:
             )
         except MmragError as error:  # no process may start, or the home can't be written
             raise KeeperLost(str(error)) from error
+
+
+def _from_anywhere(settings: Settings) -> dict[str, str]:
+    """The settings that name folders, so that they name the same ones from any current folder."""
+    absolute = {"home": str(settings.home.absolute())}
+    for name in ("visual_model", "text_model"):
+        setting = getattr(settings, name)
+        with contextlib.suppress(RuntimeError):  # ~nobody
+            folder = Path(setting).expanduser()
+            if setting not in _NO_FOLDERS and folder.is_dir():
+                absolute[name] = str(folder.resolve())
+    return absolute
 
 
 def ask(
@@ -307,7 +325,9 @@ class KeptVisual:
 
     def _loaded(self) -> VisualModel:
         if self._here is None:
-            self._here = self._load()
+            here = self._load()
+            _must_be(self.stamp, here.stamp)
+            self._here = here
         return self._here
 
 
@@ -318,6 +338,7 @@ class _KeptText:
         self, keeper: ModelKeeper, told: dict[str, Any], here: Callable[[], TextModel | None]
     ) -> None:
         self._keeper, self._key, self._load = keeper, told["key"], here
+        self._stamp: str = told["text"]["stamp"]
         self._here: TextModel | None = None
 
     def get_query_embedding(self, query: str) -> list[float]:
@@ -329,10 +350,17 @@ class _KeptText:
                 return cast("list[float]", rows_of(*told)[0].tolist())
             except KeeperLost as error:
                 logger.info("the keeper of models broke: %s", error)
-            self._here = self._load()
-        if self._here is None:
-            raise ServiceError("The text model is not there any more.", "Search again.")
+            here = self._load()
+            _must_be(self._stamp, here.stamp if here else "")
+            self._here = here
+        assert self._here is not None
         return self._here.embedding.get_query_embedding(query)
+
+
+def _must_be(expected: str, stamp: str) -> None:
+    """Raise ServiceError where a model loaded late is not the one whose place it takes."""
+    if stamp != expected:
+        raise ServiceError("The library has another model by now.", "Search again.")
 
 
 def rows_of(told: dict[str, Any], body: bytes) -> NDArray[np.float32]:

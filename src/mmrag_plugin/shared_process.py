@@ -95,9 +95,11 @@ class SharedProcess:
                 silent_since = None
                 if published := self._start(deadline, idle_s):
                     return published
-            elif published := self.published():
-                if answers(published):
-                    return published
+            elif (published := self.published()) is None:
+                silent_since = None  # it is starting or leaving; what was asked may be a dead one
+            elif answers(published):
+                return published
+            else:
                 silent_since = silent_since or time.monotonic()
             now = time.monotonic()
             if now > deadline or (silent_since is not None and now - silent_since > frozen_s):

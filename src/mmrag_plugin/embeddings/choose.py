@@ -177,7 +177,8 @@ def choose_text(
             "Say `visual` to use the visual model's text tower, or choose a text model; "
             "see `mmrag models list`.",
         )
-    return sentence(locate(setting, models_home, allow_download=allow_download), setting), []
+    folder = locate(setting, models_home, allow_download=allow_download)
+    return sentence(folder, _again(setting, folder)), []
 
 
 def _without_sentences(
