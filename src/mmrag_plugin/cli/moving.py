@@ -139,7 +139,8 @@ def migrate(
                 ledger = move_ledger(
                     opened, url, partial(bars.advance, step), keep_password=keep_token
                 )
-        old, flags = opened.settings.milvus_uri or EMBEDDED, opened.settings.flags
+        old = opened.connection.address if opened.settings.milvus_uri else EMBEDDED
+        flags = opened.settings.flags
     if json:
         found = {} if vectors is None else vectors.as_dict()
         print_json(found if ledger is None else {**found, "ledger": asdict(ledger)})
