@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mmrag_plugin import ledger_lease
 from mmrag_plugin.errors import LibraryBusy, NotALibrary, StorageError
 from mmrag_plugin.ledger import KnownPath, Ledger, sqlite_url
-from mmrag_plugin.ledger_database import LedgerDatabase
+from mmrag_plugin.ledger_database import LedgerDatabase, shown
 from mmrag_plugin.ledger_tables import lease, metadata
 from mmrag_plugin.media import MediaFacts, Signal
 
@@ -463,6 +463,16 @@ def test_a_file_that_is_no_ledger_is_not_a_library(tmp_path: Path) -> None:
     path.write_bytes(b"something else entirely" * 100)
     with pytest.raises(NotALibrary, match=r"ledger\.sqlite3"):
         Ledger(sqlite_url(path))
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://anna:hush@db/mine", "postgresql://db/mine?user=anna&password=hush"]
+)
+def test_the_address_of_a_ledger_is_shown_without_its_password(url: str) -> None:
+    told = shown(sa.make_url(url))
+    assert "hush" not in told
+    assert "anna" in told
+    assert "db/mine" in told
 
 
 def test_a_ledger_of_a_newer_program_is_left_alone(ledger: Ledger) -> None:

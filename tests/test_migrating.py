@@ -366,6 +366,13 @@ def test_a_token_is_kept_when_it_is_asked_for_and_goes_to_no_other_server(
     told(mmrag_here(home, "migrate", "--to", "lite", "--no-copy", "--json"), 0)
 
 
+def test_a_password_in_the_address_is_refused_and_not_repeated(home: Path) -> None:
+    address = "http://me:secret@127.0.0.1:19530"
+    said = refused(mmrag_here(home, "migrate", "--to", address, "--json"), 2)
+    assert "--with-token" in said[2]
+    assert "secret" not in str(said)
+
+
 def test_without_a_place_to_go_to_the_command_says_how(home: Path) -> None:
     with opened(home):
         pass

@@ -994,6 +994,27 @@ def test_a_server_that_is_not_there_is_reported_in_bounded_time(
     assert "MMRAG_MILVUS_URI" in caught.value.remedy
 
 
+def test_a_server_that_never_answered_is_not_waited_for_as_long_as_one_that_went_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mmrag_plugin.milvus_connection.FIRST_PATIENCE_S", 2.5)
+    told: list[str] = []
+    nowhere = MilvusConnection(None, "http://127.0.0.1:9").patiently(told.append)
+    with pytest.raises(MilvusUnavailable, match=r"It was waited for [2-9] s") as caught:
+        nowhere.call("list_collections", timeout_s=1)
+    assert "MMRAG_MILVUS_URI" in caught.value.remedy
+    assert any("waited for, 0 s more" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    "uri", ["anna:secret@localhost:19530", "ftp://anna:se@cret@x", "http:/anna:secret@x"]
+)
+def test_a_wrong_address_is_refused_without_its_password(uri: str) -> None:
+    with pytest.raises(UsageError, match="not a Milvus address") as caught:
+        MilvusConnection(None, uri)
+    assert "cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("uri", ["library.db", "localhost:19530", "ftp://x", "file:///etc"])
 def test_an_address_that_is_none_is_refused(uri: str) -> None:
     with pytest.raises(UsageError, match="not a Milvus address"):

@@ -222,6 +222,15 @@ def test_a_killed_keeper_is_replaced_in_the_middle_of_a_command(
     assert pid_of(home) != pid
 
 
+def test_a_model_that_is_asked_for_in_two_ways_is_kept_once(home: Path) -> None:
+    keys = set()
+    for more in ({"visual_model": "palette"}, {"visual_model": "auto"}, {"text_model": "auto"}):
+        opened = ModelKeeper(settings_of(home, **more)).open()
+        assert opened is not None
+        keys.add(opened.told["key"])
+    assert len(keys) == 1
+
+
 def test_a_model_that_took_the_place_of_the_kept_one_embeds_nothing_for_it(
     home: Path, keeper: ModelKeeper
 ) -> None:

@@ -371,7 +371,7 @@ def test_a_line_of_the_log_says_which_trace_it_belongs_to(
 @pytest.mark.usefixtures("quiet_again")
 def test_verbose_tells_people_what_is_done_and_twice_every_part_of_it(home: Path) -> None:
     quiet, once, twice = (
-        mmrag_here(home, "index", "--no-ocr", *flags).stderr for flags in ((), ("-v",), ("-vv",))
+        mmrag_here(home, "index", "--no-ocr", *flags).stderr for flags in ((), ("-v",), ("-vvv",))
     )
     assert "INFO" not in quiet
     assert "mmrag: INFO: index.scan ended (media=" in once
@@ -400,6 +400,9 @@ def test_the_librarys_own_file_may_ask_for_a_log_beside_it(home: Path) -> None:
 def test_a_log_file_that_cannot_be_written_is_an_error_that_says_so(home: Path) -> None:
     done = mmrag_here(home, "status", "--json", MMRAG_LOG_FILE=str(home))
     assert "can't be written" in told(done, 1)["error"]["message"]
+    nowhere = home / "no such folder" / "mmrag.log"
+    done = mmrag_here(home, "status", "--json", MMRAG_LOG_FILE=str(nowhere))
+    assert str(nowhere) in told(done, 1)["error"]["message"]
 
 
 def test_what_stands_in_a_record_drives_no_terminal_and_breaks_no_line() -> None:

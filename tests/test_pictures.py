@@ -414,3 +414,15 @@ def test_a_jpeg_with_more_pictures_behind_the_first_opens_as_others_do(tmp_path:
         shown = open_picture(tmp_path / name, at_least_px=100)
         assert corners(shown) == ["red", "green", "blue", "white"]
         assert shown.size == (200, 100)
+
+
+@pytest.mark.parametrize(
+    ("size", "left"),
+    [((1800, 1200), (600, 400)), ((1800, 1204), (900, 602)), ((1801, 1207), (601, 403))],
+)
+def test_what_is_scaled_finely_is_divided_without_a_rest_where_that_can_be(
+    size: tuple[int, int], left: tuple[int, int]
+) -> None:
+    shown = open_picture(saved(quartered(size), "PNG"), at_least_px=200, finely=True)
+    assert shown.size == left
+    assert corners(shown) == ["red", "green", "blue", "white"]

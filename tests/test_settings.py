@@ -197,7 +197,15 @@ def test_a_config_file_in_another_encoding_says_so(tmp_path: Path) -> None:
 
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMRAG_MILVUS_TOKEN", "hush")
+    monkeypatch.setenv("MMRAG_LEDGER_URL", "postgresql://me:hush@localhost/mine")
     assert "hush" not in repr(load_settings())
+
+
+def test_a_wrong_value_of_a_secret_is_not_repeated(tmp_path: Path) -> None:
+    write_config(tmp_path, "milvus_token = 31415926\n")
+    with pytest.raises(UsageError, match="Setting milvus_token: ") as caught:
+        load_settings()
+    assert "31415926" not in str(caught.value)
 
 
 def test_a_home_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

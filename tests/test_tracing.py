@@ -270,6 +270,7 @@ def test_the_table_of_a_profile_fits_the_terminal(width: int) -> None:
     assert max(map(len, lines)) <= width
     assert ("p95" in head) == (width >= 72)
     assert ("busy" in head) == (width >= 50)
+    assert ("times" in head) == (width >= 50)
     names = [re.split(r" {2,}\d", line)[0].rstrip() for line in lines]
     assert names == [
         "mmrag",
@@ -282,11 +283,22 @@ def test_the_table_of_a_profile_fits_the_terminal(width: int) -> None:
         "  small parts (2)",
     ]
     rows = {line.split()[0]: line.split()[1:] for line in lines}
-    assert rows["ledger.read"][:3] == ["1,200", "1.200", "6.0%"]
-    assert rows["decode"][:3] == ["400", "13.000", "65.0%"]
-    assert rows["decode"][3:] == {40: [], 60: ["25.000"]}.get(
+    counted = int(width >= 50)
+    assert rows["ledger.read"][: 2 + counted] == [*["1,200"][:counted], "1.200", "6.0%"]
+    assert rows["decode"][: 2 + counted] == [*["400"][:counted], "13.000", "65.0%"]
+    assert rows["decode"][2 + counted :] == {40: [], 60: ["25.000"]}.get(
         width, ["25.000", "62.5", "ms", "125.0", "ms"]
     )
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_in_a_narrow_terminal_names_give_way_to_numbers(width: int) -> None:
+    long = "milvus.describe_collection.of_everything_that_there_is"
+    head, *lines = _printed(_made("mmrag", 1, 100.0, 100.0, _made(long, 1, 99.5, 99.5)), width)
+    assert "wall s" in head
+    assert max(map(len, lines)) <= width
+    assert lines[1].split()[-2:] == ["99.500", "99.5%"]
+    assert lines[1].split()[0].endswith("…")
 
 
 def test_a_note_explains_busy_times_only_where_there_are_any(

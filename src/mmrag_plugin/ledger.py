@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from mmrag_plugin.errors import NotALibrary, UsageError
 from mmrag_plugin.ledger_annotations import AnnotationLines
 from mmrag_plugin.ledger_captions import CaptionLines, Shot
-from mmrag_plugin.ledger_database import LedgerDatabase
+from mmrag_plugin.ledger_database import LedgerDatabase, shown
 from mmrag_plugin.ledger_facets import FacetLines
 from mmrag_plugin.ledger_hiding import HidingLines
 from mmrag_plugin.ledger_lease import WriterLease
@@ -109,7 +109,7 @@ class Ledger(
         if found != SCHEMA_VERSION:
             self.close()
             raise NotALibrary(
-                f"The ledger {self._database.url.render_as_string()} has version {found}, "
+                f"The ledger {self.address} has version {found}, "
                 f"this program reads version {SCHEMA_VERSION}.",
                 "Upgrade mmrag.",
             )
@@ -118,7 +118,7 @@ class Ledger(
     @property
     def address(self) -> str:
         """Where it is kept, as people may see it: without a password."""
-        return self._database.url.render_as_string(hide_password=True)
+        return shown(self._database.url)
 
     def copy_to(self, other: Ledger, advance: Callable[[int], None]) -> int:
         """Give another ledger these lines in the place of its own; says how many they are."""

@@ -369,9 +369,15 @@ def _put_views_before(engine: Engine) -> None:
         cursor.close()
 
 
+def shown(url: sa.URL) -> str:
+    """An address as people may see it: without passwords, which may stand behind the ? too."""
+    secrets = [name for name in url.query if "password" in name]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
+
+
 def _explained(url: sa.URL, error: sa.exc.DBAPIError) -> Exception:
     detail = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    where = url.render_as_string(hide_password=True)
+    where = shown(url)
     if url.get_backend_name() == "postgresql":
         if "lock timeout" in detail:
             return LibraryBusy(

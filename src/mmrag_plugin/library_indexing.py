@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmrag_plugin.keyframes.base import KeyframeSelector
     from mmrag_plugin.milvus_connection import MilvusConnection
     from mmrag_plugin.readers.base import MediaReader
-    from mmrag_plugin.readers.workers import DecodesInWorkers
+    from mmrag_plugin.readers.decoding import Decoder
     from mmrag_plugin.scanning import ScanResult
     from mmrag_plugin.signals.ocr import TextReader
     from mmrag_plugin.signals.speech import SpeechRecogniser
@@ -271,7 +271,7 @@ class LibraryIndexing:
                 self.readers,
                 wanted.visual,
                 self._text_reader,
-                decoders=_decoders(self._decoder.limits.memory_bytes),
+                decoders=_decoders(),
             ),
         )
 
@@ -376,7 +376,7 @@ class LibraryIndexing:
         }
 
     @cached_property
-    def _decoder(self) -> DecodesInWorkers:
+    def _decoder(self) -> Decoder:
         from mmrag_plugin.readers.workers import DecodesInWorkers
 
         return DecodesInWorkers()
@@ -387,9 +387,10 @@ class LibraryIndexing:
         return taken
 
 
-def _decoders(memory_bytes: int) -> int:
+def _decoders() -> int:
     """How many files are decoded at once: as cores, and the memory that each may take, allow."""
     from mmrag_plugin.embeddings.devices import cores
+    from mmrag_plugin.readers.worker_process import Limits
 
     of_machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(2, min(cores(), of_machine_bytes // memory_bytes, _MOST_DECODERS))
+    return max(2, min(cores(), of_machine_bytes // Limits().memory_bytes, _MOST_DECODERS))

@@ -39,6 +39,7 @@ OWNER_CONNECT_S = 2.0
 FIRST_PAUSE_S = 0.05
 RECONNECT_S = 5.0  # how long a lost connection is tried for
 PATIENCE_S = 300.0  # how long a run of indexing waits for its server
+FIRST_PATIENCE_S = 30.0  # and for one that has never answered: its address may be wrong
 TRY_S = 20.0  # how long one call of such a run may take before another is tried
 WAITED_FOR_S = 2.0  # from when on it is said that a server is waited for
 
@@ -53,8 +54,9 @@ class MilvusConnection:
     """A connection to the embedded Milvus of ``directory``, or to a server.
 
     Nothing is opened before the first call. Safe to use from several threads. With ``waiting`` a
-    call waits for a server that has gone for ``PATIENCE_S`` and not for moments only: it hears, in
-    words, what is waited for, and an empty text once it is over; what it raises ends the waiting.
+    call waits for a server that has gone for ``PATIENCE_S`` (one that has not answered yet, for
+    ``FIRST_PATIENCE_S``) and not for moments only: it hears, in words, what is waited for, and an
+    empty text once it is over; what it raises ends the waiting.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class MilvusConnection:
         self._directory = directory
         self._idle_s = idle_s
         self._waiting = waiting
+        self._answered = False
         self._lock = threading.RLock()
         self._milvus: Any = None
         self._begun: Future[Address] | None = None
@@ -87,7 +90,9 @@ class MilvusConnection:
         """A connection to the same server that waits for it; the embedded Milvus is itself."""
         if self.embedded:
             return self
-        return MilvusConnection(None, server=self.server, waiting=waiting)
+        patient = MilvusConnection(None, server=self.server, waiting=waiting)
+        patient._answered = self._answered
+        return patient
 
     @property
     def embedded(self) -> bool:
@@ -169,6 +174,7 @@ class MilvusConnection:
                 if failure == "unloaded" and method != "load_collection":
                     self._load(arguments[0])
             else:
+                self._answered = True
                 if failed_at is not None:
                     away_s = round(time.monotonic() - failed_at, 3)
                     level = logging.INFO if self.embedded else logging.WARNING
@@ -185,10 +191,11 @@ class MilvusConnection:
         """Whether a call that failed is made again; who wants to know hears why."""
         if self._waiting is None:
             return failure in PASSING and gone_s <= RECONNECT_S
-        if failure not in (*PASSING, "silent") or gone_s > PATIENCE_S:
+        patience_s = PATIENCE_S if self._answered else min(PATIENCE_S, FIRST_PATIENCE_S)
+        if failure not in (*PASSING, "silent") or gone_s > patience_s:
             return False
         if gone_s >= WAITED_FOR_S:
-            left_s = PATIENCE_S - gone_s
+            left_s = patience_s - gone_s
             self._waiting(
                 f"{self._about(failure, error)} It is waited for, {left_s:.0f} s more at most."
             )

@@ -81,7 +81,7 @@ class MilvusServer:
     @property
     def shown(self) -> str:
         """The address as people may see it: without a password."""
-        return re.sub(r"//[^/@]*@", "//", self.uri)
+        return re.sub(r"^([a-z+]+://)?.*@", r"\1", self.uri, flags=re.DOTALL)
 
     def options(self) -> dict[str, Any]:
         """What pymilvus's client takes beside the address."""

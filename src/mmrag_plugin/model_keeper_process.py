@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_KEPT = 2  # pairs of a visual and a text model
 HANG_UP_S = 30.0  # a caller that says nothing for so long has gone
 # of the settings, those that say which model it is and how it runs
-_CHOOSING = ("visual_model", "text_model", "ollama_host", "allow_remote", "dtype", "device")
+_CHOOSING = ("visual_model", "ollama_host", "allow_remote", "dtype", "device")
 
 logger = logging.getLogger("mmrag.models")
 
@@ -255,7 +255,9 @@ def _key(settings: Settings, models: LibraryModels) -> str:
     made_with = [models.recorded(name) for name in ("visual", "words")]
     known = [model and (model.setting, model.stamp) for model in made_with]
     learned = any(model is not None and model.setting.startswith(LEARNED) for model in made_with)
-    chosen = {name: getattr(settings, name) for name in _CHOOSING if hasattr(settings, name)}
+    chosen = {name: getattr(settings, name) for name in _CHOOSING}
+    if made_with[0] is not None and models.asks_for(made_with[0]):
+        chosen["visual_model"] = made_with[0].setting  # however it was asked for
     where = str(settings.directory) if learned else str(settings.models_home)
     return json.dumps([where, chosen, known], default=str)
 

@@ -60,7 +60,8 @@ def open_picture(
         _refuse_what_takes_long(image, str(source) if isinstance(source, (str, Path)) else "")
         if at_least_px is not None:
             _draft(image, at_least_px)
-            at_least_px *= 2 if finely else 1
+            if finely:
+                at_least_px = _without_rest(image.size, 2 * at_least_px)
         return upright_rgb(image, at_least_px=at_least_px)
 
 
@@ -272,6 +273,18 @@ def _upright_in_bands(image: Image, orientation: int, factor: int) -> Image:
         place = (begin_px // factor, 0) if sideways else (0, begin_px // factor)
         upright.paste(convert(band).reduce(factor), place)
     return upright
+
+
+def _without_rest(size: tuple[int, int], at_least_px: int) -> int:
+    """Somewhat more than ``at_least_px``, where both sides can be divided down to that.
+
+    A rest makes the last row and column stand for too much; scaled to a model's input the whole
+    picture is shifted by up to half a pixel, which its vector tells.
+    """
+    for factor in range(min(size) // at_least_px, 1, -1):
+        if not any(side_px % factor for side_px in size):
+            return min(size) // factor
+    return at_least_px
 
 
 def _draft(image: Image, at_least_px: int) -> None:

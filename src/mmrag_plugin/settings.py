@@ -121,7 +121,9 @@ class Settings(BaseSettings):
         " needed wherever others can reach the server. 24 or more characters.",
     )
     ledger_url: str = Field(
-        "", description="A PostgreSQL URL for the ledger; empty means SQLite in the library."
+        "",
+        repr=False,
+        description="A PostgreSQL URL for the ledger; empty means SQLite in the library.",
     )
     ray: str = Field(
         "",
@@ -336,7 +338,9 @@ def load_settings(**flags: Any) -> Settings:
         places.append("OLLAMA_HOST" if name == "ollama_host" else f"MMRAG_{name.upper()}")
         if name not in NOT_IN_FILE:
             places.append(f"the library's {CONFIG_FILE}")
+        secret = name in Settings.model_fields and not Settings.model_fields[name].repr
+        value = "" if secret else f" = {first.get('input')!r}"
         raise UsageError(
-            f"Setting {name} = {first.get('input')!r}: {reason}.",
+            f"Setting {name}{value}: {reason}.",
             f"Mend {', '.join(places[:-1])} or {places[-1]}.",
         ) from None

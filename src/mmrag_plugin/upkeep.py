@@ -251,6 +251,7 @@ def status(library: MediaLibrary) -> dict[str, Any]:
         "kept_models": kept(library.settings.home),
         "tuned": tuned.as_dict() if (tuned := library.tuned()) else None,
         "milvus": library.connection.describe(),
+        "ledger": library.ledger.address,
         "writer": library.ledger.lease_holder(),
         "failed": len(failures),
         "failures": [vars(failure) for failure in failures],

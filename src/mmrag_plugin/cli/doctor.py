@@ -131,7 +131,10 @@ class _Place:
             return "there is none yet", error.remedy
         empty = library.recorded("visual") is None
         self._library = None if empty else library
-        return f"{name} in {library.directory}", "Fill it: mmrag index FOLDER" * empty
+        place = f"{name} in {library.directory}"
+        if self._settings.ledger_url:
+            place += f", ledger in {library.ledger.address}"
+        return place, "Fill it: mmrag index FOLDER" * empty
 
     def visual(self) -> tuple[str, str]:
         if self._library is not None:

@@ -182,6 +182,8 @@ def _show_status(found: dict[str, Any]) -> None:
     if found["tuned"]:
         table.add_row("tuned", on_one_line(_tuned_words(found["tuned"])))
     table.add_row("Milvus", milvus_words(found["milvus"]))
+    if not found["ledger"].startswith("sqlite"):
+        table.add_row("ledger", on_one_line(found["ledger"]))
     if found["writer"]:
         table.add_row("writing", found["writer"])
     if found["failed"]:

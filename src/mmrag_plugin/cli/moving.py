@@ -102,8 +102,7 @@ def migrate(
     from mmrag_plugin.migrating import Migration
     from mmrag_plugin.settings import load_settings
 
-    if to is None and ledger_to is None:
-        raise UsageError("Nothing says where to.", "Name a server: mmrag migrate --to URI")
+    _check_places(to, ledger_to)
     if no_copy and ledger_to is not None:
         _use_left_ledger(to, ledger_to, load_settings(library=library, home=home), json=json)
         return
@@ -139,7 +138,8 @@ def migrate(
                 ledger = move_ledger(
                     opened, url, partial(bars.advance, step), keep_password=keep_token
                 )
-        old, flags = opened.settings.milvus_uri or EMBEDDED, opened.settings.flags
+        old = opened.connection.address if opened.settings.milvus_uri else EMBEDDED
+        flags = opened.settings.flags
     if json:
         found = {} if vectors is None else vectors.as_dict()
         print_json(found if ledger is None else {**found, "ledger": asdict(ledger)})
@@ -174,6 +174,19 @@ def _use_left_ledger(to: str | None, ledger_to: str, settings: Settings, *, json
         on_one_line(f"The ledger is {report.target} again, as it was left: mmrag index goes on."),
         soft_wrap=True,
     )
+
+
+def _check_places(to: str | None, ledger_to: str | None) -> None:
+    if to is None and ledger_to is None:
+        raise UsageError(
+            "Nothing says where to.",
+            "Name a server: mmrag migrate --to URI, or --ledger-to URL for the ledger.",
+        )
+    if to is not None and "@" in to:  # config.toml would keep it
+        raise UsageError(
+            "The address in --to holds a user or a password.",
+            "Leave it out there, and give it by --with-token USER:PASSWORD.",
+        )
 
 
 def _target(

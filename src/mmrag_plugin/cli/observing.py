@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from mmrag_plugin.profiling import Profile, Timed
     from mmrag_plugin.settings import Settings
 
-ANYWHERE = ("--profile", "--verbose", "-v", "-vv")
-NARROW, NARROWEST = 72, 50  # columns below which percentiles, and busy times, are left out
+ANYWHERE = re.compile("--profile|--verbose|-v+")
+NARROW, NARROWEST = 72, 50  # columns below which percentiles; counts and busy times are left out
 SMALL = 0.005  # of the whole: parts below it are told together
 
 
@@ -59,7 +60,8 @@ class Observing:
 
         level = settings.log if not self._verbose else logs.from_environment(self._verbose)[0]
         file = settings.log_path
-        if file is not None and not file.parent.is_dir():  # as of a library that is only planned
+        planned = not settings.directory.is_dir()
+        if file is not None and planned and file.is_relative_to(settings.directory):
             file = None
         logs.set_up(level, settings.log_format, file, others=self.others)
         tracing.tell_content(settings.trace_content)
@@ -90,8 +92,9 @@ def in_front(arguments: Sequence[str]) -> list[str]:
     arguments = list(arguments)
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, rest = arguments[:end], arguments[end:]
-    first = [option for option in options if option in ANYWHERE]
-    return [*first, *(option for option in options if option not in ANYWHERE), *rest]
+    first = [option for option in options if ANYWHERE.fullmatch(option)]
+    others = (option for option in options if not ANYWHERE.fullmatch(option))
+    return [*first, *others, *rest]
 
 
 def show(whole: Timed, *, as_json: bool) -> None:
@@ -115,22 +118,31 @@ def table(whole: Timed, width: int) -> Table:
     shows_busy = width >= NARROWEST and any(
         part.busy_s > 1.05 * part.wall_s for part in _all(whole)
     )
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    title = "where the time went" if width >= NARROWEST else "part"
-    shown.add_column(title, overflow="ellipsis", no_wrap=True)
-    numbers = ["times", "wall s", "share"]
+    numbers = ["times"] if width >= NARROWEST else []
+    numbers += ["wall s", "share"]
     numbers += ["busy s"] if shows_busy else []
     numbers += ["p50", "p95"] if width >= NARROW else []
-    for name in numbers:
-        shown.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for name, count, wall_s, busy_s, timed in _rows(whole):
-        cells = [name, f"{count:,}" if count else "", f"{wall_s:.3f}"]
+        cells = [name] + [f"{count:,}" if count else ""] * (width >= NARROWEST)
+        cells.append(f"{wall_s:.3f}")
         cells.append(f"{wall_s / whole.wall_s:.1%}" if whole.wall_s else "")
         if shows_busy:
             cells.append(f"{busy_s:.3f}" if busy_s > 1.05 * wall_s else "")
         if width >= NARROW:
             many = timed is not None and timed.count > 1
             cells += [_short(timed.p50_s), _short(timed.p95_s)] if timed and many else ["", ""]
+        rows.append(cells)
+    numbered = (row[1:] for row in rows)
+    taken = [2 + max(map(len, column)) for column in zip(numbers, *numbered, strict=True)]
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    title = "where the time went" if width >= NARROWEST else "part"
+    # names give way, numbers do not
+    room = max(width - sum(taken), len(title))
+    shown.add_column(title, overflow="ellipsis", no_wrap=True, max_width=room)
+    for name in numbers:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for cells in rows:
         shown.add_row(*cells)
     return shown
 
