@@ -5,7 +5,7 @@ temporary folder, and measured round by round, each part in a process of its own
 
 decode   the JPEGs decoded at the scale that mmrag decodes them at, by a process for each core
 model    the picture half of the bare model, in the number format that mmrag chooses here
-mmrag    `mmrag index` of all photos, without OCR and without a text model, into a library of one
+mmrag    `mmrag index` of all photos, without OCR and without a text model, into a library of a few
 stock    LlamaIndex's MultiModalVectorStoreIndex over some of the photos, into Milvus Lite
 
 ``together`` is the rate that decode and model would reach together on the same cores: one after the
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +61,7 @@ def main() -> None:
         write_photos(place / "photos", asked.photos)
         write_model(place / "model")
         if asked.memory:
-            report = compare_memory(place, asked.photos)
+            report = compare_memory(place, asked.photos, asked.json)
         else:
             report = compare_rates(place, asked)
     if asked.json:
@@ -100,7 +100,7 @@ def compare_rates(place: Path, asked: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-def compare_memory(place: Path, photos: int) -> dict[str, Any]:
+def compare_memory(place: Path, photos: int, as_json: bool) -> dict[str, Any]:
     """What all processes of a run hold at their peak, over a tenth of the photos and over all."""
     few, all_of_them = (
         run_part("mmrag", place, count, None)["peak_bytes"] for count in (photos // 10, photos)
@@ -110,8 +110,9 @@ def compare_memory(place: Path, photos: int) -> dict[str, Any]:
         "peak_mb": [few / 1e6, all_of_them / 1e6],
         "growth": all_of_them / few - 1,
     }
-    print(f"{photos // 10} photos: {few / 1e6:.0f} MB; {photos}: {all_of_them / 1e6:.0f} MB")
-    print(f"growth {100 * report['growth']:.1f} %")
+    if not as_json:
+        print(f"{photos // 10} photos: {few / 1e6:.0f} MB; {photos}: {all_of_them / 1e6:.0f} MB")
+        print(f"growth {100 * report['growth']:.1f} %")
     return report
 
 
@@ -132,15 +133,18 @@ def run_part(part: str, place: Path, photos: int, profile: Path | None) -> dict[
 # ---- what is measured ------------------------------------------------------------------------
 
 
-def timed(work: Callable[[], int]) -> dict[str, Any]:
-    """The rate of some work, which says how many photos it dealt with, and its CPU time a photo."""
-    cpu_before, began = cpu_s(), time.perf_counter()
+def timed(work: Callable[[], int], others: Sequence[int] = ()) -> dict[str, Any]:
+    """The rate of some work, which says how many photos it dealt with, and its CPU time a photo.
+
+    ``others`` are processes whose time counts, too, and that are none of this one's children.
+    """
+    cpu_before, began = cpu_s(others), time.perf_counter()
     photos = work()
     seconds = time.perf_counter() - began
-    return {"rate": photos / seconds, "cpu_s": (cpu_s() - cpu_before) / photos}
+    return {"rate": photos / seconds, "cpu_s": (cpu_s(others) - cpu_before) / photos}
 
 
-def cpu_s() -> float:
+def cpu_s(others: Sequence[int] = ()) -> float:
     """CPU seconds of this process, of those that it started and of theirs, dead or alive."""
     ended = os.times()
     return (
@@ -148,7 +152,7 @@ def cpu_s() -> float:
         + ended.system
         + ended.children_user
         + ended.children_system
-        + sum(tree_cpu_s(child) for child in children_of(os.getpid()))
+        + sum(tree_cpu_s(child) for child in {*children_of(os.getpid()), *others})
     )
 
 
@@ -192,8 +196,8 @@ def model(place: Path, photos: int, _: Path | None) -> dict[str, Any]:
 
 
 def mmrag(place: Path, photos: int, profile: Path | None) -> dict[str, Any]:
-    """Index into a library that holds one small picture; models and processes are there before."""
-    from media_made import end_owners, opened, picture
+    """Index into a library of a few small pictures; models and processes are there before."""
+    from media_made import end_owners, opened, owner_pid, picture
 
     folder = place / f"first {photos}"
     if not folder.exists():
@@ -205,9 +209,15 @@ def mmrag(place: Path, photos: int, profile: Path | None) -> dict[str, Any]:
         try:
             with opened(home, visual_model=str(place / "model"), text_model="off") as library:
                 visual = library.models.wanted().visual
-                picture(first / "one.jpg")
+                for number in range(
+                    4 * len(os.sched_getaffinity(0))
+                ):  # all decoders are there then
+                    picture(first / f"{number}.jpg", number=number)
                 library.index([first])
-                with Peak() as peak:
+                owner = [
+                    pid for lock in home.glob("*/owner.lock") if (pid := owner_pid(lock.parent))
+                ]
+                with Peak(owner) as peak:
                     report: Any = None
 
                     def work() -> int:
@@ -219,10 +229,10 @@ def mmrag(place: Path, photos: int, profile: Path | None) -> dict[str, Any]:
                         import cProfile
 
                         with cProfile.Profile() as profiler:
-                            found = timed(work)
+                            found = timed(work, owner)
                         profiler.dump_stats(profile)
                     else:
-                        found = timed(work)
+                        found = timed(work, owner)
                 assert report.stages["embed"].done == photos, report
                 stages = {name: stage.seconds for name, stage in report.stages.items()}
         finally:
@@ -336,9 +346,10 @@ def tree_cpu_s(pid: int) -> float:
 
 
 class Peak:
-    """Watches what this process and all that it started hold in memory, ten times a second."""
+    """Watches what this process, all that it started and others hold, ten times a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Sequence[int] = ()) -> None:
+        self._others = others
         self.bytes = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -355,7 +366,7 @@ class Peak:
         page_bytes = os.sysconf("SC_PAGE_SIZE")
         while not self._over.wait(0.1):
             pages = 0
-            for process in tree_of(os.getpid()):
+            for process in {*tree_of(os.getpid()), *self._others}:
                 try:
                     pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
                 except OSError:
