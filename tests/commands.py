@@ -13,6 +13,7 @@ from unittest import mock
 
 import huggingface_hub.constants  # noqa: F401  reads the environment once: before it is patched
 
+import mmrag_plugin.cli.console  # noqa: F401  its width is that of the first environment it meets
 from mmrag_plugin.cli import main
 
 MMRAG = [sys.executable, "-c", "from mmrag_plugin.cli import main; main()"]

@@ -245,7 +245,7 @@ def test_a_model_that_took_the_place_of_the_kept_one_embeds_nothing_for_it(
 def test_a_frozen_keeper_holds_nobody_up(
     home: Path, keeper: ModelKeeper, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="mmrag")
     visual_of(keeper)
     monkeypatch.setattr(model_keeper, "PROBE_S", 0.2)
     monkeypatch.setattr(model_keeper, "FROZEN_S", 0.5)

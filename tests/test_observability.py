@@ -102,7 +102,8 @@ def test_a_run_of_indexing_is_one_trace_of_its_stages_and_their_parts(
     stages = ("scan", "read", "words", "dates", "embed", "looks", "ocr", "caption")
     for stage in stages:
         assert "index" in parents[f"index.{stage}"]
-    assert parents["index.words"] == {"index", "index.caption"}  # captions are brought in at once
+    # captions that take long are brought in between them
+    assert "index" in parents["index.words"] <= {"index", "index.caption"}
     assert "index.embed" in parents["encode.pictures"]
     assert {"index.embed", "index.ocr"} <= parents["decode"]  # in threads of their own
     assert "index.ocr" in parents["ocr.read"]

@@ -205,7 +205,12 @@ def _safe(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    """What we said with a message; other libraries put names of their own into every record."""
+    return {
+        name: value
+        for name, value in vars(record).items()
+        if name not in _STANDARD and not name.startswith("_")
+    }
 
 
 def _trace() -> dict[str, str]:
