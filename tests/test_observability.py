@@ -315,7 +315,8 @@ def test_a_search_shows_where_its_time_went_below_its_results(
     assert done.returncode == 0
     assert "where the time went" not in done.stdout
     head, *rows = done.stderr[done.stderr.index("where the time went") :].splitlines()
-    assert head.split()[-3:] == ["wall", "s", "share"] or "busy" in head
+    assert "wall s" in head
+    assert "share" in head
     assert rows[0].split()[0] == "mmrag"
     assert "100.0%" in rows[0]
     assert max(map(len, rows)) <= 60
