@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 
-import commands
 import postgres_server
 from mmrag_plugin.ledger_database import LedgerDatabase
 from mmrag_plugin.library_place import LEDGER_FILE
@@ -70,6 +69,8 @@ def _ledgers_on_postgresql(request: pytest.FixtureRequest) -> Iterator[None]:
     if not request.config.getoption("--on-postgresql"):
         yield
         return
+    import commands  # which opens the terminal: after its size was taken away
+
     server: postgres_server.PostgresServer = request.getfixturevalue("postgres")
     opened, environment = LedgerDatabase.__init__, commands.environment
 
