@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,20 @@ def test_a_library_without_rows_only_switches(home: Path, lite: str) -> None:
 # ---- broken off ------------------------------------------------------------------------------
 
 
+class AtEachStep:
+    """Hears of a move, and does something at each step of it."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self._do = do
+
+    def begin(self, step: str, total: int) -> None: ...
+
+    def advance(self, step: str, count: int) -> None:
+        self._do()
+
+    def note(self, text: str) -> None: ...
+
+
 def test_a_move_that_was_stopped_goes_on_where_it_was(
     home: Path, photos: Path, lite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,16 +206,8 @@ def test_a_move_that_was_stopped_goes_on_where_it_was(
         before = contents(library)
         stop = threading.Event()
 
-        class Watcher:
-            def begin(self, step: str, total: int) -> None: ...
-
-            def advance(self, step: str, count: int) -> None:
-                stop.set()
-
-            def note(self, text: str) -> None: ...
-
         with pytest.raises(IndexStopped):
-            moved(library, lite, stop=stop, watcher=Watcher())
+            moved(library, lite, stop=stop, watcher=AtEachStep(stop.set))
         assert paths_of(library, "red"), "the old place is in use as before"
         assert not (home / "default" / CONFIG_FILE).exists()
         report = moved(library, lite)
@@ -257,18 +263,9 @@ def test_the_old_place_stays_in_use_when_the_server_goes_away_in_the_middle(
     with opened(home) as library:
         library.index([photos])
         with served_lite(tmp_path) as server:
-
-            class Watcher:
-                def begin(self, step: str, total: int) -> None: ...
-
-                def advance(self, step: str, count: int) -> None:
-                    server.kill()
-
-                def note(self, text: str) -> None: ...
-
             monkeypatch.setattr(milvus_connection, "PATIENCE_S", 3.0)
             with pytest.raises(MilvusUnavailable):
-                moved(library, server.uri, watcher=Watcher())
+                moved(library, server.uri, watcher=AtEachStep(server.kill))
         assert paths_of(library, "red")
         assert not (home / "default" / CONFIG_FILE).exists()
 

@@ -270,8 +270,7 @@ class _Comparison:
             losing = {known.media_id for known in touched}
             self.ledger.drop_paths(sorted(self.gone))
             self.result.removed = self.ledger.pathless()
-            for media_id in sorted(losing.difference(self.result.removed)):
-                self._look_again(media_id)  # what lay beside the copy that went counts no more
+            self.result.read_again |= losing.difference(self.result.removed)
         return self.moved
 
     def _hashed(self) -> Generator[FoundFile, None, None]:
