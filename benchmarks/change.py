@@ -11,6 +11,7 @@ import os
 import random
 import statistics
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -112,13 +113,13 @@ def run(library: MediaLibrary, folder: Path, what: str) -> None:
 @contextmanager
 def counted(library: MediaLibrary) -> Iterator[Counter[str]]:
     """Count the calls that are dear."""
-    from mmrag_plugin import scanning
+    from mmrag_plugin import scan_contents
     from mmrag_plugin.embeddings.palette import PaletteEmbedding
 
     calls: Counter[str] = Counter()
     reader = library.readers["image"]
     places: list[tuple[Any, str, str, Callable[[Any], int]]] = [
-        (scanning, "content_hash_of", "hash", lambda path: 1),
+        (scan_contents, "content_hash_of", "hash", lambda path: 1),
         (type(reader), "facts", "facts", lambda path: 1),
         (type(reader), "frames", "frames", lambda path: 1),
         (PaletteEmbedding, "embed_pictures", "embed", len),
@@ -137,9 +138,11 @@ def counting(
     original: Callable[..., Any], calls: Counter[str], what: str, size: Callable[[Any], int]
 ) -> Callable[..., Any]:
     """A function that counts what it is asked for; the last positional argument is that."""
+    one_at_a_time = threading.Lock()
 
     def asked(*args: Any, **kwargs: Any) -> Any:
-        calls[what] += size(args[-1])
+        with one_at_a_time:
+            calls[what] += size(args[-1])
         return original(*args, **kwargs)
 
     return asked
