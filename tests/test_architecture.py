@@ -17,7 +17,7 @@ PACKAGES = {"mmrag_plugin": ROOT / "src", "mmrag_mcp": ROOT / "mcp_server"}
 # From below to above. A unit (a module, or a folder of modules) imports from lower layers and from
 # itself; within "vocabulary" and "flows" also from its neighbours. A new module needs its place.
 LAYERS: dict[str, str] = {
-    "vocabulary": "child_process errors media timecode metadata settings pictures terms "
+    "vocabulary": "allocation child_process errors media timecode metadata settings pictures terms "
     "settings_file colours content_kind picture_check model_input animations raw_pictures "
     "motion_photos "
     "looks xmp dates people places marks remarks films film_frames untrusted bm25 "

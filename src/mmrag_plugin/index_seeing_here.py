@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrag_plugin.allocation import memory_kept
 from mmrag_plugin.encoding import encoded_pictures
 from mmrag_plugin.errors import MmragError
 from mmrag_plugin.index_ahead import ahead, each_ahead
@@ -91,7 +92,8 @@ class SeesHere(Seer):
 
     def see(self, media: Iterable[MediaRow]) -> Generator[SeenMedia, None, None]:
         """Decode and embed, in the order of the media."""
-        return ahead(self._embedded(media), _DECODED_AHEAD)
+        with memory_kept:
+            yield from ahead(self._embedded(media), _DECODED_AHEAD)
 
     def _embedded(self, media: Iterable[MediaRow]) -> Generator[SeenMedia, None, None]:
         decoded = each_ahead(self._decoded, media, threads=self._decoders, waiting=_DECODED_AHEAD)

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrag_plugin.allocation import keep_memory
 from mmrag_plugin.errors import MediaError, MmragError, unexpected
 from mmrag_plugin.media import Kind
 from mmrag_plugin.readers.decoding import HERE
@@ -176,5 +177,6 @@ def _too_much_memory(request: Request) -> MediaError:
 
 def main() -> None:
     """Serve the process that started this one."""
+    keep_memory()
     with contextlib.suppress(OSError), Connection(os.dup(0)) as connection:
         serve(connection)
