@@ -96,92 +96,90 @@ def index_command(home: Path, folder: Path) -> list[str]:
     return [sys.executable, "-c", COMMAND, "index", str(folder), "--home", str(home), *options]
 
 
-def run_to_the_end(home: Path, folder: Path) -> float:
-    began = time.monotonic()
+def run_to_the_end(home: Path, folder: Path) -> None:
     command = index_command(home, folder)
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode in (0, 1), done.stderr  # 1 where the broken file is news
     report = json.loads(done.stdout)
     assert [Path(failure["path"]).name for failure in report["failed"]] == ["broken.jpg"]
-    return time.monotonic() - began
 
 
 @pytest.fixture(scope="module")
-def unbroken(
-    photos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], float]:
-    """What a run that nobody disturbed makes, and how long it takes."""
+def unbroken(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a run that nobody disturbed makes."""
     home = tmp_path_factory.mktemp("unbroken")
-    duration_s = run_to_the_end(home, photos)
+    run_to_the_end(home, photos)
     with opened(home) as library:
         expected = state_of(library)
     end_owner(home / "default")
     assert len(expected["rows of visual"]) == PICTURES + 3
-    return expected, duration_s
+    return expected
 
 
-def kill(process: subprocess.Popen[bytes], directory: Path, *, owner_too: bool) -> str:
-    """Kill a run, and the process that holds Milvus too; says how far the run was."""
-    was_over = process.poll() is not None
+def kill(process: subprocess.Popen[bytes], directory: Path, *, owner_too: bool) -> bool:
+    """Kill a run, and the process that holds Milvus too; says whether it was still under way."""
+    under_way = process.poll() is None
     owner = owner_pid(directory)
     process.kill()
     if owner_too and owner is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(owner, signal.SIGKILL)
     process.wait(timeout=100)
-    if was_over:
-        return "over"
-    return "under way" if has_begun_a_stage(directory / LEDGER_FILE) else "beginning"
+    return under_way
 
 
-def has_begun_a_stage(ledger: Path) -> bool:
+def entered(ledger: Path) -> int:
+    """How many stages of media the ledger has entered so far."""
     if not ledger.exists():
-        return False
+        return 0
     with contextlib.closing(sqlite3.connect(ledger)) as connection:
         try:
-            return connection.execute("SELECT count(*) FROM stages").fetchone()[0] > 0
+            count: int = connection.execute("SELECT count(*) FROM stages").fetchone()[0]
         except sqlite3.OperationalError:  # not even its tables are there
-            return False
+            return 0
+    return count
 
 
 def killed_and_finished(
-    base: Path, photos: Path, unbroken: tuple[dict[str, Any], float], times: int, seed: int
+    base: Path, photos: Path, expected: dict[str, Any], times: int, seed: int
 ) -> None:
     """Kill ``times`` runs of as many libraries, at moments spread over a run, and compare.
 
-    A run that was over already, or had not begun to write, is killed at another moment.
+    The moments are told by what the ledger has entered; the clock would tell imports only. A run
+    that was over before the blow fell is killed earlier.
     """
-    expected, duration_s = unbroken
     chance = random.Random(seed)
     for number in range(times):
         home, owner_too = base / str(number), number % 3 == 1
-        for _ in range(20):
-            # the first second goes into imports, where there is nothing to break
-            moment_s = duration_s * (0.25 + 0.6 * (number + chance.random()) / times)
+        ledger = home / "default" / LEDGER_FILE
+        wanted = 1 + int(len(expected["stages"]) * 0.9 * (number + chance.random()) / times)
+        for _ in range(10):
             process = subprocess.Popen(
                 index_command(home, photos), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-            time.sleep(moment_s)
-            found = kill(process, home / "default", owner_too=owner_too)
-            if found == "under way":
+            while process.poll() is None and entered(ledger) < wanted:
+                time.sleep(0.002)
+            time.sleep(0.01 * chance.random())
+            at = entered(ledger)
+            if kill(process, ledger.parent, owner_too=owner_too):
                 break
-            duration_s *= 0.8 if found == "over" else 1.2  # the machine is as busy as it is
-            end_owner(home / "default")
+            wanted = 1 + wanted // 2
+            end_owner(ledger.parent)
             shutil.rmtree(home, ignore_errors=True)
         else:
             pytest.fail("no run was under way when it was killed")
         run_to_the_end(home, photos)
         with opened(home) as library:
             assert_same(library, expected)
-        end_owner(home / "default", wait=False)
+        end_owner(ledger.parent, wait=False)
         victim = "run and owner" if owner_too else "run"
-        print(f"{victim} killed after {moment_s:.1f} of {duration_s:.1f} s: same library")
+        print(f"{victim} killed at {at} of {len(expected['stages'])} entries: same library")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_killed_runs_end_in_the_same_library(
-    tmp_path: Path, photos: Path, unbroken: tuple[dict[str, Any], float]
+    tmp_path: Path, photos: Path, unbroken: dict[str, Any]
 ) -> None:
     killed_and_finished(tmp_path, photos, unbroken, times=3, seed=2)
 
@@ -189,7 +187,7 @@ def test_killed_runs_end_in_the_same_library(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ten_of_ten_killed_runs_end_in_the_same_library(
-    tmp_path: Path, photos: Path, unbroken: tuple[dict[str, Any], float]
+    tmp_path: Path, photos: Path, unbroken: dict[str, Any]
 ) -> None:
     killed_and_finished(tmp_path, photos, unbroken, times=10, seed=1)
 

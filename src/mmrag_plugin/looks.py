@@ -7,8 +7,9 @@ of a plain blue one.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
+
+import xxhash
 
 from mmrag_plugin.pictures import reduced
 
@@ -24,10 +25,13 @@ PLAIN = 4.0  # of 255: the deviation of brightness below which there are no shap
 
 
 class PixelsHash:
-    """A hash of RGB pictures: what is written into a file beside its pixels changes nothing."""
+    """A hash of RGB pictures: what is written into a file beside its pixels changes nothing.
+
+    It is compared with that of the same file earlier, and names nothing: it may be a quick one.
+    """
 
     def __init__(self) -> None:
-        self._digest = hashlib.blake2b(digest_size=16)
+        self._digest = xxhash.xxh3_128()
 
     def add(self, picture: Image) -> None:
         """Take one more picture in; their order counts."""
