@@ -189,7 +189,9 @@ def main() -> None:
         )
         kept["parts"][part.name] = found
         kept["machine"] = machine()
-        KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        told = json.dumps(kept, indent=1, sort_keys=True)
+        KEPT.write_text(told + "\n")
+        kept = json.loads(told)  # in the order in which it is kept
     text = page(kept, [part.name for part in PARTS])
     if options.write:
         PAGE.write_text(text, encoding="utf-8")

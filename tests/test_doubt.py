@@ -24,6 +24,8 @@ from mmrag_plugin.upkeep import status, verify
 from mmrag_plugin.words import piece_of, word_rows
 from ollama_double import Refused
 
+pytestmark = pytest.mark.slow
+
 LIES = "green"  # what is captioned as something else
 
 

@@ -192,6 +192,7 @@ def test_subtitles_win_whenever_they_come_and_go(
     assert all(not found.missing and not found.surplus for found in verify(library))
 
 
+@pytest.mark.slow
 def test_a_few_subtitles_of_a_long_film_are_not_what_is_said_in_it(
     library: MediaLibrary, ears: Counting, tmp_path: Path
 ) -> None:
@@ -224,6 +225,7 @@ def test_switched_off_it_keeps_what_was_heard(
         assert len(spoken_in(other)["film.mp4"]) == 2
 
 
+@pytest.mark.slow
 def test_another_recogniser_hears_everything_again(
     library: MediaLibrary, ears: Counting, folder: Path
 ) -> None:
@@ -244,6 +246,7 @@ def ffmpeg(*arguments: object) -> None:
     subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "encoding",
     [
@@ -312,6 +315,7 @@ with opened(Path(sys.argv[2]), speech="auto") as library:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sqlite_alone")
 def test_a_killed_run_goes_on_behind_the_last_piece(
     tmp_path: Path, library: MediaLibrary, ears: Counting, folder: Path
@@ -573,6 +577,7 @@ def checked(home: Path, **more: str) -> dict[str, Any]:
     return next(check for check in checks if check["name"] == "speech")
 
 
+@pytest.mark.slow
 def test_without_the_extra_doctor_has_a_sentence_and_the_command(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -596,6 +601,7 @@ def test_without_the_extra_doctor_has_a_sentence_and_the_command(
         end_owners(home)
 
 
+@pytest.mark.slow
 def test_without_a_model_doctor_says_what_to_fetch_and_how_large_it_is(tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper")
     check = checked(tmp_path / "home")

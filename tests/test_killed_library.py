@@ -29,7 +29,7 @@ from mmrag_plugin.ledger_tables import groups, marks, media, paths, signals, sta
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import kind_of
 from mmrag_plugin.upkeep import verify
-from test_killed_runs import COMMAND, has_begun_a_stage
+from test_killed_runs import COMMAND, entered
 
 KILLS = int(os.environ.get("MMRAG_KILLS", "25"))
 SEED = int(os.environ.get("MMRAG_SEED", "7"))
@@ -172,7 +172,7 @@ def killed_run(home: Path, folder: Path, after_s: float, *, owner_too: bool) -> 
         with contextlib.suppress(ProcessLookupError):
             os.kill(owner, signal.SIGKILL)
     process.wait(timeout=100)
-    return "under way" if has_begun_a_stage(home / "default" / "ledger.sqlite3") else "beginning"
+    return "under way" if entered(home / "default" / "ledger.sqlite3") else "beginning"
 
 
 def annotated(library: MediaLibrary, life: Life) -> dict[str, str]:

@@ -23,6 +23,8 @@ from mmrag_plugin.neighbours import Neighbour, Neighbours
 from ollama_double import OllamaDouble
 from test_neighbours import GROUNDS, scene
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaDouble]:

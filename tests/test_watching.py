@@ -227,6 +227,7 @@ def test_the_command_tells_of_each_run_and_ends_at_a_signal(
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_new_photo_is_found_by_what_it_shows_while_others_are_still_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
