@@ -52,15 +52,18 @@ def _save(canvas: Any, path: Path) -> None:
 
 
 def _draw_ratios(figures: Any, path: Path) -> None:
-    """A bar for each ratio, and a mark where its goal is."""
+    """A bar for each ratio, as long as its share of the goal."""
     canvas, axes = _canvas(7.5, 0.6 + 0.32 * len(figures))
     for place, figure in enumerate(reversed(figures)):
-        axes.barh(place, figure.ratio, 0.55, color=_GOOD if figure.meets == "yes" else _OVER)
-        axes.plot([figure.goal] * 2, [place - 0.4, place + 0.4], color=_INK, linewidth=2)
-        axes.text(figure.ratio, place, f" {figure.ratio:.2f}", va="center", color=_INK, fontsize=8)
+        share = figure.ratio / figure.goal
+        axes.barh(place, share, 0.55, color=_GOOD if figure.meets == "yes" else _OVER)
+        axes.text(0.02, place, f"{figure.ratio:.2f}", va="center", color="white", fontsize=8)
+        bound = f"{'at most' if figure.at_most else 'at least'} {figure.goal:g}"
+        axes.text(1.3, place, bound, va="center", ha="right", color=_INK, fontsize=8)
+    axes.axvline(1, color=_INK, linewidth=2)
+    axes.set_xlim(0, 1.32)
     axes.set_yticks(range(len(figures)), [figure.what for figure in reversed(figures)])
-    axes.set_xlabel("ratio; the line marks the goal", color=_INK, fontsize=8)
-    axes.margins(x=0.1)
+    axes.set_xlabel("of the goal", color=_INK, fontsize=8)
     _save(canvas, path)
 
 
@@ -86,6 +89,10 @@ def _draw_growth(searches: Mapping[str, Any], path: Path) -> None:
             )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(which="minor", colors=_INK, labelsize=7)
     axes.set_xlabel("frames", color=_INK, fontsize=8)
     axes.set_ylabel("median, ms", color=_INK, fontsize=8)
     legend = axes.legend(fontsize=7, framealpha=0, ncols=2, labelcolor=_INK)
