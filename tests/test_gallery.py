@@ -155,12 +155,11 @@ def test_a_moment_plays_at_its_second_without_sound_and_stops_at_its_end(page: P
     )
     page.click(".play")
     page.wait("document.querySelector('video')?.currentTime > 6.4")
+    page.wait("document.querySelector('video').readyState >= 2")  # it may have to buffer
     state = page.evaluate(
-        "(({ currentTime, readyState, muted }) => ({ currentTime, readyState, muted }))"
-        "(document.querySelector('video'))"
+        "(({ currentTime, muted }) => ({ currentTime, muted }))(document.querySelector('video'))"
     )
     assert 6.4 < state["currentTime"] < 9
-    assert state["readyState"] >= 2
     assert state["muted"]
     red, _, blue = colour_shown(page)
     assert blue > 150 > red
