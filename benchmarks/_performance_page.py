@@ -35,6 +35,13 @@ class Figure:
     behind: str = ""
 
     @property
+    def bound(self) -> str:
+        """The goal in words, if there is one."""
+        if self.goal is None:
+            return ""
+        return f"{'at most' if self.at_most else 'at least'} {self.goal:g}"
+
+    @property
     def meets(self) -> str:
         """Whether the goal is met, in a word."""
         if self.goal is None:
@@ -123,12 +130,8 @@ def _safely(chapter: Chapter, result: Result) -> tuple[list[Figure], list[str]]:
 def _table(figures: Sequence[Figure]) -> str:
     lines = ["| what | ratio | goal | met | |", "|---|---|---|---|---|"]
     for figure in figures:
-        goal = ""
-        if figure.goal is not None:
-            goal = f"{'at most' if figure.at_most else 'at least'} {figure.goal:g}"
-        lines.append(
-            f"| {figure.what} | {figure.ratio:.2f} | {goal} | {figure.meets} | {figure.behind} |"
-        )
+        cells = (figure.what, f"{figure.ratio:.2f}", figure.bound, figure.meets, figure.behind)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -58,8 +58,7 @@ def _draw_ratios(figures: Any, path: Path) -> None:
         share = figure.ratio / figure.goal
         axes.barh(place, share, 0.55, color=_GOOD if figure.meets == "yes" else _OVER)
         axes.text(0.02, place, f"{figure.ratio:.2f}", va="center", color="white", fontsize=8)
-        bound = f"{'at most' if figure.at_most else 'at least'} {figure.goal:g}"
-        axes.text(1.3, place, bound, va="center", ha="right", color=_INK, fontsize=8)
+        axes.text(1.3, place, figure.bound, va="center", ha="right", color=_INK, fontsize=8)
     axes.axvline(1, color=_INK, linewidth=2)
     axes.set_xlim(0, 1.32)
     axes.set_yticks(range(len(figures)), [figure.what for figure in reversed(figures)])

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -24,12 +23,12 @@ import PIL.Image
 import pytest
 import sqlalchemy as sa
 
-from media_made import end_owners, opened, owner_pid
+from media_made import end_owners, opened
 from mmrag_plugin.ledger_tables import groups, marks, media, paths, signals, stages
 from mmrag_plugin.library import MediaLibrary
 from mmrag_plugin.media import kind_of
 from mmrag_plugin.upkeep import verify
-from test_killed_runs import COMMAND, entered
+from test_killed_runs import COMMAND, entered, kill
 
 KILLS = int(os.environ.get("MMRAG_KILLS", "25"))
 SEED = int(os.environ.get("MMRAG_SEED", "7"))
@@ -165,13 +164,8 @@ def killed_run(home: Path, folder: Path, after_s: float, *, owner_too: bool) -> 
     )
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=after_s)
+    if not kill(process, home / "default", owner_too=owner_too):
         return "over"
-    owner = owner_pid(home / "default")
-    process.kill()
-    if owner_too and owner is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(owner, signal.SIGKILL)
-    process.wait(timeout=100)
     return "under way" if entered(home / "default" / "ledger.sqlite3") else "beginning"
 
 
