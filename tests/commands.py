@@ -81,7 +81,7 @@ def mmrag_here(
 
 def told(done: subprocess.CompletedProcess[str], exit_code: int) -> Any:
     """The one JSON object of a command that ended as it should, with nothing else on stdout."""
-    assert done.returncode == exit_code, (done.stdout, done.stderr)
+    assert done.returncode == exit_code, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     assert len(done.stdout.splitlines()) == 1
     return json.loads(done.stdout)

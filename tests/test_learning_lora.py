@@ -94,9 +94,15 @@ def library(indexed: MediaLibrary) -> Iterator[MediaLibrary]:
         indexed.ledger.annotate(media_id, (), indexed.ledger.annotations_of(media_id))
 
 
-def by_sight(library: MediaLibrary) -> list[tuple[str, float]]:
+def by_sight(library: MediaLibrary) -> dict[str, float]:
+    """The score of each media."""
     result = library.search("milo", channels=["visual"], limit=100)
-    return [(hit.moment.media_id, hit.score) for hit in result.hits]
+    return {hit.moment.media_id: hit.score for hit in result.hits}
+
+
+def embedded_again(scores: dict[str, float]) -> Any:
+    """Those scores, as far as other pictures in a batch leave the last bits of a vector alone."""
+    return pytest.approx(scores, rel=1e-5)
 
 
 class Stages(Progress):
@@ -221,7 +227,7 @@ def test_general_searches_may_swap_what_is_equally_near_and_nothing_else() -> No
 
 
 @pytest.mark.slow
-def test_it_is_adopted_embeds_again_and_is_taken_back_exactly(library: MediaLibrary) -> None:
+def test_it_is_adopted_embeds_again_and_is_taken_back(library: MediaLibrary) -> None:
     annotate(library)
     before, stage = by_sight(library), Stages()
     done = library.learn(lora=True, progress=stage)
@@ -230,7 +236,7 @@ def test_it_is_adopted_embeds_again_and_is_taken_back_exactly(library: MediaLibr
     assert stage.done == {"embed": EACH * len(NAMES) + 20}
     assert not (library.directory / "learned" / ".lora").exists()
     after = by_sight(library)
-    assert after != before
+    assert after != embedded_again(before)
     home = library.settings.home
     with opened(home, visual_model="auto") as other:  # another process takes the same
         assert by_sight(other) == after
@@ -246,9 +252,9 @@ def test_it_is_adopted_embeds_again_and_is_taken_back_exactly(library: MediaLibr
     stage = Stages()
     assert library.use_learned("original", stage) == "v1"
     assert stage.done == {"embed": EACH * len(NAMES) + 20}
-    assert by_sight(library) == before
+    assert by_sight(library) == embedded_again(before)
     assert library.roll_back_learned() == "v1"
-    assert by_sight(library) == after
+    assert by_sight(library) == embedded_again(after)
     file = library.directory / "learned" / "v1.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with (
@@ -258,7 +264,7 @@ def test_it_is_adopted_embeds_again_and_is_taken_back_exactly(library: MediaLibr
         by_sight(other)
     with opened(home, visual_model="auto") as other:
         assert other.use_learned("original") == "v1"
-        assert by_sight(other) == before
+        assert by_sight(other) == embedded_again(before)
 
 
 @pytest.mark.slow
