@@ -114,7 +114,7 @@ def run(library: MediaLibrary, folder: Path, what: str) -> None:
 def counted(library: MediaLibrary) -> Iterator[Counter[str]]:
     """Count the calls that are dear."""
     from mmrag_plugin import scan_contents
-    from mmrag_plugin.embeddings.palette import PaletteEmbedding
+    from mmrag_plugin.embeddings.palette import Palette
 
     calls: Counter[str] = Counter()
     reader = library.readers["image"]
@@ -122,7 +122,7 @@ def counted(library: MediaLibrary) -> Iterator[Counter[str]]:
         (scan_contents, "content_hash_of", "hash", lambda path: 1),
         (type(reader), "facts", "facts", lambda path: 1),
         (type(reader), "frames", "frames", lambda path: 1),
-        (PaletteEmbedding, "embed_pictures", "embed", len),
+        (Palette, "embed_pictures", "embed", len),
     ]
     before = [(owner, name, vars(owner)[name]) for owner, name, _, _ in places]
     for owner, name, what, size in places:

@@ -309,9 +309,9 @@ def stock(place: Path, photos: int, _: Path | None) -> dict[str, Any]:
 
 def loaded(place: Path, dtype: Any = "auto") -> Any:
     """The model that was made."""
-    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+    from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
-    return TransformersEmbedding(place / "model", dtype=dtype, device="cpu")
+    return TransformersEncoder(place / "model", dtype=dtype, device="cpu")
 
 
 # ---- processes -------------------------------------------------------------------------------

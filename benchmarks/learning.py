@@ -30,7 +30,7 @@ from rich.table import Table
 
 from benchmarks.retrieval import SHARED, captions_of
 from mmrag_plugin.confidence import CALIBRATION, Evidence, Usual
-from mmrag_plugin.embeddings.base import VisualEmbedding
+from mmrag_plugin.embeddings.base import VisualEncoder
 from mmrag_plugin.embeddings.choose import choose_visual
 from mmrag_plugin.general_phrases import GENERAL_PHRASES
 from mmrag_plugin.learned_query import LearnedQuery, Rows, telling
@@ -60,7 +60,7 @@ class Embedded:
         return found
 
 
-def embedded(folder: Path, visual: VisualEmbedding) -> Embedded:
+def embedded(folder: Path, visual: VisualEncoder) -> Embedded:
     """Embed a set, or read what an earlier run left in a temporary file."""
     captions = captions_of(folder)
     texts = [text for said in captions.values() for text in said]

@@ -110,14 +110,14 @@ def every_model(scratch: Path, only: str | None) -> Iterator[list[Way]]:
     """The ways of each model that can be had, float32 first."""
     from mmrag_plugin.embeddings.devices import quick_formats
     from mmrag_plugin.embeddings.int8_making import make_copy, silence, write_graphs
-    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+    from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
     home, halves = str(scratch / "home"), quick_formats("cpu")
     if only in (None, CLIP):
         clip, graphs = make_clip(scratch / "clip"), scratch / "graphs"
         graphs.mkdir()
         with silence():
-            write_graphs(TransformersEmbedding(clip, dtype="float32", device="cpu"), graphs)
+            write_graphs(TransformersEncoder(clip, dtype="float32", device="cpu"), graphs)
         make_copy(clip, Path(home))
         yield [
             Way(CLIP, "PyTorch float32", str(clip), "float32", home),
@@ -195,11 +195,11 @@ def round_operands(source: Path, target: Path) -> None:
 def load(way: Way) -> Any:
     """Load a model in one way."""
     from mmrag_plugin.embeddings.halves import OnnxHalves
-    from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
-    from mmrag_plugin.embeddings.text_models import SentenceEmbedding
-    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+    from mmrag_plugin.embeddings.onnx_folder import OnnxEncoder
+    from mmrag_plugin.embeddings.text_models import SentenceEncoder
+    from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
-    kind: Any = {CLIP: TransformersEmbedding, DUAL: OnnxEmbedding}.get(way.model, SentenceEmbedding)
+    kind: Any = {CLIP: TransformersEncoder, DUAL: OnnxEncoder}.get(way.model, SentenceEncoder)
     if way.graphs:  # without the weights: nothing else is of use for it
         plain, kind._network = kind._network, lambda *_: None
         halves, module = OnnxHalves(Path(way.graphs), "cpu"), sys.modules[kind.__module__]

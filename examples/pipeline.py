@@ -10,6 +10,7 @@ from llama_index.core.indices.multi_modal import MultiModalVectorStoreIndex
 
 from mmrag_plugin import PhotoReader, VideoReader, load_settings
 from mmrag_plugin.embeddings.choose import choose_visual
+from mmrag_plugin.embeddings.llama import VisualEmbedding
 from mmrag_plugin.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
@@ -21,8 +22,9 @@ def main(folder: str, query: str) -> None:
         folder, recursive=True, required_exts=list(readers), file_extractor=readers
     ).load_data()
     settings = load_settings()
-    model, notes = choose_visual(settings.visual_model, models_home=settings.models_home)
+    visual, notes = choose_visual(settings.visual_model, models_home=settings.models_home)
     print(*notes, sep="\n", file=sys.stderr)
+    model = VisualEmbedding(visual)
     index = MultiModalVectorStoreIndex.from_documents(
         documents, image_embed_model=model, embed_model=model
     )

@@ -121,13 +121,13 @@ def test_with_a_text_model_this_media_alone_is_embedded_again(
         text = library.searcher().text
         assert text is not None
         embedded: list[str] = []
-        original = type(text.embedding).get_text_embedding_batch
+        original = type(text).embed
 
         def counting(self: Any, texts: list[str], **options: Any) -> Any:
             embedded.extend(texts)
             return original(self, texts, **options)
 
-        monkeypatch.setattr(type(text.embedding), "get_text_embedding_batch", counting)
+        monkeypatch.setattr(type(text), "embed", counting)
         library.annotate(row_of(library, photos / "red.png").media_id, caption="a barn")
         assert embedded
         assert all("sea" not in words for words in embedded)

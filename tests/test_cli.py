@@ -194,7 +194,7 @@ def test_ctrl_c_ends_an_index_in_good_order_and_a_second_one_at_once(
         picture(many / f"{number}.png", "red", number=number)
     slow = (  # so that it is under way for a while, on whatever machine
         "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from mmrag_plugin.embeddings.palette import PaletteEmbedding as P\n"
+        "from mmrag_plugin.embeddings.palette import Palette as P\n"
         "embed = P.embed_pictures\n"
         "def late(*a):\n    print('embedding', flush=True); time.sleep({}); return embed(*a)\n"
         "P.embed_pictures = late\n"

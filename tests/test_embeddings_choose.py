@@ -19,8 +19,8 @@ from mmrag_plugin.embeddings import catalogue, ollama_text
 from mmrag_plugin.embeddings.catalogue import DEFAULT_VISUAL, TEXT_MODELS, VISUAL_MODELS, find
 from mmrag_plugin.embeddings.choose import choose_text, choose_visual
 from mmrag_plugin.embeddings.local_models import layout_of, models_on_disk, on_disk, pull
-from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
-from mmrag_plugin.embeddings.palette import PaletteEmbedding
+from mmrag_plugin.embeddings.onnx_folder import OnnxEncoder
+from mmrag_plugin.embeddings.palette import Palette
 from mmrag_plugin.errors import (
     ModelError,
     ModelMissing,
@@ -120,8 +120,8 @@ def minilm() -> Path:
 
 
 @pytest.fixture(scope="module")
-def palette() -> PaletteEmbedding:
-    return PaletteEmbedding()
+def palette() -> Palette:
+    return Palette()
 
 
 # the catalogue
@@ -157,7 +157,7 @@ def test_the_table_in_the_documentation_is_the_catalogue() -> None:
 
 def test_auto_without_a_model_is_the_palette_and_says_so_loudly(tmp_path: Path) -> None:
     model, warnings = choose_visual("auto", models_home=tmp_path)
-    assert isinstance(model, PaletteEmbedding)
+    assert isinstance(model, Palette)
     assert f"mmrag models pull {DEFAULT_VISUAL.name}" in warnings[0]
     assert f"{DEFAULT_VISUAL.size_mb} MB" in warnings[0]
 
@@ -167,7 +167,7 @@ def test_auto_takes_the_default_once_it_is_there(
 ) -> None:
     (tmp_path / DEFAULT_VISUAL.name).symlink_to(minidual)  # any model will do
     model, warnings = choose_visual("auto", models_home=tmp_path)
-    assert isinstance(model, OnnxEmbedding)
+    assert isinstance(model, OnnxEncoder)
     assert warnings == []
 
 
@@ -194,7 +194,7 @@ def test_a_half_fetched_model_counts_as_absent(tmp_path: Path) -> None:
 
 def test_a_folder_is_recognised_by_what_it_holds(minidual: Path, tmp_path: Path) -> None:
     model, warnings = choose_visual(str(minidual), models_home=tmp_path)
-    assert isinstance(model, OnnxEmbedding)
+    assert isinstance(model, OnnxEncoder)
     assert warnings == []
     with pytest.raises(ModelError) as caught:
         choose_visual(str(tmp_path), models_home=tmp_path)
@@ -223,20 +223,20 @@ def test_a_text_model_is_no_visual_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not pictures"):
         choose_visual("all-minilm-l6-v2", models_home=tmp_path)
     with pytest.raises(ModelError, match="visual model"):
-        choose_text("clip-vit-b-32", PaletteEmbedding(), ollama_host=NOWHERE)
+        choose_text("clip-vit-b-32", Palette(), ollama_host=NOWHERE)
 
 
 # the text model
 
 
-def test_off_is_none(palette: PaletteEmbedding) -> None:
+def test_off_is_none(palette: Palette) -> None:
     assert choose_text("off", palette, ollama_host=NOWHERE) == (None, [])
 
 
 def test_auto_falls_back_step_by_step(
-    minidual: Path, palette: PaletteEmbedding, tmp_path: Path, serve: Callable[..., str]
+    minidual: Path, palette: Palette, tmp_path: Path, serve: Callable[..., str]
 ) -> None:
-    visual = OnnxEmbedding(minidual)
+    visual = OnnxEncoder(minidual)
     model, (warning,) = choose_text("auto", palette, ollama_host=NOWHERE)
     assert model is None
     assert "words alone" in warning
@@ -256,41 +256,30 @@ def test_auto_falls_back_step_by_step(
 
 
 def test_the_towers_vectors_are_the_visual_models(minidual: Path) -> None:
-    visual = OnnxEmbedding(minidual)
+    visual = OnnxEncoder(minidual)
     model, _ = choose_text("visual", visual, ollama_host=NOWHERE)
     assert model is not None
-    assert model.embedding.get_text_embedding("a dog") == visual.get_text_embedding("a dog")
+    np.testing.assert_array_equal(model.embed(["a dog"]), visual.embed_texts(["a dog"]))
 
 
-def test_the_palette_has_no_text_tower(palette: PaletteEmbedding) -> None:
+def test_the_palette_has_no_text_tower(palette: Palette) -> None:
     with pytest.raises(UsageError, match="palette"):
         choose_text("visual", palette, ollama_host=NOWHERE)
 
 
-def test_a_sentence_model_agrees_with_sentence_transformers(palette: PaletteEmbedding) -> None:
+def test_a_sentence_model_agrees_with_sentence_transformers(palette: Palette) -> None:
     folder = minilm()
     model, _ = choose_text(str(folder), palette, ollama_host=NOWHERE, dtype="float32")
     assert model is not None
     texts = ["A dog runs on the beach.", "Two children play in the snow. " * 60, "", "Größe"]
-    rows = np.array(model.embedding.get_text_embedding_batch(texts))
+    rows = model.embed(texts)
     # from sentence-transformers 6.2 on the same folder
     np.testing.assert_allclose(rows[0, :3], REFERENCE, atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
-    query = np.array(model.embedding.get_query_embedding("a puppy at the sea"))
-    assert (rows @ query).argmax() == 0
+    assert (rows @ model.query_vector("a puppy at the sea")).argmax() == 0
 
 
-async def test_the_async_half_of_a_text_model_gives_the_same(palette: PaletteEmbedding) -> None:
-    model, _ = choose_text(str(minilm()), palette, ollama_host=NOWHERE)
-    assert model is not None
-    embedding = model.embedding
-    assert await embedding.aget_query_embedding("dog") == embedding.get_query_embedding("dog")
-    assert await embedding.aget_text_embedding_batch(["a", "b"]) == [
-        *embedding.get_text_embedding_batch(["a", "b"])
-    ]
-
-
-def test_a_layer_that_is_not_computed_is_refused(palette: PaletteEmbedding, tmp_path: Path) -> None:
+def test_a_layer_that_is_not_computed_is_refused(palette: Palette, tmp_path: Path) -> None:
     folder = tmp_path / "dense"
     shutil.copytree(minilm(), folder, ignore=shutil.ignore_patterns("*.safetensors"))
     os.link(minilm() / "model.safetensors", folder / "model.safetensors")
@@ -313,20 +302,20 @@ def test_an_embedding_model_is_found_on_new_and_old_servers(
 
 
 def test_queries_and_documents_get_the_prompts_of_their_model(
-    serve: Callable[..., str], palette: PaletteEmbedding
+    serve: Callable[..., str], palette: Palette
 ) -> None:
     server = FakeOllama()
     model, _ = choose_text("ollama:nomic-embed-text", palette, ollama_host=serve(server))
     assert model is not None
     assert model.dim == 8
-    assert len(model.embedding.get_text_embedding_batch(["abc"] * 70)) == 70
-    model.embedding.get_query_embedding("a badge\ud800")
+    assert len(model.embed(["abc"] * 70)) == 70
+    model.query_vector("a badge\ud800")
     assert server.embedded[-1] == "search_query: a badge?"
     assert server.embedded[-2] == "search_document: abc"
 
 
 def test_a_busy_server_is_asked_again(
-    serve: Callable[..., str], palette: PaletteEmbedding, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., str], palette: Palette, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ollama_text, "PAUSE_S", 0.01)
     server = FakeOllama()
@@ -335,12 +324,10 @@ def test_a_busy_server_is_asked_again(
     assert model is not None
     server.busy = 9
     with pytest.raises(OllamaUnavailable, match="503: server busy"):
-        model.embedding.get_text_embedding("abc")
+        model.embed(["abc"])
 
 
-def test_ollamas_failures_are_told_apart(
-    serve: Callable[..., str], palette: PaletteEmbedding
-) -> None:
+def test_ollamas_failures_are_told_apart(serve: Callable[..., str], palette: Palette) -> None:
     host = serve(FakeOllama())
     with pytest.raises(ModelMissing, match="no model mistral"):
         choose_text("ollama:mistral", palette, ollama_host=host)
@@ -354,7 +341,7 @@ def test_ollamas_failures_are_told_apart(
 
 
 def test_texts_go_to_another_machine_only_when_allowed(
-    palette: PaletteEmbedding, monkeypatch: pytest.MonkeyPatch
+    palette: Palette, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the other machine was asked")
@@ -367,7 +354,7 @@ def test_texts_go_to_another_machine_only_when_allowed(
 
 
 def test_texts_go_into_ollamas_cloud_only_when_allowed(
-    palette: PaletteEmbedding, serve: Callable[[Callable[..., None]], str]
+    palette: Palette, serve: Callable[[Callable[..., None]], str]
 ) -> None:
     ollama = FakeOllama()
     ollama.remote_host = "https://ollama.example"
@@ -428,7 +415,7 @@ def test_pull_fetches_what_is_needed_and_only_a_complete_model_takes_its_place(
     assert layout_of(folder) == "onnx"
     assert {path for path in seen if path.endswith((".py", ".md", ".bin", ".msgpack"))} == set()
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "textual", "visual"]
-    assert OnnxEmbedding(folder).stamp == OnnxEmbedding(minidual).stamp
+    assert OnnxEncoder(folder).stamp == OnnxEncoder(minidual).stamp
     seen.clear()
     assert pull("onnx-clip-vit-b-32", home) == folder
     assert seen == []

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from mmrag_plugin.embeddings import devices, dtypes, text_models, transformers_model
 from mmrag_plugin.embeddings.dtypes import Measured, Trial, Verdict, Verdicts, decide, quickest
-from mmrag_plugin.embeddings.text_models import SentenceEmbedding
-from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+from mmrag_plugin.embeddings.text_models import SentenceEncoder
+from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 from test_embeddings_choose import minilm
 from test_embeddings_transformers import build_clip, drawn
 
@@ -165,21 +165,21 @@ def test_the_second_load_goes_straight_to_the_format_that_was_decided_on(
 ) -> None:
     monkeypatch.setattr(transformers_model, "quick_formats", lambda device: ("bfloat16",))
     monkeypatch.setattr(dtypes, "MIN_GAIN", 0.0)  # what is quicker at this size is chance
-    first = TransformersEmbedding(clip, device="cpu", models_home=tmp_path)
+    first = TransformersEncoder(clip, device="cpu", models_home=tmp_path)
     assert first.runs_with == "bfloat16 on cpu"
     loads: list[str] = []
-    plain = TransformersEmbedding._network
+    plain = TransformersEncoder._network
 
-    def watched(self: TransformersEmbedding, folder: Path, dtype: str) -> Any:
+    def watched(self: TransformersEncoder, folder: Path, dtype: str) -> Any:
         loads.append(dtype)
         return plain(self, folder, dtype)
 
     def no_probe(*_: Any) -> Any:
         raise AssertionError("the model was tried out again")
 
-    monkeypatch.setattr(TransformersEmbedding, "_network", watched)
+    monkeypatch.setattr(TransformersEncoder, "_network", watched)
     monkeypatch.setattr(dtypes, "decide", no_probe)
-    second = TransformersEmbedding(clip, device="cpu", models_home=tmp_path)
+    second = TransformersEncoder(clip, device="cpu", models_home=tmp_path)
     assert loads == ["bfloat16"]
     assert (second.dtype, second.dim, second.stamp) == ("bfloat16", 24, first.stamp)
     pictures = drawn((64, 48))
@@ -192,8 +192,8 @@ def test_a_format_that_disagrees_is_not_used(
     monkeypatch.setattr(transformers_model, "quick_formats", lambda device: ("bfloat16",))
     monkeypatch.setattr(dtypes, "MIN_GAIN", 0.0)
     monkeypatch.setitem(dtypes.MIN_AGREEMENT, "bfloat16", 1.1)
-    model = TransformersEmbedding(clip, device="cpu", models_home=tmp_path)
-    exact = TransformersEmbedding(clip, device="cpu", dtype="float32")
+    model = TransformersEncoder(clip, device="cpu", models_home=tmp_path)
+    exact = TransformersEncoder(clip, device="cpu", dtype="float32")
     assert model.runs_with == "float32 on cpu"
     texts = ["a red car", "the dog on the beach"]
     np.testing.assert_array_equal(model.embed_texts(texts), exact.embed_texts(texts))
@@ -204,13 +204,13 @@ def test_a_text_model_takes_the_quicker_format_that_agrees(
 ) -> None:
     monkeypatch.setattr(text_models, "quick_formats", lambda device: ("bfloat16",))
     monkeypatch.setattr(dtypes, "MIN_GAIN", 0.0)
-    half = SentenceEmbedding(minilm(), device="cpu", models_home=tmp_path)
-    exact = SentenceEmbedding(minilm(), device="cpu", dtype="float32")
+    half = SentenceEncoder(minilm(), device="cpu", models_home=tmp_path)
+    exact = SentenceEncoder(minilm(), device="cpu", dtype="float32")
     assert (half.runs_with, exact.runs_with) == ("bfloat16 on cpu", "float32 on cpu")
     assert half.stamp == exact.stamp
     texts = ["Gate B42", "a long walk in the mountains " * 30, "receipt"]
     assert (half.embed(texts) * exact.embed(texts)).sum(axis=1).min() > 0.99
-    assert SentenceEmbedding(minilm(), device="cpu", models_home=tmp_path).dtype == "bfloat16"
+    assert SentenceEncoder(minilm(), device="cpu", models_home=tmp_path).dtype == "bfloat16"
 
 
 def test_the_quickest_of_nothing_but_float32_is_float32() -> None:
@@ -285,10 +285,10 @@ def test_batches_are_larger_on_a_gpu() -> None:
 
 
 def test_a_model_takes_the_batch_size_of_its_device_unless_told(clip: Path) -> None:
-    model = TransformersEmbedding(clip, device="cpu", dtype="float32")
-    assert model.embed_batch_size == devices.batch_size("cpu")
-    told = TransformersEmbedding(clip, device="cpu", dtype="float32", embed_batch_size=3)
-    assert told.embed_batch_size == 3
+    model = TransformersEncoder(clip, device="cpu", dtype="float32")
+    assert model.batch == devices.batch_size("cpu")
+    told = TransformersEncoder(clip, device="cpu", dtype="float32", batch=3)
+    assert told.batch == 3
 
 
 def test_formats_are_compared_in_one_thread_and_the_others_come_back() -> None:

@@ -16,8 +16,8 @@ from mmrag_plugin.cli.main import app
 from mmrag_plugin.embeddings import dtypes, int8_making, transformers_model
 from mmrag_plugin.embeddings.int8_copies import FOLDER, copy_of
 from mmrag_plugin.embeddings.int8_making import make_copy, remove_copy
-from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
-from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+from mmrag_plugin.embeddings.onnx_folder import OnnxEncoder
+from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 from mmrag_plugin.errors import MissingExtra, ModelError, ModelMissing, UsageError
 from mmrag_plugin.pictures import open_picture
 from test_embeddings_choose import minilm
@@ -39,8 +39,8 @@ def agreement(one: Any, other: Any) -> float:
 def test_a_copy_of_graphs_agrees_and_has_the_stamp_of_its_model(
     minidual: Path, copied: Path, shared_data: Path
 ) -> None:
-    exact = OnnxEmbedding(minidual, models_home=copied, dtype="float32")
-    copy = OnnxEmbedding(minidual, models_home=copied, dtype="int8")
+    exact = OnnxEncoder(minidual, models_home=copied, dtype="float32")
+    copy = OnnxEncoder(minidual, models_home=copied, dtype="int8")
     assert (exact.runs_with, copy.runs_with) == ("float32 on cpu", "int8 on cpu")
     assert copy.stamp == exact.stamp
     photos = sorted((shared_data / "coco_train" / "images").iterdir())[:8]
@@ -55,10 +55,10 @@ def test_auto_measures_a_copy_once_and_takes_it_where_it_is_quickest(
     minidual: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dtypes, "MIN_GAIN", 0.0)  # what is quicker at this size is chance
-    first = OnnxEmbedding(minidual, models_home=copied)
+    first = OnnxEncoder(minidual, models_home=copied)
     assert first.dtype == "int8"
     monkeypatch.setattr(dtypes, "decide", lambda *_: pytest.fail("it was measured again"))
-    assert OnnxEmbedding(minidual, models_home=copied).dtype == "int8"
+    assert OnnxEncoder(minidual, models_home=copied).dtype == "int8"
 
 
 def test_a_copy_that_disagrees_or_is_slower_is_left_alone(
@@ -66,11 +66,11 @@ def test_a_copy_that_disagrees_or_is_slower_is_left_alone(
 ) -> None:
     make_copy(minidual, tmp_path)
     monkeypatch.setitem(dtypes.MIN_AGREEMENT, "int8", 1.1)
-    assert OnnxEmbedding(minidual, models_home=tmp_path).dtype == "float32"
+    assert OnnxEncoder(minidual, models_home=tmp_path).dtype == "float32"
     make_copy(minidual, tmp_path)
     monkeypatch.setitem(dtypes.MIN_AGREEMENT, "int8", 0.9)
     monkeypatch.setattr(dtypes, "MIN_GAIN", 1e9)
-    assert OnnxEmbedding(minidual, models_home=tmp_path).dtype == "float32"
+    assert OnnxEncoder(minidual, models_home=tmp_path).dtype == "float32"
 
 
 @pytest.mark.slow
@@ -79,19 +79,19 @@ def test_a_copy_that_was_damaged_later_is_passed_over(
 ) -> None:
     monkeypatch.setattr(dtypes, "MIN_GAIN", 0.0)
     copy = make_copy(minidual, tmp_path)
-    assert OnnxEmbedding(minidual, models_home=tmp_path).dtype == "int8"
+    assert OnnxEncoder(minidual, models_home=tmp_path).dtype == "int8"
     graph = copy / "visual" / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:1000])
-    assert OnnxEmbedding(minidual, models_home=tmp_path).dtype == "float32"
+    assert OnnxEncoder(minidual, models_home=tmp_path).dtype == "float32"
     with pytest.raises(ModelError, match="can't be loaded"):
-        OnnxEmbedding(minidual, models_home=tmp_path, dtype="int8")
+        OnnxEncoder(minidual, models_home=tmp_path, dtype="int8")
 
 
 def test_int8_without_a_copy_names_the_command_that_makes_it(
     minidual: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelMissing) as caught:
-        OnnxEmbedding(minidual, models_home=tmp_path, dtype="int8")
+        OnnxEncoder(minidual, models_home=tmp_path, dtype="int8")
     assert caught.value.remedy == "Make it: mmrag models quantize minidual"
 
 
@@ -166,9 +166,9 @@ def test_a_transformers_model_is_written_as_graphs_that_agree(
     folder = tmp_path / "model"
     build(folder)
     copy = make_copy(folder, tmp_path)
-    exact = TransformersEmbedding(folder, dtype="float32", device="cpu")
+    exact = TransformersEncoder(folder, dtype="float32", device="cpu")
     assert copy_of(exact.stamp, tmp_path) == copy
-    rounded = TransformersEmbedding(folder, dtype="int8", device="cpu", models_home=tmp_path)
+    rounded = TransformersEncoder(folder, dtype="int8", device="cpu", models_home=tmp_path)
     assert rounded.stamp == exact.stamp
     assert rounded.dim == exact.dim
     pictures = drawn((64, 48), (33, 80), (32, 32), (200, 100), (9, 9))
@@ -177,7 +177,7 @@ def test_a_transformers_model_is_written_as_graphs_that_agree(
         assert agreement(exact.embed_texts(texts), rounded.embed_texts(texts)) > 0.99
     monkeypatch.setattr(transformers_model, "quick_formats", lambda device: ())
     monkeypatch.setattr(dtypes, "MIN_GAIN", 0.0)
-    chosen = TransformersEmbedding(folder, device="cpu", models_home=tmp_path)
+    chosen = TransformersEncoder(folder, device="cpu", models_home=tmp_path)
     assert chosen.runs_with == "int8 on cpu"
     assert remove_copy(exact.stamp, tmp_path)
-    assert TransformersEmbedding(folder, device="cpu", models_home=tmp_path).dtype == "float32"
+    assert TransformersEncoder(folder, device="cpu", models_home=tmp_path).dtype == "float32"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mmrag_plugin.embeddings.devices import batch_size, quick_formats
-from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 from test_embeddings_transformers import BUILDERS, TEXTS, drawn
 
 WITHOUT_TORCHVISION = """
@@ -53,7 +53,7 @@ def test_everything_works_without_torchvision_and_gives_the_same_vectors(tmp_pat
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stderr
     for folder in folders.values():
-        model = TransformersEmbedding(folder, dtype="float32", device="cpu")
+        model = TransformersEncoder(folder, dtype="float32", device="cpu")
         vectors = np.load(folder / "vectors.npy")
         np.testing.assert_allclose(vectors, model.embed_pictures(pictures), atol=1e-6)
 
@@ -64,7 +64,7 @@ def test_a_processor_that_its_model_names_fast_is_loaded_with_the_same_result(
 ) -> None:
     folder = built(tmp_path, [family])[family]
     pictures = drawn((64, 48), (33, 80))
-    plain = TransformersEmbedding(folder, dtype="float32", device="cpu").embed_pictures(pictures)
+    plain = TransformersEncoder(folder, dtype="float32", device="cpu").embed_pictures(pictures)
     other = tmp_path / "fast"
     shutil.copytree(folder, other)
     (file,) = other.glob("*processor_config.json")
@@ -73,7 +73,7 @@ def test_a_processor_that_its_model_names_fast_is_loaded_with_the_same_result(
     named = content.get("image_processor", content)
     named["image_processor_type"] = f"{names[family]}ImageProcessorFast"
     file.write_text(json.dumps(content))
-    fast = TransformersEmbedding(other, dtype="float32", device="cpu")
+    fast = TransformersEncoder(other, dtype="float32", device="cpu")
     np.testing.assert_array_equal(fast.embed_pictures(pictures), plain)
 
 
@@ -91,19 +91,19 @@ def gpu() -> str:
 def test_a_gpu_gives_the_vectors_of_the_processor(gpu: str, family: str, tmp_path: Path) -> None:
     folder = built(tmp_path, [family])[family]
     pictures = drawn((64, 48), (33, 80), (200, 200)) * 50
-    exact = TransformersEmbedding(folder, dtype="float32", device="cpu")
+    exact = TransformersEncoder(folder, dtype="float32", device="cpu")
     formats: list[Any] = ["float32", *quick_formats(gpu)]
     for dtype in formats:
-        model = TransformersEmbedding(folder, dtype=dtype, device=gpu)
+        model = TransformersEncoder(folder, dtype=dtype, device=gpu)
         assert model.runs_with == f"{dtype} on {gpu}"
-        assert model.embed_batch_size == batch_size(gpu)
+        assert model.batch == batch_size(gpu)
         assert model.stamp == exact.stamp
         for one, other in (
             (model.embed_pictures(pictures), exact.embed_pictures(pictures)),
             (model.embed_texts(TEXTS), exact.embed_texts(TEXTS)),
         ):
             assert (one * other).sum(axis=1).min() > 0.99
-    first = TransformersEmbedding(folder, device=gpu, models_home=tmp_path)
-    second = TransformersEmbedding(folder, device=gpu, models_home=tmp_path)
+    first = TransformersEncoder(folder, device=gpu, models_home=tmp_path)
+    second = TransformersEncoder(folder, device=gpu, models_home=tmp_path)
     assert first.runs_with == second.runs_with
     assert first.device == gpu

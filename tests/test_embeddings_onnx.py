@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
+from mmrag_plugin.embeddings.onnx_folder import OnnxEncoder
 from mmrag_plugin.embeddings.onnx_graph import Graph
 from mmrag_plugin.errors import ModelError
 from mmrag_plugin.model_input import Square
@@ -18,8 +18,8 @@ from mmrag_plugin.pictures import open_picture
 
 
 @pytest.fixture(scope="module")
-def model(minidual: Path) -> OnnxEmbedding:
-    return OnnxEmbedding(minidual)
+def model(minidual: Path) -> OnnxEncoder:
+    return OnnxEncoder(minidual)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def recall(ranks: np.ndarray, at: int) -> float:
 
 @pytest.mark.slow
 def test_recall_on_flickr8k_is_what_the_model_was_published_with(
-    model: OnnxEmbedding, shared_data: Path
+    model: OnnxEncoder, shared_data: Path
 ) -> None:
     folder = shared_data / "flickr8k_dev"
     captions = json.loads((folder / "captions.json").read_text("utf-8"))
@@ -54,7 +54,7 @@ def test_recall_on_flickr8k_is_what_the_model_was_published_with(
     assert [recall(ranks, at) for at in (1, 5, 10)] == [16.1, 41.9, 53.9]
 
 
-def test_a_sample_of_flickr8k_is_found(model: OnnxEmbedding, shared_data: Path) -> None:
+def test_a_sample_of_flickr8k_is_found(model: OnnxEncoder, shared_data: Path) -> None:
     folder = shared_data / "flickr8k_dev"
     captions = json.loads((folder / "captions.json").read_text("utf-8"))
     names = list(captions)[:100]
@@ -64,7 +64,7 @@ def test_a_sample_of_flickr8k_is_found(model: OnnxEmbedding, shared_data: Path) 
     assert recall(ranks, 10) > 75  # chance is 10
 
 
-def test_the_vectors_match_the_graph_run_by_hand(model: OnnxEmbedding, minidual: Path) -> None:
+def test_the_vectors_match_the_graph_run_by_hand(model: OnnxEncoder, minidual: Path) -> None:
     import onnxruntime
 
     picture = Image.fromarray(
@@ -105,13 +105,13 @@ def test_a_picture_of_the_models_size_is_taken_as_it_is() -> None:
     assert ways.fitted(picture) is picture
 
 
-def test_texts_are_padded_and_cut_to_the_context_length(model: OnnxEmbedding) -> None:
+def test_texts_are_padded_and_cut_to_the_context_length(model: OnnxEncoder) -> None:
     encoding = model._encode(["dog", "dog " * 100])
     assert [len(one.ids) for one in encoding] == [24, 24]
     assert encoding[0].ids[1:] == [0] * 23
 
 
-def test_words_in_an_unknown_script_are_not_understood(model: OnnxEmbedding) -> None:
+def test_words_in_an_unknown_script_are_not_understood(model: OnnxEncoder) -> None:
     assert model.understands("a dog")
     assert not model.understands("犬")
     assert not model.embed_texts(["犬"]).any()
@@ -120,25 +120,25 @@ def test_words_in_an_unknown_script_are_not_understood(model: OnnxEmbedding) -> 
 def test_the_pad_token_may_be_named_in_the_tokenizers_configuration(copied: Path) -> None:
     change(copied / "config.json", text_cfg={"context_length": 24})
     (copied / "textual" / "tokenizer_config.json").write_text('{"pad_token": "\'"}')
-    assert OnnxEmbedding(copied)._encode(["dog"])[0].ids[1:] == [2] * 23
+    assert OnnxEncoder(copied)._encode(["dog"])[0].ids[1:] == [2] * 23
 
 
 def test_a_renamed_folder_keeps_its_stamp_and_another_preprocessing_changes_it(
-    model: OnnxEmbedding, copied: Path
+    model: OnnxEncoder, copied: Path
 ) -> None:
-    assert OnnxEmbedding(copied).stamp == model.stamp
+    assert OnnxEncoder(copied).stamp == model.stamp
     change(copied / "visual" / "preprocess_cfg.json", interpolation="bilinear")
-    assert OnnxEmbedding(copied).stamp != model.stamp
+    assert OnnxEncoder(copied).stamp != model.stamp
 
 
 def test_one_changed_byte_of_the_weights_changes_the_stamp_of_a_small_graph(
-    model: OnnxEmbedding, copied: Path
+    model: OnnxEncoder, copied: Path
 ) -> None:
     graph = copied / "textual" / "model.onnx"
     content = bytearray(graph.read_bytes())
     content[len(content) // 2] ^= 1
     graph.write_bytes(content)
-    assert OnnxEmbedding(copied).stamp != model.stamp
+    assert OnnxEncoder(copied).stamp != model.stamp
 
 
 @pytest.mark.parametrize(
@@ -150,14 +150,14 @@ def test_a_damaged_file_is_a_model_error_that_says_what_belongs_there(
 ) -> None:
     (copied / damage).write_bytes((copied / damage).read_bytes()[:100])
     with pytest.raises(ModelError, match="can't be loaded") as caught:
-        OnnxEmbedding(copied)
+        OnnxEncoder(copied)
     assert "preprocess_cfg.json" in caught.value.remedy
 
 
 def test_an_unknown_resize_mode_is_not_guessed_at(copied: Path) -> None:
     change(copied / "visual" / "preprocess_cfg.json", resize_mode="diagonal")
     with pytest.raises(ModelError, match="diagonal"):
-        OnnxEmbedding(copied)
+        OnnxEncoder(copied)
 
 
 class FakeSession:
@@ -185,15 +185,15 @@ def test_a_graph_gets_its_own_type_and_batch(dtype: str) -> None:
 
 
 def test_texts_are_cut_into_the_batches_of_the_graph(minidual: Path) -> None:
-    model = OnnxEmbedding(minidual)
+    model = OnnxEncoder(minidual)
     session = FakeSession(1, "int32")
     model._textual = Graph(session, {"text": "int32"}, "text", 1)
     assert model.embed_texts(["a dog", "a cat", "a boy"]).shape == (3, 24)
     assert session.calls == 3
 
 
-def test_a_graph_that_normalises_itself_gets_the_bare_pixels(model: OnnxEmbedding) -> None:
-    inner = OnnxEmbedding.model_construct()
+def test_a_graph_that_normalises_itself_gets_the_bare_pixels(model: OnnxEncoder) -> None:
+    inner = OnnxEncoder.__new__(OnnxEncoder)
     inner._takes = Square(4, (0.5,) * 3, (0.5,) * 3)
     inner._visual = Graph(None, {"image": "uint8"}, "image", 0)
     squares = np.zeros((2, 4, 4, 3), np.uint8)

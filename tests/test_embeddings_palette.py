@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from mmrag_plugin.embeddings.palette import TERMS, WORDS, PaletteEmbedding, to_lab
+from mmrag_plugin.embeddings.palette import TERMS, WORDS, Palette, to_lab
 from mmrag_plugin.pictures import open_picture
 
 # as a child's paint box has them; none of them is one of the palette's typical colours
@@ -31,8 +31,8 @@ PAINTS = {
 
 
 @pytest.fixture(scope="module")
-def palette() -> PaletteEmbedding:
-    return PaletteEmbedding()
+def palette() -> Palette:
+    return Palette()
 
 
 def scene(background: str, *shapes: tuple[str, tuple[int, int, int, int]]) -> Image.Image:
@@ -43,13 +43,13 @@ def scene(background: str, *shapes: tuple[str, tuple[int, int, int, int]]) -> Im
     return picture
 
 
-def best(palette: PaletteEmbedding, query: str, scenes: dict[str, Image.Image]) -> str:
+def best(palette: Palette, query: str, scenes: dict[str, Image.Image]) -> str:
     scores = palette.embed_pictures(list(scenes.values())) @ palette.embed_texts([query])[0]
     return list(scenes)[int(scores.argmax())]
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_a_ball_of_the_colour_comes_first(palette: PaletteEmbedding, term: str) -> None:
+def test_a_ball_of_the_colour_comes_first(palette: Palette, term: str) -> None:
     ground = "grey" if term != "grey" else "white"
     balls = {name: scene(ground, (name, (100, 70, 200, 170))) for name in PAINTS if name != ground}
     assert best(palette, f"a {term} ball", balls) == term
@@ -67,7 +67,7 @@ def test_a_ball_of_the_colour_comes_first(palette: PaletteEmbedding, term: str) 
         ("chocolate cake", "brown"),
     ],
 )
-def test_synonyms_mean_their_basic_term(palette: PaletteEmbedding, query: str, term: str) -> None:
+def test_synonyms_mean_their_basic_term(palette: Palette, query: str, term: str) -> None:
     np.testing.assert_array_equal(palette.embed_texts([query]), palette.embed_texts([term]))
 
 
@@ -85,7 +85,7 @@ def test_synonyms_mean_their_basic_term(palette: PaletteEmbedding, query: str, t
     ],
 )
 def test_places_decide_between_the_same_colours(
-    palette: PaletteEmbedding, query: str, expected: str
+    palette: Palette, query: str, expected: str
 ) -> None:
     scenes = {
         "blue over yellow": scene("yellow", ("blue", (0, 0, 320, 120))),
@@ -96,7 +96,7 @@ def test_places_decide_between_the_same_colours(
     assert best(palette, query, scenes) == expected
 
 
-def test_a_place_counts_less_than_a_colour(palette: PaletteEmbedding) -> None:
+def test_a_place_counts_less_than_a_colour(palette: Palette) -> None:
     scenes = {
         "elsewhere": scene("white", ("red", (0, 180, 320, 240))),
         "absent": scene("white", ("green", (0, 0, 320, 60))),
@@ -104,7 +104,7 @@ def test_a_place_counts_less_than_a_colour(palette: PaletteEmbedding) -> None:
     assert best(palette, "red at the top", scenes) == "elsewhere"
 
 
-def test_both_colours_beat_one(palette: PaletteEmbedding) -> None:
+def test_both_colours_beat_one(palette: Palette) -> None:
     scenes = {
         "red only": scene("grey", ("red", (60, 60, 260, 180))),
         "both": scene("grey", ("red", (60, 60, 160, 180)), ("green", (160, 60, 260, 180))),
@@ -114,9 +114,7 @@ def test_both_colours_beat_one(palette: PaletteEmbedding) -> None:
 
 
 @pytest.mark.parametrize(("query", "expected"), [("a dark room", "night"), ("bright", "day")])
-def test_dark_and_bright_are_understood(
-    palette: PaletteEmbedding, query: str, expected: str
-) -> None:
+def test_dark_and_bright_are_understood(palette: Palette, query: str, expected: str) -> None:
     scenes = {
         "night": Image.new("RGB", (64, 64), (14, 16, 40)),
         "day": Image.new("RGB", (64, 64), (225, 235, 240)),
@@ -127,14 +125,14 @@ def test_dark_and_bright_are_understood(
 
 
 @pytest.mark.parametrize("query", ["a dog", "", "sky above the field", "on the left", "reduce"])
-def test_it_abstains_without_a_colour_word(palette: PaletteEmbedding, query: str) -> None:
+def test_it_abstains_without_a_colour_word(palette: Palette, query: str) -> None:
     assert not palette.understands(query)
     assert not palette.embed_texts([query]).any()
 
 
 @given(st.lists(st.sampled_from([*WORDS, "above", "left", "of", "and", "top", "dog", ","])))
 def test_any_query_of_such_words_is_read(words: list[str]) -> None:
-    palette = PaletteEmbedding()
+    palette = Palette()
     row = palette.embed_texts([" ".join(words)])[0]
     length = float(np.linalg.norm(row))
     assert (row >= 0).all()
@@ -153,7 +151,7 @@ def test_lab_agrees_with_the_published_values_of_srgb_primaries() -> None:
 
 
 def test_real_photos_with_the_captions_colours_rank_well_above_chance(
-    palette: PaletteEmbedding, shared_data: Path
+    palette: Palette, shared_data: Path
 ) -> None:
     folder = shared_data / "coco_train"
     captions = json.loads((folder / "captions.json").read_text("utf-8"))

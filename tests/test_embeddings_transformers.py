@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 from mmrag_plugin.errors import ModelError, ModelMissing
 from mmrag_plugin.pictures import open_picture
 
@@ -126,9 +126,9 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def loaded(tiny_models: dict[str, Path]) -> dict[str, TransformersEmbedding]:
+def loaded(tiny_models: dict[str, Path]) -> dict[str, TransformersEncoder]:
     return {
-        name: TransformersEmbedding(folder, device="cpu", dtype="float32")
+        name: TransformersEncoder(folder, device="cpu", dtype="float32")
         for name, folder in tiny_models.items()
     }
 
@@ -173,7 +173,7 @@ def test_a_row_does_not_depend_on_its_batch(family: str, loaded: dict[str, Any])
 
 
 def test_two_loads_give_the_same_vectors(family: str, tiny_models: Any, loaded: Any) -> None:
-    again = TransformersEmbedding(tiny_models[family], device="cpu", dtype="float32")
+    again = TransformersEncoder(tiny_models[family], device="cpu", dtype="float32")
     pictures = drawn((64, 48), (33, 80))
     np.testing.assert_array_equal(
         again.embed_pictures(pictures), loaded[family].embed_pictures(pictures)
@@ -223,13 +223,13 @@ def test_a_renamed_folder_keeps_its_stamp(tiny_models: Any, loaded: Any, tmp_pat
     copy = tmp_path / "another name"
     shutil.copytree(tiny_models["clip"], copy)
     (copy / "README.md").write_text("said by nobody")
-    model = TransformersEmbedding(copy, device="cpu", dtype="float32")
+    model = TransformersEncoder(copy, device="cpu", dtype="float32")
     assert model.stamp == loaded["clip"].stamp
 
 
 def test_other_weights_give_another_stamp(loaded: Any, tmp_path: Path) -> None:
     build_clip(tmp_path, number=1)
-    model = TransformersEmbedding(tmp_path, device="cpu", dtype="float32")
+    model = TransformersEncoder(tmp_path, device="cpu", dtype="float32")
     assert model.stamp != loaded["clip"].stamp
 
 
@@ -240,12 +240,12 @@ def test_other_preprocessing_gives_another_stamp(
     shutil.copytree(tiny_models["clip"], copy)
     path = copy / "preprocessor_config.json"
     path.write_text(path.read_text().replace("0.48145466", "0.5"))
-    model = TransformersEmbedding(copy, device="cpu", dtype="float32")
+    model = TransformersEncoder(copy, device="cpu", dtype="float32")
     assert model.stamp != loaded["clip"].stamp
 
 
 def test_bfloat16_gives_nearly_the_same_vectors(family: str, tiny_models: Any, loaded: Any) -> None:
-    model = TransformersEmbedding(tiny_models[family], device="cpu", dtype="bfloat16")
+    model = TransformersEncoder(tiny_models[family], device="cpu", dtype="bfloat16")
     assert model.runs_with == "bfloat16 on cpu"
     pictures = drawn((64, 48), (33, 80))
     agreement = (model.embed_pictures(pictures) * loaded[family].embed_pictures(pictures)).sum(1)
@@ -255,7 +255,7 @@ def test_bfloat16_gives_nearly_the_same_vectors(family: str, tiny_models: Any, l
 
 def test_a_model_that_is_not_on_disk_names_the_command_that_fetches_it(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing) as caught:
-        TransformersEmbedding("siglip2-so400m-384", models_home=tmp_path)
+        TransformersEncoder("siglip2-so400m-384", models_home=tmp_path)
     assert "`mmrag models pull siglip2-so400m-384`" in caught.value.remedy
 
 
@@ -265,7 +265,7 @@ def test_damaged_weights_are_a_model_error(tiny_models: Any, tmp_path: Path) -> 
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="can't be loaded"):
-        TransformersEmbedding(copy)
+        TransformersEncoder(copy)
 
 
 def test_weights_with_holes_are_refused_instead_of_filled_with_noise(
@@ -279,7 +279,7 @@ def test_weights_with_holes_are_refused_instead_of_filled_with_noise(
     del weights["visual_projection.weight"]
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match="visual_projection"):
-        TransformersEmbedding(copy)
+        TransformersEncoder(copy)
 
 
 def test_a_text_only_model_is_refused(tmp_path: Path) -> None:
@@ -287,4 +287,4 @@ def test_a_text_only_model_is_refused(tmp_path: Path) -> None:
 
     BertModel(BertConfig(**LAYERS, vocab_size=20)).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="bert"):
-        TransformersEmbedding(tmp_path)
+        TransformersEncoder(tmp_path)

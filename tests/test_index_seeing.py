@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from made_films import BLUE, GREEN, RED, write_film
 from media_made import end_owner, opened, picture
 from mmrag_plugin import index_pixels, index_seeing_here
-from mmrag_plugin.embeddings.palette import PaletteEmbedding
+from mmrag_plugin.embeddings.palette import Palette
 from mmrag_plugin.errors import IndexStopped
 from mmrag_plugin.index_seeing_here import SeesHere
 from mmrag_plugin.keyframes.uniform import UniformSelector
@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
         end_owner(directory, wait=False)
 
 
-class BreaksOnBlue(PaletteEmbedding):
+class BreaksOnBlue(Palette):
     """A model that can't take what is blue in its first pixel."""
 
     def embed_pictures(self, pictures: Sequence[PIL.Image.Image]) -> NDArray[np.float32]:
@@ -68,7 +68,7 @@ def test_a_page_that_breaks_the_model_behind_others_breaks_its_picture_alone(
         row(pages(tmp_path / "b.tif", ["red", "red", "red", "blue"])),
         row(picture(tmp_path / "c.png", "red")),
     ]
-    seer = SeesHere(READERS, BreaksOnBlue(setting="palette"), None)
+    seer = SeesHere(READERS, BreaksOnBlue(), None)
     found = {one.media.media_id: one for one in seer.see(media)}
     assert {name: len(one.frames) for name, one in found.items()} == {
         "a.png": 1, "b.tif": 0, "c.png": 1
@@ -109,14 +109,14 @@ def test_a_run_that_is_stopped_while_it_writes_loses_nothing_of_a_long_film(
 
 
 def test_a_run_that_fails_leaves_no_thread_behind(tmp_path: Path) -> None:
-    class Damaged(PaletteEmbedding):
+    class Damaged(Palette):
         def embed_pictures(self, pictures: Sequence[PIL.Image.Image]) -> NDArray[np.float32]:
             raise KeyboardInterrupt
 
     media = [row(picture(tmp_path / f"{number}.png", "red")) for number in range(40)]
     write_film(tmp_path / "film.mp4", [RED] * 40, rate=1, gop=10)
     media.append(row(tmp_path / "film.mp4", "video"))
-    seer = SeesHere(READERS, Damaged(setting="palette"), None)
+    seer = SeesHere(READERS, Damaged(), None)
     with pytest.raises(KeyboardInterrupt):
         list(seer.see(media))
     until = time.monotonic() + 10

@@ -1026,9 +1026,9 @@ def test_text_of_an_old_picture_is_gone_although_nobody_reads_the_new_one(
 def test_a_picture_that_breaks_the_model_fails_alone(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmrag_plugin.embeddings.palette import PaletteEmbedding
+    from mmrag_plugin.embeddings.palette import Palette
 
-    original = PaletteEmbedding.embed_pictures
+    original = Palette.embed_pictures
 
     def picky(self: Any, pictures: Any) -> Any:
         if any(picture.getpixel((20, 20))[2] > 200 for picture in pictures):
@@ -1037,7 +1037,7 @@ def test_a_picture_that_breaks_the_model_fails_alone(
 
     picture(photos / "odd.png", "blue")
     picture(photos / "even.png", "red")
-    monkeypatch.setattr(PaletteEmbedding, "embed_pictures", picky)
+    monkeypatch.setattr(Palette, "embed_pictures", picky)
     with opened(tmp_path / "home") as library:
         report = library.index([photos])
         [problem] = report.failed

@@ -18,8 +18,8 @@ from PIL import Image
 from commands import mmrag_here, refused, told
 from media_made import COLOURS, end_owners, opened
 from mmrag_plugin.embeddings import lora_training
-from mmrag_plugin.embeddings.lora import LoraEmbedding, add_lora
-from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+from mmrag_plugin.embeddings.lora import LoraEncoder, add_lora
+from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 from mmrag_plugin.errors import ModelError, ModelMismatch, StorageError, UsageError
 from mmrag_plugin.index_report import Progress
 from mmrag_plugin.learned_versions import LearnedVersions
@@ -131,7 +131,7 @@ def some_lora(folder: Path) -> tuple[bytes, Any]:
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from safetensors.torch import save
 
-    model = TransformersEmbedding(folder, device="cpu", dtype="float32")
+    model = TransformersEncoder(folder, device="cpu", dtype="float32")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         config = LoraConfig(r=4, lora_alpha=4, target_modules=lora_training._TARGETS)
@@ -147,14 +147,14 @@ def some_lora(folder: Path) -> tuple[bytes, Any]:
 
 def test_a_model_with_its_file_gives_the_vectors_that_peft_gives(tiny: Path) -> None:
     content, expected = some_lora(tiny)
-    plain = TransformersEmbedding(tiny, device="cpu", dtype="float32")
+    plain = TransformersEncoder(tiny, device="cpu", dtype="float32")
     options: dict[str, Any] = {"device": "cpu", "dtype": "float32", "digest": "ab" * 32}
-    adapted = LoraEmbedding(tiny, content, base_stamp=plain.stamp, **options)
+    adapted = LoraEncoder(tiny, content, base_stamp=plain.stamp, **options)
     np.testing.assert_allclose(adapted.embed_texts(["a red car"]), expected, atol=1e-5)
     assert not np.allclose(plain.embed_texts(["a red car"]), expected, atol=1e-2)
     assert adapted.stamp == f"{plain.stamp}+lora-{'ab' * 8}"
     with pytest.raises(ModelError, match="not the one that was learned on"):
-        LoraEmbedding(tiny, content, base_stamp="clip-of-others", **options)
+        LoraEncoder(tiny, content, base_stamp="clip-of-others", **options)
     for damaged in (content[:200], b"", pickle.dumps({"a": 1})):
         with pytest.raises(ModelError, match="can't be used"):
             add_lora(plain.network, damaged)

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from PIL.Image import Resampling
 
-from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
+from mmrag_plugin.embeddings.onnx_folder import OnnxEncoder
 from mmrag_plugin.embeddings.processor_square import normalised_squares, square_of
 from mmrag_plugin.errors import MmragError
 from mmrag_plugin.looks import PixelsHash, look_from, look_of
@@ -39,7 +39,7 @@ def as_taught(picture: PIL.Image.Image) -> PIL.Image.Image:
 
 def agreements(minidual: Path, paths: list[Path]) -> dict[str, float]:
     """The cosine of each readable picture's vector to that of the reference."""
-    model = OnnxEmbedding(minidual, dtype="float32")
+    model = OnnxEncoder(minidual, dtype="float32")
     found = {}
     for path in paths:
         try:

@@ -398,10 +398,12 @@ def test_text_and_pictures_of_a_network_come_through_bit_by_bit(clip_home: Path)
         ours = library.models.text_in_use(library.models.recorded("words"), own)  # type: ignore[arg-type]
         assert ours is not None
         assert text.stamp == ours.stamp
-        asked = text.embedding.get_query_embedding("a dog")
-        assert asked == ours.embedding.get_query_embedding("a dog")
+        asked, embedded = text.query_vector("a dog").tobytes(), text.embed(texts).tobytes()
+        assert asked == ours.query_vector("a dog").tobytes()
+        assert embedded == ours.embed(texts).tobytes()
         os.kill(pid_of(clip_home), signal.SIGKILL)
-        assert text.embedding.get_query_embedding("a dog") == asked
+        assert text.query_vector("a cat").tobytes() == ours.query_vector("a cat").tobytes()
+        assert text.embed(texts).tobytes() == embedded
 
 
 @pytest.mark.slow

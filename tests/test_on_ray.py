@@ -23,7 +23,7 @@ from commands import mmrag_here, refused
 from made_films import BLUE, RED, write_film
 from media_made import picture
 from mmrag_plugin.child_process import start_child
-from mmrag_plugin.embeddings.palette import PaletteEmbedding
+from mmrag_plugin.embeddings.palette import Palette
 from mmrag_plugin.errors import IndexStopped, ModelMismatch, ServiceError
 from mmrag_plugin.index_seeing import SeenMedia
 from mmrag_plugin.index_seeing_here import SeesHere
@@ -128,11 +128,11 @@ def media_in(folder: Path) -> list[MediaRow]:
 
 
 def here() -> SeesHere:
-    return SeesHere(READERS, PaletteEmbedding(setting="palette"), None)
+    return SeesHere(READERS, Palette(), None)
 
 
 def equipment(**changes: Any) -> Equipment:
-    stamp = PaletteEmbedding(setting="palette").stamp
+    stamp = Palette().stamp
     made = Equipment(READERS, Path("/nowhere"), "palette", stamp)
     return replace(made, **changes)
 

@@ -11,7 +11,7 @@ import pytest
 
 from made_films import BLUE, RED, write_film
 from media_made import end_owners, milvus_rows, opened, picture, picture_with_text
-from mmrag_plugin.embeddings.palette import PaletteEmbedding
+from mmrag_plugin.embeddings.palette import Palette
 from mmrag_plugin.filters import Filters
 from mmrag_plugin.indexing import Indexer
 from mmrag_plugin.library import MediaLibrary
@@ -44,7 +44,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was looked at: ``embed`` for each picture, ``ocr`` for each that was read."""
     done: list[str] = []
     for owner, name, what in (
-        (PaletteEmbedding, "embed_pictures", "embed"),
+        (Palette, "embed_pictures", "embed"),
         (RapidOcrReader, "read", "ocr"),
     ):
         original = getattr(owner, name)

@@ -90,18 +90,24 @@ def test_a_command_written_wrong_is_told_of_those_that_are_meant() -> None:
         group.main(["serach"], standalone_mode=False)
 
 
-def test_a_search_by_colour_loads_neither_llama_index_nor_pandas_nor_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["palette", "onnx"])
+def test_a_search_loads_nothing_that_its_model_can_do_without(
+    tmp_path: Path, model: str, request: pytest.FixtureRequest
+) -> None:
     picture(tmp_path / "photos" / "red.png", "red")
-    with opened(tmp_path) as library:
+    setting = "palette" if model == "palette" else str(request.getfixturevalue("minidual"))
+    with opened(tmp_path, visual_model=setting, text_model="auto") as library:
         library.index([tmp_path / "photos"])
+    heavy = ["torch", "transformers", "llama_index.core", "pandas", "scipy"]
+    heavy += ["onnxruntime"] if model == "palette" else []
     program = (
         "import atexit, sys\n"
-        "heavy = 'torch transformers llama_index.core pandas scipy onnxruntime'.split()\n"
+        f"heavy = {heavy}\n"
         "atexit.register(lambda: sys.stderr.write(repr([n for n in heavy if n in sys.modules])))\n"
         "from mmrag_plugin.cli import main\n"
         "sys.argv = ['mmrag', 'search', 'something red', '--json']; main()\n"
     )
-    env = environment(tmp_path, MMRAG_VISUAL_MODEL="auto")
+    env = environment(tmp_path, MMRAG_VISUAL_MODEL="auto", MMRAG_TEXT_MODEL="auto")
     try:
         done = subprocess.run(
             [sys.executable, "-c", program],

@@ -13,17 +13,23 @@ from numpy.typing import NDArray
 
 from media_made import describe, end_owners, opened, picture
 from mmrag_plugin import index_text_vectors
-from mmrag_plugin.embeddings import asked_before, base, choose
+from mmrag_plugin.embeddings import asked_before, choose
 from mmrag_plugin.embeddings.asked_before import AskedBefore
-from mmrag_plugin.embeddings.base import TextModel
-from mmrag_plugin.embeddings.palette import PaletteEmbedding
-from mmrag_plugin.embeddings.text_models import TextEmbedding, VisualTextTower
+from mmrag_plugin.embeddings.base import TextEncoder
+from mmrag_plugin.embeddings.palette import Palette
+from mmrag_plugin.embeddings.preparing import normalised
+from mmrag_plugin.embeddings.text_models import VisualTextTower
 
 
-class Counting(TextEmbedding):
+class Counting(TextEncoder):
     """Makes a vector of a text's letters, and notes what it was asked for."""
 
-    asked: list[str] = []  # noqa: RUF012  (pydantic copies it)
+    model_name = setting = "counting"
+    stamp = "counting-1"
+    dim = 32
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Count letters: [n, 32], rows L2-normalised."""
@@ -32,14 +38,13 @@ class Counting(TextEmbedding):
         for row, text in zip(rows, texts, strict=True):
             for letter in text.lower():
                 row[ord(letter) % 32] += 1
-        return base.normalised(rows + 0.01, by="Counting")
+        return normalised(rows + 0.01, by="Counting")
 
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    model = Counting(model_name="counting", stamp="counting-1", dim=32)
-    chosen = TextModel(model, model.stamp, model.dim, "counting")
-    monkeypatch.setattr(choose, "choose_text", lambda *_, **__: (chosen, []))
+    model = Counting()
+    monkeypatch.setattr(choose, "choose_text", lambda *_, **__: (model, []))
     return model
 
 
@@ -100,26 +105,25 @@ def test_what_is_remembered_while_indexing_is_bounded(
 def test_a_query_is_embedded_once_and_apart_from_the_same_words_as_a_document(
     counting: Counting,
 ) -> None:
-    vector = counting.get_query_embedding("red boat")
-    assert counting.get_query_embedding("red boat") == vector
-    counting.get_text_embedding("red boat")
+    vector = counting.query_vector("red boat")
+    assert counting.query_vector("red boat") is vector
+    counting.embed(["red boat"])
     assert counting.asked == ["query red boat", "red boat"]
 
 
 def test_both_halves_of_a_search_ask_the_visual_model_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    visual, asked = PaletteEmbedding(), list[str]()
-    plain = PaletteEmbedding.embed_texts
+    visual, asked = Palette(), list[str]()
+    plain = Palette.embed_texts
 
-    def watched(self: PaletteEmbedding, texts: Sequence[str]) -> Any:
+    def watched(self: Palette, texts: Sequence[str]) -> Any:
         asked.extend(texts)
         return plain(self, texts)
 
-    monkeypatch.setattr(PaletteEmbedding, "embed_texts", watched)
+    monkeypatch.setattr(Palette, "embed_texts", watched)
     tower = VisualTextTower(visual)
     np.testing.assert_array_equal(visual.query_vector("red"), tower.query_vector("red"))
-    assert visual.get_query_embedding("red") == pytest.approx(tower.get_query_embedding("red"))
     assert asked == ["red"]
 
 

@@ -132,9 +132,7 @@ class Channels:
             if rows is not None and self.text.setting == VISUAL_TOWER and query == seen:
                 vectors["text"] = np.asarray(rows[0], dtype=np.float32)
             else:
-                with span("encode.texts", texts=1, model=self.text.stamp):
-                    vector = self.text.embedding.get_query_embedding(query)
-                vectors["text"] = np.asarray(vector, dtype=np.float32)
+                vectors["text"] = np.asarray(encoded_query(self.text, query)[0], dtype=np.float32)
         return vectors
 
     def _seen(self, words: str, picture: Image) -> Vector:

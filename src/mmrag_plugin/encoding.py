@@ -1,4 +1,4 @@
-"""A visual model at work, as flows have it: told to those who listen to spans or to LlamaIndex."""
+"""Models at work, as flows have it: told to those who listen to spans or to LlamaIndex."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from mmrag_plugin.embeddings.seam import VisualModel
+    from mmrag_plugin.embeddings.seam import TextModel, VisualModel
 
 PICTURE = "[picture]"  # what LlamaIndex's listeners read where a text would stand
 
@@ -36,10 +36,19 @@ def encoded_texts(visual: VisualModel, texts: Sequence[str]) -> NDArray[np.float
         return rows
 
 
-def encoded_query(visual: VisualModel, query: str) -> NDArray[np.float32]:
+def encoded_documents(text: TextModel, documents: Sequence[str]) -> NDArray[np.float32]:
+    """Embed texts as ``TextModel.embed`` does."""
+    with span("encode.texts", texts=len(documents), model=text.stamp):
+        with embedding_told(text, documents) as told:
+            rows = text.embed(documents)
+            told(rows)
+        return rows
+
+
+def encoded_query(model: VisualModel | TextModel, query: str) -> NDArray[np.float32]:
     """Embed one query, unless it was asked before: [1, dim], not to be changed."""
-    with span("encode.texts", texts=1, model=visual.stamp):
-        with embedding_told(visual, [query]) as told:
-            rows = visual.query_vector(query)[None]
+    with span("encode.texts", texts=1, model=model.stamp):
+        with embedding_told(model, [query]) as told:
+            rows = model.query_vector(query)[None]
             told(rows)
         return rows

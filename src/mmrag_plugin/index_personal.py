@@ -17,7 +17,7 @@ from mmrag_plugin.ledger_captions import BESIDE
 from mmrag_plugin.neighbours import Neighbour, Neighbours, fingerprint
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import VisualEncoder
     from mmrag_plugin.index_shots import Picture
 
 PERSONAL_VERSION = 1  # part of the stamp: raise it when examples are chosen or told otherwise
@@ -42,7 +42,7 @@ class Personal:
         return self._neighbours.near(picture.media.media_id, shown[len(shown) // 2])
 
 
-def knows_things(visual: VisualEmbedding) -> bool:
+def knows_things(visual: VisualEncoder) -> bool:
     """Whether a model can tell that two photos show the same; one of colours alone can't."""
     return visual.compares_texts
 

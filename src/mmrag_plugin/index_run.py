@@ -28,7 +28,7 @@ from mmrag_plugin.words import WORDS_VERSION
 if TYPE_CHECKING:
     from llama_index.core.schema import BaseNode
 
-    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.embeddings.base import TextEncoder, VisualEncoder
     from mmrag_plugin.index_captions import CaptionWork
     from mmrag_plugin.index_seeing import Seer
     from mmrag_plugin.index_speech import SpeechWork
@@ -88,8 +88,8 @@ class Parts:
     words: MediaVectorStore
     others: Sequence[MediaVectorStore]  # of other models: what is removed goes from them too
     readers: Mapping[Kind, MediaReader]
-    visual: VisualEmbedding
-    text: TextModel | None
+    visual: VisualEncoder
+    text: TextEncoder | None
     text_reader: TextReader | None
     read_all_below: int | None  # pictures of a library in which all are read for text; None: always
     sidecars: type[FolderSidecars]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import VisualEncoder
     from mmrag_plugin.readers.base import MediaReader
     from mmrag_plugin.signals.ocr import TextReader
 
@@ -70,7 +70,7 @@ class SeesHere(Seer):
     def __init__(
         self,
         readers: Mapping[Kind, MediaReader],
-        visual: VisualEmbedding,
+        visual: VisualEncoder,
         text_reader: TextReader | None,
         *,
         decoders: int = 2,

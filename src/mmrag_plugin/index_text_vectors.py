@@ -11,12 +11,12 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.tracing import span
+from mmrag_plugin.encoding import encoded_documents
 
 if TYPE_CHECKING:
     from llama_index.core.schema import TextNode
 
-    from mmrag_plugin.embeddings.base import TextModel
+    from mmrag_plugin.embeddings.base import TextEncoder
     from mmrag_plugin.milvus_store import MediaVectorStore
 
 MAX_REMEMBERED = 4096  # texts; with 384 numbers each about 50 MB
@@ -25,7 +25,7 @@ MAX_REMEMBERED = 4096  # texts; with 384 numbers each about 50 MB
 class TextVectors:
     """Embeds the texts of rows by one model, whose vectors are those of one collection."""
 
-    def __init__(self, text: TextModel, store: MediaVectorStore) -> None:
+    def __init__(self, text: TextEncoder, store: MediaVectorStore) -> None:
         self._text, self._store = text, store
         self._remembered: OrderedDict[str, list[float]] = OrderedDict()
 
@@ -37,9 +37,8 @@ class TextVectors:
                 self._remembered[text] = vector.tolist()
             owed = self._unknown(nodes)
         if owed:
-            with span("encode.texts", texts=len(owed)):
-                vectors = self._text.embedding.get_text_embedding_batch(owed)
-            self._remembered.update(zip(owed, vectors, strict=True))
+            vectors = encoded_documents(self._text, owed)
+            self._remembered.update(zip(owed, vectors.tolist(), strict=True))
         for node in nodes:
             node.embedding = self._remembered[node.text]
             self._remembered.move_to_end(node.text)

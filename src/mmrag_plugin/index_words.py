@@ -15,7 +15,7 @@ from mmrag_plugin.ledger_database import batches
 from mmrag_plugin.words import word_rows
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.base import TextModel
+    from mmrag_plugin.embeddings.base import TextEncoder
     from mmrag_plugin.ledger import Ledger
     from mmrag_plugin.milvus_store import MediaVectorStore
 
@@ -42,7 +42,7 @@ class WordsWriter:
         self,
         ledger: Ledger,
         store: MediaVectorStore,
-        text: TextModel | None,
+        text: TextEncoder | None,
         stamp: str,
         between: Callable[[], None] = lambda: None,
     ) -> None:

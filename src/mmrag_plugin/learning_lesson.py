@@ -15,7 +15,7 @@ from mmrag_plugin.ledger_tables import WRITTEN
 from mmrag_plugin.metadata import frame_row_id
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import VisualEncoder
     from mmrag_plugin.learned_query import Rows
     from mmrag_plugin.ledger import Ledger
     from mmrag_plugin.milvus_store import MediaVectorStore
@@ -42,7 +42,7 @@ class _Said:
 
 
 def lesson_of(
-    ledger: Ledger, frames: MediaVectorStore, visual: VisualEmbedding
+    ledger: Ledger, frames: MediaVectorStore, visual: VisualEncoder
 ) -> tuple[Lesson, list[str]]:
     """Gather what a library has to learn from, with warnings.
 
@@ -158,7 +158,7 @@ def _said(ledger: Ledger, made: Mapping[str, int]) -> dict[str, list[_Said]]:
 
 
 def _vectors_of_texts(
-    said: Mapping[str, Iterable[_Said]], visual: VisualEmbedding, warnings: list[str]
+    said: Mapping[str, Iterable[_Said]], visual: VisualEncoder, warnings: list[str]
 ) -> dict[str, Rows]:
     """The vector of each text about which the model has something to say."""
     texts = {_key(one.text): one.text for all_of_it in said.values() for one in all_of_it}
@@ -173,7 +173,7 @@ def _vectors_of_texts(
     return known
 
 
-def _embedded(texts: Iterable[str], visual: VisualEmbedding) -> Rows:
+def _embedded(texts: Iterable[str], visual: VisualEncoder) -> Rows:
     wanted = list(texts)
     parts = [
         visual.embed_texts(wanted[start : start + _EMBED_AT_ONCE])

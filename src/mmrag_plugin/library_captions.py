@@ -10,7 +10,7 @@ from mmrag_plugin.library_models import careful, limited, vlm_of
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import VisualEncoder
     from mmrag_plugin.index_captions import CaptionWork
     from mmrag_plugin.index_run import Stamps
     from mmrag_plugin.ledger import Ledger
@@ -43,7 +43,7 @@ def caption_work(settings: Settings, llm: LLM | None = None) -> CaptionWork:
 
 
 def to_be_captioned(
-    ledger: Ledger, settings: Settings, visual: VisualEmbedding, stamps: Stamps, found: ScanResult
+    ledger: Ledger, settings: Settings, visual: VisualEncoder, stamps: Stamps, found: ScanResult
 ) -> int:
     """How many media a run would caption after a scan; no server is asked.
 

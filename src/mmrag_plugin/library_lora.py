@@ -28,7 +28,7 @@ from mmrag_plugin.settings import LEARNED_FOLDER
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import VisualEncoder
     from mmrag_plugin.embeddings.lora_training import Course
     from mmrag_plugin.learned_query import Rows
     from mmrag_plugin.learning import Lesson
@@ -55,7 +55,7 @@ class LoraLesson:
         visual, known = library.models.in_use()
         self.base = library.models.learned.base_of(known.setting)
         self._models_home: Path = library.settings.models_home
-        self._old: VisualEmbedding = library.models.original()
+        self._old: VisualEncoder = library.models.original()
         self._trainee = trainable(self._old, self.base, self._models_home)
         lesson, self.warnings = lesson_of(library.ledger, library.stores()["visual"], visual)
         annotated = set(lesson.media_ids)
@@ -185,7 +185,7 @@ class LoraLesson:
             old_phrases=lesson.general,
         )
 
-    def _seen_by(self, visual: VisualEmbedding) -> tuple[Rows, list[int]]:
+    def _seen_by(self, visual: VisualEncoder) -> tuple[Rows, list[int]]:
         """Vectors of the pictures that are there, and their numbers."""
         rows, there = [], list[int]()
         for batch in self._batches():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from llama_index.core.llms import LLM
 
-    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.embeddings.base import TextEncoder, VisualEncoder
     from mmrag_plugin.milvus_connection import MilvusConnection
     from mmrag_plugin.milvus_store import MediaVectorStore
     from mmrag_plugin.vlm.ollama import OllamaVLM
@@ -44,8 +44,8 @@ class Model:
 class Wanted:
     """The models that an index run builds vectors with; ``recorded`` is how they are noted."""
 
-    visual: VisualEmbedding
-    text: TextModel | None
+    visual: VisualEncoder
+    text: TextEncoder | None
     recorded: dict[str, Model]
 
 
@@ -53,8 +53,8 @@ class Wanted:
 class Loaded:
     """The models that are in memory, by the settings that they were loaded by."""
 
-    visuals: dict[str, VisualEmbedding] = field(default_factory=dict)
-    texts: dict[tuple[str, str], TextModel | None] = field(default_factory=dict)
+    visuals: dict[str, VisualEncoder] = field(default_factory=dict)
+    texts: dict[tuple[str, str], TextEncoder | None] = field(default_factory=dict)
 
 
 class LibraryModels:
@@ -96,7 +96,7 @@ class LibraryModels:
         asked = self._settings.dtype
         return f"{verdict.dtype if asked == 'auto' else asked} on {machine['device']}"
 
-    def in_use(self) -> tuple[VisualEmbedding, Model]:
+    def in_use(self) -> tuple[VisualEncoder, Model]:
         """The visual model that made this library's vectors. Raises ModelMismatch for another."""
         library = self._settings.library
         known = self.recorded("visual")
@@ -118,7 +118,7 @@ class LibraryModels:
         asked = self._settings.visual_model
         return asked in ("auto", known.setting) or self._is_of(asked, known.setting)
 
-    def text_in_use(self, words: Model, visual: VisualEmbedding) -> TextModel | None:
+    def text_in_use(self, words: Model, visual: VisualEncoder) -> TextEncoder | None:
         """The text model that made the vectors of words; without it that channel is off."""
         try:
             text = self._text(words.setting, visual)
@@ -168,7 +168,7 @@ class LibraryModels:
             },
         )
 
-    def original(self) -> VisualEmbedding:
+    def original(self) -> VisualEncoder:
         """The visual model in use as it came, without what it learned here."""
         _, known = self.in_use()
         return self._visual(self.learned.base_of(known.setting))
@@ -207,7 +207,7 @@ class LibraryModels:
         """How names begin: with the library's id, whatever people call it."""
         return f"{what}_{self._ledger.fact('id')}_"
 
-    def _visual(self, setting: str) -> VisualEmbedding:
+    def _visual(self, setting: str) -> VisualEncoder:
         if setting not in self.loaded.visuals and setting.startswith(LEARNED):
             self.loaded.visuals[setting] = self._learned_visual(setting.removeprefix(LEARNED))
         if setting not in self.loaded.visuals:
@@ -239,7 +239,7 @@ class LibraryModels:
             raise _lost("is not what it was", version)
         return about, content
 
-    def _learned_visual(self, version: str) -> VisualEmbedding:
+    def _learned_visual(self, version: str) -> VisualEncoder:
         from mmrag_plugin.embeddings.choose import learned_visual
 
         about, content = self.learned_content(version)
@@ -261,7 +261,7 @@ class LibraryModels:
 
         return same_model(asked, self.learned.base_of(setting))
 
-    def _text(self, setting: str, visual: VisualEmbedding) -> TextModel | None:
+    def _text(self, setting: str, visual: VisualEncoder) -> TextEncoder | None:
         key = setting, visual.stamp
         if key not in self.loaded.texts:
             from mmrag_plugin.embeddings.choose import choose_text

@@ -1,7 +1,7 @@
 """LlamaIndex's own events, where its base classes leave them out, for whoever listens to them.
 
-Base classes of retrievers, query engines, LLMs and text embeddings tell of themselves what goes
-through their public methods. Here is the rest: what our own methods do, and pictures and reranking.
+Base classes of retrievers, query engines and LLMs tell of themselves what goes through their public
+methods. Here is the rest: what our own methods and models do, and reranking.
 Events are only made when a handler is there, and nothing of LlamaIndex is imported for them.
 """
 
@@ -46,9 +46,7 @@ def embedding_told(model: Any, chunks: Sequence[str]) -> Iterator[Callable[[Any]
         EmbeddingStartEvent,
     )
 
-    # a model that another process keeps loaded is no component of LlamaIndex
-    about: Any = getattr(model, "to_payload", lambda: {"model_name": model.model_name})
-    dispatcher.event(EmbeddingStartEvent(model_dict=about()))
+    dispatcher.event(EmbeddingStartEvent(model_dict={"model_name": model.setting}))
     yield lambda rows: dispatcher.event(
         EmbeddingEndEvent(chunks=list(chunks), embeddings=rows.tolist())
     )

@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin import __version__
 from mmrag_plugin.embeddings.asked_before import AskedBefore
@@ -252,13 +252,7 @@ class KeptModels:
 
     def text(self, here: Callable[[], TextModel | None]) -> TextModel | None:
         """The text model, if there is one; ``here`` loads it in this process."""
-        from mmrag_plugin.embeddings.seam import TextModel
-
-        told = self.told["text"]
-        if told is None:
-            return None
-        embedding: Any = _KeptText(self._keeper, self.told, here)
-        return TextModel(embedding, told["stamp"], told["dim"], told["setting"])
+        return None if self.told["text"] is None else KeptText(self._keeper, self.told, here)
 
 
 class KeptVisual:
@@ -331,30 +325,43 @@ class KeptVisual:
         return self._here
 
 
-class _KeptText:
-    """What a search asks of a text embedding."""
+class KeptText:
+    """A text model in the keeper, as ``embeddings.seam.TextModel``."""
 
     def __init__(
         self, keeper: ModelKeeper, told: dict[str, Any], here: Callable[[], TextModel | None]
     ) -> None:
         self._keeper, self._key, self._load = keeper, told["key"], here
-        self._stamp: str = told["text"]["stamp"]
         self._here: TextModel | None = None
+        about = told["text"]
+        self.stamp: str = about["stamp"]
+        self.setting: str = about["setting"]
+        self.dim: int = about["dim"]
+        self.query_vector = AskedBefore(self._query_vector)
 
-    def get_query_embedding(self, query: str) -> list[float]:
-        """Embed a query, as the model does."""
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts as documents: [n, dim], as the model does."""
+        return self._rows("documents", list(texts), lambda model: model.embed(texts))
+
+    def _query_vector(self, query: str) -> NDArray[np.float32]:
+        rows = self._rows("query", query, lambda model: model.query_vector(query)[None])
+        vector: NDArray[np.float32] = rows[0].copy()
+        return vector
+
+    def _rows(
+        self, call: str, asked: Any, here: Callable[[TextModel], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
         if self._here is None:
             try:
-                head = {"call": "query", "key": self._key}
-                told = self._keeper.again(head, json.dumps(query).encode())
-                return cast("list[float]", rows_of(*told)[0].tolist())
+                head = {"call": call, "key": self._key}
+                return rows_of(*self._keeper.again(head, json.dumps(asked).encode()))
             except KeeperLost as error:
                 logger.info("the keeper of models broke: %s", error)
-            here = self._load()
-            _must_be(self._stamp, here.stamp if here else "")
-            self._here = here
+            model = self._load()
+            _must_be(self.stamp, model.stamp if model else "")
+            self._here = model
         assert self._here is not None
-        return self._here.embedding.get_query_embedding(query)
+        return here(self._here)
 
 
 def _must_be(expected: str, stamp: str) -> None:

@@ -25,7 +25,7 @@ from mmrag_plugin.shared_process import SharedProcess, new_socket_path, new_toke
 if TYPE_CHECKING:
     import numpy as np
 
-    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.embeddings.base import TextEncoder, VisualEncoder
     from mmrag_plugin.library_models import LibraryModels, Loaded
     from mmrag_plugin.settings import Settings
 
@@ -112,8 +112,8 @@ class _Handler(socketserver.BaseRequestHandler):
 class _Kept:
     """A visual model and a text model, and what their files were like when they were loaded."""
 
-    visual: VisualEmbedding
-    text: TextModel | None
+    visual: VisualEncoder
+    text: TextEncoder | None
     loaded: Loaded
     files: list[tuple[Any, ...]]
     runs_with: list[str | None]  # what was found to be quickest here may be another by now
@@ -214,8 +214,6 @@ class Keeper:
 
 
 def _answered(kept: _Kept, head: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
-    import numpy as np
-
     call = head["call"]
     if call == "texts":
         texts = json.loads(body)
@@ -228,8 +226,9 @@ def _answered(kept: _Kept, head: dict[str, Any], body: bytes) -> tuple[dict[str,
     if call == "pictures":
         return _rows(kept.visual.embed_pictures(_pictures(head["sizes"], body)))
     if call == "query" and kept.text is not None:
-        vector = kept.text.embedding.get_query_embedding(json.loads(body))
-        return _rows(np.asarray([vector], np.float64))  # as exact as Python's numbers
+        return _rows(kept.text.query_vector(json.loads(body))[None])
+    if call == "documents" and kept.text is not None:
+        return _rows(kept.text.embed(json.loads(body)))
     raise KeeperLost(f"it knows no {call!r}")
 
 

@@ -43,7 +43,7 @@ class QueryModels:
 
     def _palette(self) -> tuple[VisualModel, Model] | None:
         """The palette, where it made the vectors and no other model is asked for."""
-        from mmrag_plugin.embeddings.basic_colours import Palette
+        from mmrag_plugin.embeddings.palette import Palette
 
         known, palette = self._models.recorded("visual"), Palette()
         if known is None or (known.setting, known.stamp) != (palette.setting, palette.stamp):

@@ -21,7 +21,7 @@ from mmrag_plugin.cli.console import kept_words, milvus_words, on_one_line, outp
 from mmrag_plugin.errors import MediaError, MmragError, ModelError, NotFound, StorageError
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+    from mmrag_plugin.embeddings.base import TextEncoder, VisualEncoder
     from mmrag_plugin.library import MediaLibrary
     from mmrag_plugin.library_models import LibraryModels
     from mmrag_plugin.settings import Settings
@@ -165,7 +165,7 @@ class _Place:
         return _text_words(model), " ".join(warnings)
 
     @cached_property
-    def _chosen(self) -> tuple[VisualEmbedding, list[str]]:
+    def _chosen(self) -> tuple[VisualEncoder, list[str]]:
         from mmrag_plugin.embeddings.choose import choose_visual
 
         settings = self._settings
@@ -177,18 +177,17 @@ class _Place:
         )
 
 
-def _visual_words(model: VisualEmbedding) -> str:
+def _visual_words(model: VisualEncoder) -> str:
     return f"{model.model_name}, {model.dim} dimensions{_run_words(model)}"
 
 
-def _text_words(model: TextModel | None) -> str:
-    return f"{model.setting}{_run_words(model.embedding)}" if model else "words alone (BM25)"
+def _text_words(model: TextEncoder | None) -> str:
+    return f"{model.setting}{_run_words(model)}" if model else "words alone (BM25)"
 
 
-def _run_words(embedding: object) -> str:
+def _run_words(model: VisualEncoder | TextEncoder) -> str:
     """Which number format on which device; nothing of a model that Ollama runs."""
-    runs_with = getattr(embedding, "runs_with", "")
-    return f", {runs_with}" if runs_with else ""
+    return f", {model.runs_with}" if model.runs_with else ""
 
 
 def _said(models: LibraryModels) -> str:

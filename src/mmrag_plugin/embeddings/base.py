@@ -1,21 +1,17 @@
-"""The seams of the embed stage: pictures and texts in, L2-normalised float32 vectors out."""
+"""The seams of the embed stage: pictures and texts in, L2-normalised float32 vectors out.
+
+A search loads what is here, so it does without LlamaIndex; ``llama`` gives LlamaIndex these models.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
-
-from llama_index.core.embeddings import MultiModalEmbedding
-from llama_index.core.schema import ImageType
+from typing import TYPE_CHECKING
 
 from mmrag_plugin.embeddings.asked_before import AskedBefore
-from mmrag_plugin.embeddings.preparing import encodable, normalised
-from mmrag_plugin.embeddings.seam import TextModel
 from mmrag_plugin.model_input import ModelInput
-from mmrag_plugin.pictures import open_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,29 +19,36 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-__all__ = ["TextModel", "VisualEmbedding", "encodable", "normalised"]
+class _Encoder(ABC):
+    """A model on this machine, or at its Ollama, which makes vectors."""
 
-
-class VisualEmbedding(MultiModalEmbedding):
-    """An encoder that puts pictures and texts into one space.
-
-    Subclasses implement ``embed_pictures`` and ``embed_texts``; everything that LlamaIndex calls is
-    built on these two, the async half in a worker thread so that no event loop waits.
-    """
-
-    stamp: str = (
-        ""  # names the model, its weights and its preprocessing: other stamp, other vectors
-    )
+    model_name: str = ""
     setting: str = ""  # what to choose this model by again
+    stamp: str = ""  # names weights and preprocessing: other stamp, other vectors
     dim: int = 0
-    input_px: int = 224  # the side of the square that the model sees
-    compares_texts: bool = True  # whether text-to-text similarity in this space means anything
-    max_tokens: int = 77
+    max_tokens: int = 0  # of a text; what is longer is cut off
 
     @property
     def runs_with(self) -> str:
         """The number format and the device that it is calculated with; empty where it has none."""
         return ""
+
+    @cached_property
+    def query_vector(self) -> AskedBefore:
+        """Embeds one query: [dim]; the last ones are remembered."""
+        return AskedBefore(lambda query: self._query_rows(query)[0].copy())
+
+    @abstractmethod
+    def _query_rows(self, query: str) -> NDArray[np.float32]:
+        """Embed one query: [1, dim]."""
+
+
+class VisualEncoder(_Encoder):
+    """An encoder that puts pictures and texts into one space."""
+
+    input_px: int = 224  # the side of the square that the model sees
+    compares_texts: bool = True  # whether text-to-text similarity in this space means anything
+    max_tokens: int = 77
 
     @abstractmethod
     def embed_pictures(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
@@ -65,42 +68,22 @@ class VisualEmbedding(MultiModalEmbedding):
         """The short side that a picture should have at least when it is decoded for this model."""
         return self.takes.least_px(self.input_px)
 
-    @cached_property
-    def query_vector(self) -> AskedBefore:
-        """Embeds one query: [dim]; the last ones are remembered."""
-        return AskedBefore(lambda query: self.embed_texts([query])[0].copy())
-
     def understands(self, text: str) -> bool:
         """Whether the model has anything to say about this query (``palette`` may abstain)."""
         return bool(text.strip())
 
-    def _get_image_embedding(self, img_file_path: ImageType) -> list[float]:
-        return self._get_image_embeddings([img_file_path])[0]
+    def _query_rows(self, query: str) -> NDArray[np.float32]:
+        return self.embed_texts([query])
 
-    def _get_image_embeddings(self, img_file_paths: list[ImageType]) -> list[list[float]]:
-        pictures = [open_picture(image, at_least_px=2 * self.input_px) for image in img_file_paths]
-        return cast(list[list[float]], self.embed_pictures(pictures).tolist())
 
-    async def _aget_image_embedding(self, img_file_path: ImageType) -> list[float]:
-        return await asyncio.to_thread(self._get_image_embedding, img_file_path)
+class TextEncoder(_Encoder):
+    """An encoder of texts, for the dense text channel."""
 
-    async def _aget_image_embeddings(self, img_file_paths: list[ImageType]) -> list[list[float]]:
-        return await asyncio.to_thread(self._get_image_embeddings, img_file_paths)
+    max_tokens: int = 256
 
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return self._get_text_embeddings([text])[0]
+    @abstractmethod
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Embed texts as documents or as queries: [n, dim], rows L2-normalised."""
 
-    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return cast(list[list[float]], self.embed_texts(texts).tolist())
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return cast(list[float], self.query_vector(query).tolist())
-
-    async def _aget_text_embedding(self, text: str) -> list[float]:
-        return await asyncio.to_thread(self._get_text_embedding, text)
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await asyncio.to_thread(self._get_text_embeddings, texts)
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return await asyncio.to_thread(self._get_query_embedding, query)
+    def _query_rows(self, query: str) -> NDArray[np.float32]:
+        return self.embed([query], query=True)

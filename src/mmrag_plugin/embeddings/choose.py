@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrag_plugin.embeddings.base import TextModel, VisualEmbedding
+from mmrag_plugin.embeddings.base import TextEncoder, VisualEncoder
 from mmrag_plugin.embeddings.catalogue import (
     DEFAULT_TEXT,
     DEFAULT_VISUAL,
@@ -20,7 +20,7 @@ from mmrag_plugin.errors import ModelError, UsageError
 from mmrag_plugin.ollama_host import is_this_machine
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+    from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
 
 def choose_visual(
@@ -30,7 +30,7 @@ def choose_visual(
     allow_download: bool = False,
     dtype: Dtype = "auto",
     device: str = "auto",
-) -> tuple[VisualEmbedding, list[str]]:
+) -> tuple[VisualEncoder, list[str]]:
     """Load the visual model that a setting names; the warnings are for the person, in words.
 
     ``auto`` takes the catalogue's default when it is on this disk (or fetches it where
@@ -55,15 +55,15 @@ def choose_visual(
             f"Choose a visual model, such as {DEFAULT_VISUAL.name}; see `mmrag models list`.",
         )
     folder = locate(setting, models_home, allow_download=allow_download)
-    visual: VisualEmbedding
+    visual: VisualEncoder
     if layout_of(folder) == "onnx":
-        from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
+        from mmrag_plugin.embeddings.onnx_folder import OnnxEncoder
 
-        visual = OnnxEmbedding(folder, models_home=models_home, dtype=dtype, device=device)
+        visual = OnnxEncoder(folder, models_home=models_home, dtype=dtype, device=device)
     else:
-        from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+        from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
-        visual = TransformersEmbedding(
+        visual = TransformersEncoder(
             folder, model_name=setting, models_home=models_home, dtype=dtype, device=device
         )
     visual.setting = _again(setting, folder)
@@ -79,17 +79,17 @@ def learned_visual(
     models_home: Path,
     dtype: Dtype = "auto",
     device: str = "auto",
-) -> VisualEmbedding:
+) -> VisualEncoder:
     """Load a model with what it learned: the content of a file with matrices of its layers.
 
     Raises ModelMissing, and ModelError when the model is another than it was learned on.
     """
-    from mmrag_plugin.embeddings.lora import LoraEmbedding
+    from mmrag_plugin.embeddings.lora import LoraEncoder
 
     folder = locate(base, models_home)
     if layout_of(folder) != "transformers":
         raise untrainable(base)
-    return LoraEmbedding(
+    return LoraEncoder(
         folder,
         lora,
         base_stamp=base_stamp,
@@ -101,14 +101,14 @@ def learned_visual(
     )
 
 
-def trainable(visual: VisualEmbedding, base: str, models_home: Path) -> TransformersEmbedding:
+def trainable(visual: VisualEncoder, base: str, models_home: Path) -> TransformersEncoder:
     """A copy of a model to train, with exact weights. Raises ModelError where it has none."""
-    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+    from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
-    if not isinstance(visual, TransformersEmbedding):
+    if not isinstance(visual, TransformersEncoder):
         raise untrainable(base)
     folder = locate(base, models_home)
-    return TransformersEmbedding(folder, dtype="float32", model_name=base)
+    return TransformersEncoder(folder, dtype="float32", model_name=base)
 
 
 def untrainable(name: str) -> ModelError:
@@ -131,7 +131,7 @@ def same_model(asked: str, setting: str) -> bool:
 
 def choose_text(
     setting: str,
-    visual: VisualEmbedding,
+    visual: VisualEncoder,
     *,
     ollama_host: str,
     models_home: Path | None = None,
@@ -139,7 +139,7 @@ def choose_text(
     allow_remote: bool = False,
     dtype: Dtype = "auto",
     device: str = "auto",
-) -> tuple[TextModel | None, list[str]]:
+) -> tuple[TextEncoder | None, list[str]]:
     """Load the text model that a setting names; None means that texts are found by words alone.
 
     ``auto`` takes a sentence model of the catalogue that is on this disk, else an embedding model
@@ -150,11 +150,12 @@ def choose_text(
     if setting == "off":
         return None, []
 
-    def sentence(folder: Path, name: str) -> TextModel:
-        from mmrag_plugin.embeddings.text_models import SentenceEmbedding
+    def sentence(folder: Path, name: str) -> TextEncoder:
+        from mmrag_plugin.embeddings.text_models import SentenceEncoder
 
-        model = SentenceEmbedding(folder, models_home=models_home, dtype=dtype, device=device)
-        return TextModel(model, model.stamp, model.dim, name)
+        model = SentenceEncoder(folder, models_home=models_home, dtype=dtype, device=device)
+        model.setting = name
+        return model
 
     if setting == "auto":
         for row in TEXT_MODELS:
@@ -182,8 +183,8 @@ def choose_text(
 
 
 def _without_sentences(
-    visual: VisualEmbedding, ollama_host: str
-) -> tuple[TextModel | None, list[str]]:
+    visual: VisualEncoder, ollama_host: str
+) -> tuple[TextEncoder | None, list[str]]:
     """What compares texts where no sentence model is on this disk."""
     from mmrag_plugin.embeddings.ollama_text import find_embedding_model
 
@@ -201,10 +202,10 @@ def _without_sentences(
     return None, [f"Texts are found by their words alone: {advice}"]
 
 
-def _palette() -> VisualEmbedding:
-    from mmrag_plugin.embeddings.palette import PaletteEmbedding
+def _palette() -> VisualEncoder:
+    from mmrag_plugin.embeddings.palette import Palette
 
-    return PaletteEmbedding(setting="palette")
+    return Palette()
 
 
 def _again(setting: str, folder: Path) -> str:
@@ -212,15 +213,13 @@ def _again(setting: str, folder: Path) -> str:
     return str(folder.resolve()) if Path(setting).expanduser().is_dir() else setting
 
 
-def _tower(visual: VisualEmbedding) -> TextModel:
+def _tower(visual: VisualEncoder) -> TextEncoder:
     from mmrag_plugin.embeddings.text_models import VisualTextTower
 
-    tower = VisualTextTower(visual)
-    return TextModel(tower, tower.stamp, tower.dim, "visual")
+    return VisualTextTower(visual)
 
 
-def _ollama(name: str, host: str, allow_remote: bool) -> TextModel:
-    from mmrag_plugin.embeddings.ollama_text import OllamaTextEmbedding
+def _ollama(name: str, host: str, allow_remote: bool) -> TextEncoder:
+    from mmrag_plugin.embeddings.ollama_text import OllamaTextEncoder
 
-    model = OllamaTextEmbedding(name, host=host, allow_remote=allow_remote)
-    return TextModel(model, model.stamp, model.dim, f"ollama:{name}")
+    return OllamaTextEncoder(name, host=host, allow_remote=allow_remote)

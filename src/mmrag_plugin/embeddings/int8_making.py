@@ -24,7 +24,7 @@ from mmrag_plugin.embeddings.local_models import layout_of, unloadable
 from mmrag_plugin.errors import MissingExtra, MmragError, ModelError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+    from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
 _PRODUCTS = ["MatMul", "Gemm"]
 _MOST_INPUTS = 4096  # pictures or texts in one call of a copy
@@ -51,13 +51,13 @@ def make_copy(folder: Path, models_home: Path) -> Path:
     try:
         with tempfile.TemporaryDirectory(prefix="mmrag-onnx-") as scratch, silence():
             if layout == "onnx":
-                from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
+                from mmrag_plugin.embeddings.onnx_folder import OnnxEncoder
 
-                stamp, graphs = OnnxEmbedding(folder).stamp, folder
+                stamp, graphs = OnnxEncoder(folder).stamp, folder
             else:
-                from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+                from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
-                model = TransformersEmbedding(folder, device="cpu", dtype="float32")
+                model = TransformersEncoder(folder, device="cpu", dtype="float32")
                 stamp, graphs = model.stamp, Path(scratch)
                 write_graphs(model, graphs)
             return _put(graphs, stamp, models_home)
@@ -77,12 +77,12 @@ def make_copy(folder: Path, models_home: Path) -> Path:
 def stamp_of(folder: Path) -> str:
     """The stamp of the visual model in a folder."""
     if layout_of(folder) == "onnx":
-        from mmrag_plugin.embeddings.onnx_folder import OnnxEmbedding
+        from mmrag_plugin.embeddings.onnx_folder import OnnxEncoder
 
-        return OnnxEmbedding(folder).stamp
-    from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+        return OnnxEncoder(folder).stamp
+    from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 
-    return TransformersEmbedding(folder, dtype="float32").stamp
+    return TransformersEncoder(folder, dtype="float32").stamp
 
 
 def remove_copy(stamp: str, models_home: Path) -> bool:
@@ -147,7 +147,7 @@ def _saturates() -> bool:
     return not getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
 
 
-def write_graphs(model: TransformersEmbedding, target: Path) -> None:
+def write_graphs(model: TransformersEncoder, target: Path) -> None:
     """Write both halves of a model as ONNX graphs, with any number of inputs at once."""
     import torch
     from PIL import Image

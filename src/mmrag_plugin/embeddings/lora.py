@@ -10,16 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
-from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding
+from mmrag_plugin.embeddings.transformers_model import TransformersEncoder
 from mmrag_plugin.errors import ModelError
 
 PREFIX = "base_model.model."  # of names that peft gives
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
-class LoraEmbedding(TransformersEmbedding):
+class LoraEncoder(TransformersEncoder):
     """A model from a folder with the matrices of ``lora``, a safetensors file's content, added.
 
     ``digest`` is what the file is known by; it becomes part of the stamp. Raises ModelError when
@@ -28,12 +26,11 @@ class LoraEmbedding(TransformersEmbedding):
 
     takes_copies = False  # they were made of the model without what was learned
 
-    lora: bytes = Field(default=b"", exclude=True, repr=False)
-
     def __init__(
         self, model: str | Path, lora: bytes, *, base_stamp: str, digest: str, **settings: Any
     ) -> None:
-        super().__init__(model, lora=lora, **settings)
+        self._lora = lora
+        super().__init__(model, **settings)
         if self.stamp != base_stamp:
             raise ModelError(
                 f"The model {self.model_name} is not the one that was learned on.",
@@ -42,16 +39,11 @@ class LoraEmbedding(TransformersEmbedding):
             )
         self.stamp = f"{self.stamp}+lora-{digest[:16]}"
 
-    @classmethod
-    def class_name(cls) -> str:
-        """The name that LlamaIndex writes down for this class."""
-        return "LoraEmbedding"
-
     def _network(self, folder: Path, dtype: str) -> Any:
         import torch
 
         network = super()._network(folder, "float32")  # in half formats small changes are lost
-        add_lora(network, self.lora)
+        add_lora(network, self._lora)
         return network.to(getattr(torch, dtype))
 
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.embeddings.transformers_model import TransformersEmbedding, quiet
+from mmrag_plugin.embeddings.transformers_model import TransformersEncoder, quiet
 from mmrag_plugin.errors import MissingExtra, ModelError, StorageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def require_peft() -> None:
 
 
 def train_lora(
-    visual: TransformersEmbedding,
+    visual: TransformersEncoder,
     course: Course,
     *,
     kept_in: Path,
@@ -133,7 +133,7 @@ def train_lora(
 
 def _trainer(
     adapted: Any,
-    visual: TransformersEmbedding,
+    visual: TransformersEncoder,
     course: Course,
     kept_in: Path,
     seed: int,
@@ -208,7 +208,7 @@ def _trainer(
 class _Batches:
     """Turns pairs into what a step needs; only its pictures are in memory."""
 
-    def __init__(self, visual: TransformersEmbedding, course: Course) -> None:
+    def __init__(self, visual: TransformersEncoder, course: Course) -> None:
         self.visual, self.course = visual, course
 
     def __call__(self, pairs: Sequence[tuple[int, int, bool]]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmrag_plugin.embeddings.base import encodable, normalised
-from mmrag_plugin.embeddings.text_models import TextEmbedding
+from mmrag_plugin.embeddings.base import TextEncoder
+from mmrag_plugin.embeddings.preparing import encodable, normalised
 from mmrag_plugin.errors import ModelError, ModelMissing, OllamaUnavailable, RemoteNotAllowed
-from mmrag_plugin.ollama_host import DEFAULT_HOST, checked_host, is_this_machine
+from mmrag_plugin.ollama_host import checked_host, is_this_machine
 
 if TYPE_CHECKING:
     import httpx
@@ -29,7 +29,7 @@ PROMPTS: dict[str, tuple[str, str]] = {
 }
 
 
-class OllamaTextEmbedding(TextEmbedding):
+class OllamaTextEncoder(TextEncoder):
     """An Ollama embedding model. The texts are sent to ``host``.
 
     Raises RemoteNotAllowed when they would go to another machine, or through this one into
@@ -38,14 +38,12 @@ class OllamaTextEmbedding(TextEmbedding):
     embeddings.
     """
 
-    host: str = DEFAULT_HOST
-
     def __init__(
-        self, model_name: str, *, host: str, allow_remote: bool = False, **settings: Any
+        self, model_name: str, *, host: str, allow_remote: bool = False, batch: int = 32
     ) -> None:
-        settings.setdefault("embed_batch_size", 32)
-        super().__init__(model_name=model_name, **settings)
+        self.model_name, self.setting = model_name, f"ollama:{model_name}"
         self.host = checked_host(host)
+        self.batch = batch  # texts in one request
         if not (allow_remote or is_this_machine(self.host)):
             raise _remote(self.host)
         row = _row(self.host, model_name, timeout_s=CONNECT_S)
@@ -53,11 +51,6 @@ class OllamaTextEmbedding(TextEmbedding):
             raise _remote(elsewhere)
         self.dim = self.embed(["a photo"]).shape[1]
         self.stamp = f"ollama-{model_name}-{str(row.get('digest', ''))[:12]}"
-
-    @classmethod
-    def class_name(cls) -> str:
-        """The name that LlamaIndex writes down for this class."""
-        return "OllamaTextEmbedding"
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised; the server cuts off what is too long."""
@@ -67,8 +60,8 @@ class OllamaTextEmbedding(TextEmbedding):
         prompt = prompts[0 if query else 1]
         rows: list[list[float]] = []
         with _client(self.host, ANSWER_S) as client:
-            for start in range(0, len(texts), self.embed_batch_size):
-                part = texts[start : start + self.embed_batch_size]
+            for start in range(0, len(texts), self.batch):
+                part = texts[start : start + self.batch]
                 batch = [prompt + encodable(text) for text in part]
                 body = {"model": self.model_name, "input": batch, "truncate": True}
                 given = _ask(client, "POST", "/api/embed", body).get("embeddings")

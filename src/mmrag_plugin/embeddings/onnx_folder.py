@@ -17,15 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import PrivateAttr
-
-from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
+from mmrag_plugin.embeddings.base import VisualEncoder
 from mmrag_plugin.embeddings.devices import clock_of, processor_name
 from mmrag_plugin.embeddings.dtypes import EXACT, INT8, Dtype, Trial, Verdicts, settle
 from mmrag_plugin.embeddings.fingerprint import fingerprint
 from mmrag_plugin.embeddings.int8_copies import copy_of, formats_with, machine_with, needed
 from mmrag_plugin.embeddings.local_models import unloadable
 from mmrag_plugin.embeddings.onnx_graph import Graph, device_for
+from mmrag_plugin.embeddings.preparing import encodable, normalised
 from mmrag_plugin.embeddings.probing import TEXTS, probe_pictures
 from mmrag_plugin.errors import ModelError
 from mmrag_plugin.model_input import ModelInput, Square
@@ -38,23 +37,12 @@ if TYPE_CHECKING:
 _PUNCTUATION = str.maketrans("", "", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
-class OnnxEmbedding(VisualEmbedding):
+class OnnxEncoder(VisualEncoder):
     """A text-image model from a folder of two ONNX graphs. Raises ModelError when it is damaged.
 
     With ``dtype`` ``auto`` or ``int8`` a copy in whole numbers that lies in ``models_home`` may be
     run instead; the other number formats are those of the graphs.
     """
-
-    device: str = "cpu"
-    dtype: str = EXACT
-
-    _takes: Square = PrivateAttr()
-    _visual: Graph = PrivateAttr()
-    _textual: Graph = PrivateAttr()
-    _tokenizer: Any = PrivateAttr()
-    _pad_id: int = PrivateAttr(default=0)
-    _canonical: bool = PrivateAttr(default=False)
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def __init__(
         self,
@@ -63,11 +51,12 @@ class OnnxEmbedding(VisualEmbedding):
         models_home: Path | None = None,
         device: str = "auto",
         dtype: Dtype = "auto",
-        embed_batch_size: int = 16,
-        **settings: Any,
+        batch: int = 16,
     ) -> None:
         folder = Path(folder).expanduser()
-        super().__init__(model_name=folder.name, embed_batch_size=embed_batch_size, **settings)
+        self.model_name = folder.name
+        self.batch = batch  # pictures or texts in one call, where the graphs leave it open
+        self._lock = threading.Lock()
         try:
             self._load(folder)
             self.stamp = f"onnx-{_fingerprint(folder)}"
@@ -82,11 +71,6 @@ class OnnxEmbedding(VisualEmbedding):
                 "and textual/tokenizer.json: fetch it again, or choose another model.",
             ) from error
 
-    @classmethod
-    def class_name(cls) -> str:
-        """The name that LlamaIndex writes down for this class."""
-        return "OnnxEmbedding"
-
     @property
     def runs_with(self) -> str:
         """The number format, and what it is calculated on."""
@@ -99,7 +83,7 @@ class OnnxEmbedding(VisualEmbedding):
         if not pictures:
             return np.zeros((0, self.dim), np.float32)
         rows = []
-        step = self._visual.batch or self.embed_batch_size
+        step = self._visual.batch or self.batch
         for start in range(0, len(pictures), step):
             squares = [
                 np.asarray(self._takes.fitted(picture))
@@ -118,7 +102,7 @@ class OnnxEmbedding(VisualEmbedding):
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         rows = []
-        step = self._textual.batch or self.embed_batch_size
+        step = self._textual.batch or self.batch
         for start in range(0, len(texts), step):
             encodings = self._encode(texts[start : start + step])
             mask = np.array([encoding.attention_mask for encoding in encodings])

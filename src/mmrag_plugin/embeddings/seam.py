@@ -1,20 +1,18 @@
-"""What a search asks of models, whoever holds them; it is known without loading LlamaIndex."""
+"""What a search asks of models, whoever holds them: this process, or one that keeps them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
-    from llama_index.core.base.embeddings.base import BaseEmbedding
     from numpy.typing import NDArray
     from PIL.Image import Image
 
 
 class VisualModel(Protocol):
-    """An encoder that puts pictures and texts into one space; see ``base.VisualEmbedding``."""
+    """An encoder that puts pictures and texts into one space; see ``base.VisualEncoder``."""
 
     stamp: str
     setting: str
@@ -38,11 +36,16 @@ class VisualModel(Protocol):
         """Whether the model has anything to say about this query."""
 
 
-@dataclass(frozen=True)
-class TextModel:
-    """The dense text channel: any LlamaIndex embedding, with its stamp and dimension."""
+class TextModel(Protocol):
+    """An encoder of the dense text channel; see ``base.TextEncoder``."""
 
-    embedding: BaseEmbedding
     stamp: str
+    setting: str
     dim: int
-    setting: str  # what to choose this model by again
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts as documents: [n, dim], rows L2-normalised."""
+
+    @property
+    def query_vector(self) -> Callable[[str], NDArray[np.float32]]:
+        """Embeds one query, unless it was asked before: [dim], not to be changed."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
-from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
-from pydantic import PrivateAttr
-
-from mmrag_plugin.embeddings.asked_before import AskedBefore
-from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
+from mmrag_plugin.embeddings.base import TextEncoder, VisualEncoder
 from mmrag_plugin.embeddings.devices import clock_of, machine, pick_device, quick_formats
 from mmrag_plugin.embeddings.dtypes import EXACT, INT8, Dtype, Trial, Verdicts, settle
 from mmrag_plugin.embeddings.fingerprint import fingerprint
 from mmrag_plugin.embeddings.local_models import unloadable
+from mmrag_plugin.embeddings.preparing import encodable, normalised
 from mmrag_plugin.embeddings.probing import TEXTS
 from mmrag_plugin.errors import ModelError
 
@@ -39,61 +33,15 @@ _CONFIG_NAMES = (
 _PROBE = [*TEXTS, " ".join(TEXTS), *(f"{text} {text}" for text in TEXTS)]
 
 
-class TextEmbedding(BaseEmbedding):
-    """What LlamaIndex calls, built on ``embed``; the async half runs in a worker thread."""
-
-    stamp: str = ""
-    dim: int = 0
-    max_tokens: int = 256
-
-    @property
-    def runs_with(self) -> str:
-        """The number format and the device that it is calculated with; empty where it has none."""
-        return ""
-
-    @abstractmethod
-    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
-        """Embed texts as documents or as queries: [n, dim], rows L2-normalised."""
-
-    @cached_property
-    def query_vector(self) -> AskedBefore:
-        """Embeds one query: [dim]; the last ones are remembered."""
-        return AskedBefore(lambda query: self.embed([query], query=True)[0].copy())
-
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return self._get_text_embeddings([text])[0]
-
-    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return cast(list[list[float]], self.embed(texts).tolist())
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return cast(list[float], self.query_vector(query).tolist())
-
-    async def _aget_text_embedding(self, text: str) -> list[float]:
-        return await asyncio.to_thread(self._get_text_embedding, text)
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await asyncio.to_thread(self._get_text_embeddings, texts)
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return await asyncio.to_thread(self._get_query_embedding, query)
-
-
-class VisualTextTower(TextEmbedding):
+class VisualTextTower(TextEncoder):
     """The text half of a visual model as a text embedding; mind its short token limit."""
 
-    _visual: VisualEmbedding = PrivateAttr()
+    setting = "visual"
 
-    def __init__(self, visual: VisualEmbedding, **settings: Any) -> None:
-        super().__init__(model_name=visual.model_name, **settings)
-        self._visual = visual
+    def __init__(self, visual: VisualEncoder) -> None:
+        self._visual, self.model_name = visual, visual.model_name
         self.stamp, self.dim = f"tower-{visual.stamp}", visual.dim
         self.max_tokens = visual.max_tokens
-
-    @classmethod
-    def class_name(cls) -> str:
-        """The name that LlamaIndex writes down for this class."""
-        return "VisualTextTower"
 
     @property
     def runs_with(self) -> str:
@@ -107,25 +55,14 @@ class VisualTextTower(TextEmbedding):
         return self._visual.embed_texts(texts)
 
 
-class SentenceEmbedding(TextEmbedding):
+class SentenceEncoder(TextEncoder):
     """A sentence-transformers model from a folder, run with plain transformers.
 
-    ``device`` and ``dtype`` are as in TransformersEmbedding; there are no int8 copies, and ``int8``
+    ``device`` and ``dtype`` are as in TransformersEncoder; there are no int8 copies, and ``int8``
     means ``auto``. Reads modules.json, the pooling configuration, ``max_seq_length`` and the
     prompts for queries and documents. Raises ModelError for a damaged model, or one with a layer
     besides transformer, pooling and normalisation.
     """
-
-    device: str = "cpu"
-    dtype: str = EXACT
-    query_prompt: str = ""
-    document_prompt: str = ""
-
-    _model: Any = PrivateAttr()
-    _tokenizer: Any = PrivateAttr()
-    _pooling: str = PrivateAttr(default="mean")
-    _lower: bool = PrivateAttr(default=False)
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def __init__(
         self,
@@ -134,12 +71,16 @@ class SentenceEmbedding(TextEmbedding):
         models_home: Path | None = None,
         device: str = "auto",
         dtype: Dtype = "auto",
-        embed_batch_size: int = 32,
-        **settings: Any,
+        batch: int = 32,
     ) -> None:
         folder = Path(folder).expanduser()
-        super().__init__(model_name=folder.name, embed_batch_size=embed_batch_size, **settings)
+        self.model_name = folder.name
         self.device = pick_device(device)
+        self.batch = batch  # texts in one call
+        self.dtype = EXACT
+        self._model: Any = None
+        self._pooling = "mean"
+        self._lock = threading.Lock()
         try:
             from mmrag_plugin.embeddings.transformers_model import quiet
 
@@ -149,11 +90,6 @@ class SentenceEmbedding(TextEmbedding):
             raise
         except Exception as error:  # damaged files make the loaders raise nearly anything
             raise unloadable(f"The text model in {folder}", error) from error
-
-    @classmethod
-    def class_name(cls) -> str:
-        """The name that LlamaIndex writes down for this class."""
-        return "SentenceEmbedding"
 
     @property
     def runs_with(self) -> str:
@@ -169,8 +105,8 @@ class SentenceEmbedding(TextEmbedding):
         # equal lengths together, so that little is padding
         order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
         rows = np.zeros((len(texts), self.dim), np.float32)
-        for start in range(0, len(order), self.embed_batch_size):
-            numbers = order[start : start + self.embed_batch_size]
+        for start in range(0, len(order), self.batch):
+            numbers = order[start : start + self.batch]
             batch = [prompt + self._clean(texts[number]) for number in numbers]
             with self._lock:  # a fast tokenizer can't be shared: its padding is set by each call
                 inputs = self._tokenizer(

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import PrivateAttr
-
-from mmrag_plugin.embeddings.base import VisualEmbedding, encodable, normalised
+from mmrag_plugin.embeddings.base import VisualEncoder
 from mmrag_plugin.embeddings.devices import (
     batch_size,
     clock_of,
@@ -24,6 +22,7 @@ from mmrag_plugin.embeddings.fingerprint import fingerprint
 from mmrag_plugin.embeddings.halves import Halves, OnnxHalves, TorchHalves
 from mmrag_plugin.embeddings.int8_copies import copy_of, formats_with, machine_with, needed
 from mmrag_plugin.embeddings.local_models import locate, unloadable
+from mmrag_plugin.embeddings.preparing import encodable, normalised
 from mmrag_plugin.embeddings.probing import TEXTS, probe_pictures
 from mmrag_plugin.embeddings.processor_square import normalised_squares, square_of
 from mmrag_plugin.errors import ModelError
@@ -46,7 +45,7 @@ _CONFIG_NAMES = (
 _TOKENIZER_NAMES = ("vocab.json", "merges.txt", "vocab.txt", "spiece.model")
 
 
-class TransformersEmbedding(VisualEmbedding):
+class TransformersEncoder(VisualEncoder):
     """A text-image model by hub name, catalogue name or folder.
 
     Nothing is downloaded unless ``allow_download`` says so. ``device`` is ``auto``, ``cuda``,
@@ -58,34 +57,24 @@ class TransformersEmbedding(VisualEmbedding):
 
     takes_copies: ClassVar[bool] = True
 
-    device: str = "cpu"
-    dtype: str = "float32"
-
-    _halves: Halves | None = PrivateAttr(default=None)
-    _tokenizer: Any = PrivateAttr()
-    _processor: Any = PrivateAttr()
-    _takes: ModelInput = PrivateAttr(default_factory=ModelInput)
-    _is_siglip: bool = PrivateAttr(default=False)
-    _strips_punctuation: bool = PrivateAttr(default=False)
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
-
     def __init__(
         self,
         model: str | Path,
         *,
+        model_name: str = "",
         models_home: Path | None = None,
         allow_download: bool = False,
         device: str = "auto",
         dtype: Dtype = "auto",
-        embed_batch_size: int | None = None,
-        **settings: Any,
+        batch: int | None = None,
     ) -> None:
         folder = locate(model, models_home, allow_download=allow_download)
-        settings.setdefault("model_name", str(model))
-        super().__init__(embed_batch_size=embed_batch_size or 16, **settings)
+        self.model_name = model_name or str(model)
         self.device = pick_device(device)
-        if embed_batch_size is None:
-            self.embed_batch_size = batch_size(self.device)
+        self.batch = batch or batch_size(self.device)  # pictures or texts in one call
+        self.dtype = "float32"
+        self._halves: Halves | None = None
+        self._lock = threading.Lock()
         try:
             with quiet():
                 self._load(folder, models_home, dtype)
@@ -93,11 +82,6 @@ class TransformersEmbedding(VisualEmbedding):
             raise
         except Exception as error:  # damaged files make the loaders raise nearly anything
             raise unloadable(f"The model in {folder}", error) from error
-
-    @classmethod
-    def class_name(cls) -> str:
-        """The name that LlamaIndex writes down for this class."""
-        return "TransformersEmbedding"
 
     @property
     def network(self) -> Any:
@@ -123,8 +107,8 @@ class TransformersEmbedding(VisualEmbedding):
         if not pictures:
             return np.zeros((0, self.dim), np.float32)
         rows = []
-        for start in range(0, len(pictures), self.embed_batch_size):
-            inputs = self.picture_inputs(pictures[start : start + self.embed_batch_size])
+        for start in range(0, len(pictures), self.batch):
+            inputs = self.picture_inputs(pictures[start : start + self.batch])
             rows.append(self._now().pictures(inputs))
         return normalised(np.concatenate(rows), by=self.model_name)
 
@@ -144,8 +128,8 @@ class TransformersEmbedding(VisualEmbedding):
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         rows = []
-        for start in range(0, len(texts), self.embed_batch_size):
-            inputs = self.text_inputs(texts[start : start + self.embed_batch_size])
+        for start in range(0, len(texts), self.batch):
+            inputs = self.text_inputs(texts[start : start + self.batch])
             rows.append(self._now().texts(inputs))
         return normalised(np.concatenate(rows), by=self.model_name)
 
@@ -216,9 +200,10 @@ class TransformersEmbedding(VisualEmbedding):
         if text is None or vision is None:
             raise _no_dual_encoder(folder, kind)
         self._is_siglip = kind in ("siglip", "siglip2")
+        self._strips_punctuation = False
         self._tokenizer = _tokenizer(folder)
         self._processor = _processor(folder)
-        self._takes = square_of(self._processor) or ModelInput()
+        self._takes: ModelInput = square_of(self._processor) or ModelInput()
         if self._is_siglip:
             # trained with the padding on the right and its last token as the summary
             self._tokenizer.padding_side = "right"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mmrag_plugin.bm25 import document_vector
+from mmrag_plugin.encoding import encoded_documents
 from mmrag_plugin.errors import UsageError
 from mmrag_plugin.media import Kind, Signal
 from mmrag_plugin.metadata import RowFilter
@@ -206,7 +207,6 @@ class WordsLeft:
         return {texts[row_id]: vector for row_id, vector in store.vectors(texts).items()}
 
     def _embed(self, rows: Sequence[_Row], known: Mapping[str, NDArray[np.float32] | None]) -> None:
-        import numpy as np
 
         if self._text is None:
             return
@@ -218,11 +218,9 @@ class WordsLeft:
         texts = list(missing)
         for start in range(0, len(texts), _EMBED_ROWS):
             part = texts[start : start + _EMBED_ROWS]
-            for text, vector in zip(
-                part, self._text.embedding.get_text_embedding_batch(part), strict=True
-            ):
+            for text, vector in zip(part, encoded_documents(self._text, part), strict=True):
                 for row in missing[text]:
-                    row.vector = np.asarray(vector, dtype=np.float32)
+                    row.vector = vector
 
     def _index(self) -> None:
         import numpy as np

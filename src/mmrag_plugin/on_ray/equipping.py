@@ -9,7 +9,7 @@ from mmrag_plugin.learned_versions import LEARNED
 from mmrag_plugin.on_ray.orders import Equipment, LearnedModel
 
 if TYPE_CHECKING:
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import VisualEncoder
     from mmrag_plugin.library_models import LibraryModels
     from mmrag_plugin.media import Kind
     from mmrag_plugin.readers.base import MediaReader
@@ -21,7 +21,7 @@ def equipment_of(
     settings: Settings,
     models: LibraryModels,
     readers: Mapping[Kind, MediaReader],
-    visual: VisualEmbedding,
+    visual: VisualEncoder,
     text_reader: TextReader | None,
 ) -> Equipment:
     """Describe the models and readers of a run; what the library trained goes along."""

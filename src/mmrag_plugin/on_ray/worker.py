@@ -29,7 +29,7 @@ from mmrag_plugin.on_ray.orders import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mmrag_plugin.embeddings.base import VisualEmbedding
+    from mmrag_plugin.embeddings.base import VisualEncoder
     from mmrag_plugin.index_seeing import Seer
     from mmrag_plugin.signals.ocr import TextReader
 
@@ -144,7 +144,7 @@ def _of_node(node: str, error: Exception) -> MmragError:
     )
 
 
-def _visual(equipment: Equipment) -> VisualEmbedding:
+def _visual(equipment: Equipment) -> VisualEncoder:
     from mmrag_plugin.embeddings.choose import choose_visual, learned_visual
 
     wanted, home = equipment.visual, equipment.models_home
