@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -44,6 +45,17 @@ def minidual() -> Path:
     if not (SHARED / "models" / "minidual").is_dir():
         pytest.skip("../shared/models/minidual is not there")
     return SHARED / "models" / "minidual"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _same_scheduling() -> Iterator[None]:
+    """Fail where something has put this process before all others: tests behind it would starve."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == before
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -56,13 +59,28 @@ def pictures(count: int = COUNT, size: tuple[int, int] = SIZE) -> list[np.ndarra
     return frames
 
 
+@contextmanager
+def same_scheduling() -> Iterator[None]:
+    """Undo what SVT-AV1 does for root: its process, and all that it starts, run before all others.
+
+    Two of those that are busy for long, such as a browser's, then leave no core to anybody.
+    """
+    try:
+        yield
+    finally:
+        if sys.platform == "linux":
+            for task in Path("/proc/self/task").iterdir():
+                with suppress(OSError):  # it has ended
+                    os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+
+
 def encoded(
     path: Path, codec: str, times_s: list[float] | None = None, sound: bool = False
 ) -> Path:
     """Write the scene in a codec, with a key frame each second."""
     name, suffix, options = CODECS[codec]
     path = path.with_suffix(suffix)
-    with av.open(str(path), "w") as container:
+    with same_scheduling(), av.open(str(path), "w") as container:
         stream = container.add_stream(name, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
         stream.gop_size = GOP

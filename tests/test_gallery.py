@@ -154,7 +154,7 @@ def test_a_moment_plays_at_its_second_without_sound_and_stops_at_its_end(page: P
         "nothing plays by itself"
     )
     page.click(".play")
-    page.wait("document.querySelector('video')?.currentTime > 6.4", 60)
+    page.wait("document.querySelector('video')?.currentTime > 6.4")
     page.wait("document.querySelector('video').readyState >= 2")  # it may have to buffer
     state = page.evaluate(
         "(({ currentTime, muted }) => ({ currentTime, muted }))(document.querySelector('video'))"
@@ -195,7 +195,7 @@ def test_an_answer_cites_what_it_shows(page: Page, ollama: OllamaDouble) -> None
     assert "scenes.mp4" in page.text(".turn .sources")
     page.wait("document.querySelector('#said').textContent.startsWith('Answer: The sea')")
     page.click(".turn .cite")  # a moment that is cited plays
-    page.wait("document.querySelector('video')?.currentTime > 6.4", 60)
+    page.wait("document.querySelector('video')?.currentTime > 6.4")
     page.press("Escape")
     page.wait("!document.querySelector('#detail').open")
     page.wait("document.activeElement.className === 'cite'")
