@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from mmrag_plugin.llama_events import embedding_told
 from mmrag_plugin.tracing import span
@@ -20,35 +20,34 @@ PICTURE = "[picture]"  # what LlamaIndex's listeners read where a text would sta
 
 def encoded_pictures(visual: VisualModel, pictures: Sequence[Image]) -> NDArray[np.float32]:
     """Embed pictures as ``VisualModel.embed_pictures`` does."""
-    with span("encode.pictures", pictures=len(pictures), model=visual.stamp):
-        with embedding_told(visual, [PICTURE] * len(pictures)) as told:
-            rows = visual.embed_pictures(pictures)
-            told(rows)
-        return rows
+    chunks = [PICTURE] * len(pictures)
+    return _encoded(visual, "pictures", chunks, lambda: visual.embed_pictures(pictures))
 
 
 def encoded_texts(visual: VisualModel, texts: Sequence[str]) -> NDArray[np.float32]:
     """Embed texts as ``VisualModel.embed_texts`` does."""
-    with span("encode.texts", texts=len(texts), model=visual.stamp):
-        with embedding_told(visual, texts) as told:
-            rows = visual.embed_texts(texts)
-            told(rows)
-        return rows
+    return _encoded(visual, "texts", texts, lambda: visual.embed_texts(texts))
 
 
 def encoded_documents(text: TextModel, documents: Sequence[str]) -> NDArray[np.float32]:
     """Embed texts as ``TextModel.embed`` does."""
-    with span("encode.texts", texts=len(documents), model=text.stamp):
-        with embedding_told(text, documents) as told:
-            rows = text.embed(documents)
-            told(rows)
-        return rows
+    return _encoded(text, "texts", documents, lambda: text.embed(documents))
 
 
 def encoded_query(model: VisualModel | TextModel, query: str) -> NDArray[np.float32]:
     """Embed one query, unless it was asked before: [1, dim], not to be changed."""
-    with span("encode.texts", texts=1, model=model.stamp):
-        with embedding_told(model, [query]) as told:
-            rows = model.query_vector(query)[None]
+    return _encoded(model, "texts", [query], lambda: model.query_vector(query)[None])
+
+
+def _encoded(
+    model: VisualModel | TextModel,
+    what: Literal["pictures", "texts"],
+    chunks: Sequence[str],
+    embed: Callable[[], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    counted = {what: len(chunks)}
+    with span(f"encode.{what}", **counted, model=model.stamp):
+        with embedding_told(model, chunks) as told:
+            rows = embed()
             told(rows)
         return rows
