@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmrag_plugin.embeddings.asked_before import AskedBefore
 from mmrag_plugin.embeddings.base import TextEncoder, VisualEncoder
 from mmrag_plugin.embeddings.devices import clock_of, machine, pick_device, quick_formats
 from mmrag_plugin.embeddings.dtypes import EXACT, INT8, Dtype, Trial, Verdicts, settle
@@ -50,9 +52,12 @@ class VisualTextTower(TextEncoder):
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Embed texts: [n, dim], rows L2-normalised."""
-        if query and len(texts) == 1:  # which the visual channel asks for too
-            return self._visual.query_vector(texts[0])[None]
         return self._visual.embed_texts(texts)
+
+    @cached_property
+    def query_vector(self) -> AskedBefore:
+        """Embeds one query: [dim]; the visual channel asks for it too."""
+        return self._visual.query_vector
 
 
 class SentenceEncoder(TextEncoder):
